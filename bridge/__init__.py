@@ -1,0 +1,3 @@
+"""The bridge: everything that knows NeuroScope or Smalltalk."""
+
+__version__ = "0.1.0"

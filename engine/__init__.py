@@ -1,0 +1,1 @@
+"""The engine: everything that touches MLX, behind a minimal HTTP endpoint."""

@@ -1,0 +1,1 @@
+"""The API, declared once: schemas, operations, and the OpenAPI document made of them."""

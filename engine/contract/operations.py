@@ -1,0 +1,253 @@
+"""Every operation of the endpoint: route, schemas, and its selector in Smalltalk.
+
+`smalltalk` holds method patterns: `forward: prompt hooks: activation_hooks` is the selector
+`forward:hooks:` whose arguments are sent as the fields `prompt` and `activation_hooks` of the
+request, or as the path or query parameters of those names. The first is the operation's own, the
+others variants. The last keyword may bind `options`, a dictionary of any further fields.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from engine.contract import schemas as s
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One route. `errors` are the statuses, beyond those of every operation, that it answers."""
+
+    id: str
+    method: Literal["get", "post", "delete"]
+    path: str
+    summary: str
+    smalltalk: tuple[str, ...]
+    response: type[s.Response] | None = None  # None: not JSON
+    request: type[s.Request] | None = None
+    query: dict[str, tuple[type, str]] = field(default_factory=dict)
+    media_type: str = "application/json"
+    streams: bool = False  # answers server-sent events when the request says stream
+    errors: tuple[int, ...] = ()
+
+
+GENERATION_ERRORS = (400, 404, 413, 422, 503, 507)
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation(
+        "health",
+        "get",
+        "/health",
+        "Say whether the server and its generation thread answer.",
+        ("health",),
+        s.Health,
+    ),
+    Operation(
+        "openapi",
+        "get",
+        "/openapi.json",
+        "Answer this document.",
+        ("openApiDocument",),
+    ),
+    Operation(
+        "listModels",
+        "get",
+        "/v1/models",
+        "List the models that the server has loaded.",
+        ("listModels",),
+        s.ModelList,
+    ),
+    Operation(
+        "loadModel",
+        "post",
+        "/v1/models/load",
+        "Load a model from a folder or a hub id.",
+        ("loadModel: model_path", "loadModel: model_path options: options"),
+        s.ModelEntry,
+        s.LoadModelRequest,
+        errors=(400, 403, 404, 413, 503),
+    ),
+    Operation(
+        "unloadModel",
+        "post",
+        "/v1/models/unload",
+        "Unload a model and free its memory.",
+        ("unloadModel: model",),
+        s.UnloadModelResponse,
+        s.UnloadModelRequest,
+        errors=(400, 404, 413),
+    ),
+    Operation(
+        "tokenize",
+        "post",
+        "/v1/tokenize",
+        "Turn text or chat messages into token ids.",
+        ("tokenize: text", "tokenizeMessages: messages"),
+        s.TokenizeResponse,
+        s.TokenizeRequest,
+        errors=(400, 404, 413),
+    ),
+    Operation(
+        "detokenize",
+        "post",
+        "/v1/detokenize",
+        "Turn token ids into text.",
+        ("detokenize: tokens",),
+        s.DetokenizeResponse,
+        s.DetokenizeRequest,
+        errors=(400, 404, 413, 422),
+    ),
+    Operation(
+        "createCompletion",
+        "post",
+        "/v1/completions",
+        "Continue a prompt.",
+        (
+            "complete: prompt",
+            "complete: prompt maxTokens: max_tokens temperature: temperature",
+            "complete: prompt options: options",
+        ),
+        s.Completion,
+        s.CompletionRequest,
+        streams=True,
+        errors=GENERATION_ERRORS,
+    ),
+    Operation(
+        "createChatCompletion",
+        "post",
+        "/v1/chat/completions",
+        "Answer chat messages.",
+        (
+            "chatCompletion: messages",
+            "chatCompletion: messages model: model",
+            "chatCompletion: messages options: options",
+        ),
+        s.ChatCompletion,
+        s.ChatCompletionRequest,
+        streams=True,
+        errors=GENERATION_ERRORS,
+    ),
+    Operation(
+        "createCompletionWithActivations",
+        "post",
+        "/v1/completions/with_activations",
+        "Continue a prompt and capture activations at each forward pass.",
+        (
+            "completionWithActivations: prompt hooks: activation_hooks",
+            "completionWithActivations: prompt hooks: activation_hooks options: options",
+        ),
+        s.CompletionWithActivations,
+        s.CompletionWithActivationsRequest,
+        streams=True,
+        errors=GENERATION_ERRORS,
+    ),
+    Operation(
+        "createChatCompletionWithActivations",
+        "post",
+        "/v1/chat/completions/with_activations",
+        "Answer chat messages and capture activations at each forward pass.",
+        (
+            "chatCompletionWithActivations: messages hooks: activation_hooks",
+            "chatCompletionWithActivations: messages model: model hooks: activation_hooks",
+            "chatCompletionWithActivations: messages hooks: activation_hooks options: options",
+        ),
+        s.ChatCompletionWithActivations,
+        s.ChatCompletionWithActivationsRequest,
+        streams=True,
+        errors=GENERATION_ERRORS,
+    ),
+    Operation(
+        "forward",
+        "post",
+        "/v1/forward",
+        "Run one forward pass and capture activations; nothing is sampled.",
+        (
+            "forward: prompt hooks: activation_hooks",
+            "forward: prompt",
+            "forward: prompt hooks: activation_hooks options: options",
+        ),
+        s.Forward,
+        s.ForwardRequest,
+        errors=GENERATION_ERRORS,
+    ),
+    Operation(
+        "registerHooks",
+        "post",
+        "/v1/activations/hooks",
+        "Register hooks that capture on every later generation of a model.",
+        ("registerHooks: hooks", "registerHooks: hooks model: model"),
+        s.RegisteredHooks,
+        s.RegisterHooksRequest,
+        errors=(400, 404, 409, 413, 422),
+    ),
+    Operation(
+        "listHooks",
+        "get",
+        "/v1/activations/hooks",
+        "List the registered hooks.",
+        ("listHooks",),
+        s.HookList,
+    ),
+    Operation(
+        "deleteHooks",
+        "delete",
+        "/v1/activations/hooks",
+        "Remove all registered hooks.",
+        ("deleteHooks",),
+        s.RemovedHooks,
+    ),
+    Operation(
+        "deleteHook",
+        "delete",
+        "/v1/activations/hooks/{hook_id}",
+        "Remove one registered hook.",
+        ("deleteHook: hook_id",),
+        s.RemovedHooks,
+        errors=(404,),
+    ),
+    Operation(
+        "clearHooks",
+        "post",
+        "/v1/activations/hooks/clear",
+        "Remove all registered hooks, for clients that cannot send DELETE.",
+        ("clearHooks",),
+        s.RemovedHooks,
+    ),
+    Operation(
+        "listCaptures",
+        "get",
+        "/v1/activations",
+        "List the captures that are kept.",
+        ("listCaptures",),
+        s.CaptureList,
+    ),
+    Operation(
+        "getCapture",
+        "get",
+        "/v1/activations/{capture_id}",
+        "Describe one capture that is kept.",
+        ("captureAt: capture_id",),
+        s.CaptureManifest,
+        errors=(404,),
+    ),
+    Operation(
+        "deleteCapture",
+        "delete",
+        "/v1/activations/{capture_id}",
+        "Forget one capture.",
+        ("deleteCapture: capture_id",),
+        s.ForgottenCapture,
+        errors=(404,),
+    ),
+    Operation(
+        "getTensors",
+        "get",
+        "/v1/activations/{capture_id}/tensors",
+        "Answer a capture's tensors as one safetensors body.",
+        ("tensorsAt: capture_id", "tensorsAt: capture_id hook: hook_id step: step"),
+        media_type="application/octet-stream",
+        query={
+            "hook_id": (str, "Only this hook's tensors."),
+            "step": (int, "Only this step's tensors."),
+        },
+        errors=(400, 404),
+    ),
+)

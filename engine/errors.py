@@ -1,0 +1,45 @@
+"""What can go wrong, each as an exception that says what was asked and what exists."""
+
+
+class EngineError(Exception):
+    """Base of all errors that the engine raises on purpose; the message is for the user."""
+
+
+class UnknownLayerError(EngineError):
+    """A layer name that the model has no layer for."""
+
+
+class UnknownComponentError(EngineError):
+    """A component that is not one of `ComponentType`, or that this layer does not have."""
+
+
+class UnknownHeadError(EngineError):
+    """A head index outside the model's heads, or heads on a component without a head axis."""
+
+
+class UnknownPositionError(EngineError):
+    """A position outside the sequence."""
+
+
+class DuplicateHookError(EngineError):
+    """Two hooks with one id."""
+
+
+class UnknownHookError(EngineError):
+    """A hook id that is not registered."""
+
+
+class InvalidRequestError(EngineError):
+    """A parameter with a value that cannot be used; names the parameter and what is allowed."""
+
+
+class ModelNotFoundError(EngineError):
+    """No loadable model at the path or id given; says what is missing."""
+
+
+class CaptureTooLargeError(EngineError):
+    """A capture that would pass the memory budget; says both sizes in bytes."""
+
+
+class InterventionError(EngineError):
+    """An intervention that cannot act where it was asked to."""
