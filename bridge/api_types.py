@@ -1,0 +1,410 @@
+"""The requests and responses of the endpoint as types.
+
+Generated from openapi.json by `make regenerate`; not to be edited.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
+
+
+class ChatMessage(TypedDict):
+    role: Literal["system", "user", "assistant", "tool", "developer"]
+    content: str
+
+
+class CompletionLogprobs(TypedDict):
+    tokens: list[str]
+    token_logprobs: list[float]
+    top_logprobs: NotRequired[list[dict[str, float]] | None]
+    text_offset: list[int]
+
+
+class CompletionRequest(TypedDict):
+    model: NotRequired[str | None]
+    max_tokens: NotRequired[int]
+    temperature: NotRequired[float]
+    top_p: NotRequired[float]
+    top_k: NotRequired[int]
+    min_p: NotRequired[float]
+    seed: NotRequired[int | None]
+    stop: NotRequired[str | list[str] | None]
+    repetition_penalty: NotRequired[float | None]
+    logit_bias: NotRequired[dict[str, float] | None]
+    stream: NotRequired[bool]
+    prompt: str | list[int]
+    logprobs: NotRequired[int | None]
+
+
+ComponentType: TypeAlias = Literal[
+    "embedding",
+    "residual",
+    "residual_mid",
+    "layernorm",
+    "attention",
+    "mlp",
+    "query_pre_rope",
+    "key_pre_rope",
+    "query",
+    "key",
+    "value",
+    "attention_scores",
+    "attention_pattern",
+    "head_output",
+    "router",
+    "router_choice",
+    "expert_output",
+    "final_norm",
+    "logits",
+]
+
+
+class DetokenizeRequest(TypedDict):
+    tokens: list[int]
+    model: NotRequired[str | None]
+
+
+class DetokenizeResponse(TypedDict):
+    text: str
+
+
+class ErrorDetail(TypedDict):
+    message: str
+    type: str
+    code: int
+    param: NotRequired[str | None]
+
+
+class ErrorResponse(TypedDict):
+    error: ErrorDetail
+
+
+class ForgottenCapture(TypedDict):
+    capture_id: str
+
+
+class Health(TypedDict):
+    status: Literal["ok", "loading", "failed"]
+    version: str
+    api_version: str
+    model: str | None
+    ready: bool
+    queue_depth: int
+
+
+Head: TypeAlias = int
+
+
+class HookSpec(TypedDict):
+    """
+    What to capture, and where.
+    """
+
+    layer_name: str
+    component: ComponentType
+    hook_id: NotRequired[str | None]
+    capture_input: NotRequired[bool]
+    capture_output: NotRequired[bool]
+    positions: NotRequired[list[int] | None]
+    heads: NotRequired[list[Head] | None]
+    dtype: NotRequired[Literal["float32", "float16", "bfloat16"]]
+
+
+class LoadModelRequest(TypedDict):
+    model_path: str
+    model_id: NotRequired[str | None]
+    max_kv_size: NotRequired[int | None]
+    kv_bits: NotRequired[Literal[2, 3, 4, 6, 8] | None]
+    kv_group_size: NotRequired[Literal[32, 64, 128]]
+    quantized_kv_start: NotRequired[int]
+    dtype: NotRequired[Literal["float32", "float16", "bfloat16"] | None]
+
+
+class ModelEntry(TypedDict):
+    id: str
+    object: NotRequired[Literal["model"]]
+    created: int
+    owned_by: str
+    loaded: bool
+    architecture: str | None
+    layers: int | None
+    heads: int | None
+    kv_heads: int | None
+    head_dim: int | None
+    hidden_size: int | None
+    vocab_size: int | None
+    quantization: str | None
+    components: list[ComponentType]
+
+
+class ModelList(TypedDict):
+    object: NotRequired[Literal["list"]]
+    data: list[ModelEntry]
+
+
+class RegisterHooksRequest(TypedDict):
+    hooks: list[HookSpec]
+    model: NotRequired[str | None]
+
+
+class RegisteredHooks(TypedDict):
+    registered_hooks: list[str]
+
+
+class RemovedHooks(TypedDict):
+    removed_hooks: list[str]
+
+
+class TensorValue(TypedDict):
+    """
+    A tensor sent to the engine: its shape beside its data, row-major, little-endian.
+    """
+
+    shape: list[int]
+    dtype: NotRequired[Literal["float32", "float16", "bfloat16"]]
+    data: NotRequired[Any]
+    data_base64: NotRequired[str | None]
+
+
+class TokenizeRequest(TypedDict):
+    text: NotRequired[str | None]
+    messages: NotRequired[list[ChatMessage] | None]
+    model: NotRequired[str | None]
+
+
+class TokenizeResponse(TypedDict):
+    tokens: list[int]
+    texts: list[str]
+
+
+class TopLogprob(TypedDict):
+    token: str
+    logprob: float
+    bytes: NotRequired[list[int] | None]
+
+
+class TopToken(TypedDict):
+    id: int
+    text: str
+    logit: float
+    probability: float
+
+
+class UnloadModelRequest(TypedDict):
+    model: str
+
+
+class UnloadModelResponse(TypedDict):
+    unloaded: str
+
+
+class Usage(TypedDict):
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class ActivationRecord(TypedDict):
+    """
+    One activation of one forward pass.
+    """
+
+    hook_id: str
+    layer_name: str
+    layer: int | None
+    component: ComponentType
+    step: int
+    positions: list[int]
+    shape: list[int]
+    dtype: str
+    byte_order: NotRequired[Literal["little"]]
+    is_input: bool
+    data: NotRequired[Any]
+    data_base64: NotRequired[str | None]
+    tensor: NotRequired[str | None]
+
+
+class CaptureManifest(TypedDict):
+    capture_id: str
+    model: str
+    created: float
+    bytes: int
+    activations: dict[str, list[ActivationRecord]]
+
+
+class ChatCompletionRequest(TypedDict):
+    model: NotRequired[str | None]
+    max_tokens: NotRequired[int]
+    temperature: NotRequired[float]
+    top_p: NotRequired[float]
+    top_k: NotRequired[int]
+    min_p: NotRequired[float]
+    seed: NotRequired[int | None]
+    stop: NotRequired[str | list[str] | None]
+    repetition_penalty: NotRequired[float | None]
+    logit_bias: NotRequired[dict[str, float] | None]
+    stream: NotRequired[bool]
+    messages: list[ChatMessage]
+    logprobs: NotRequired[bool]
+    top_logprobs: NotRequired[int | None]
+
+
+class CompletionChoice(TypedDict):
+    index: int
+    text: str
+    finish_reason: Literal["stop", "length"] | None
+    logprobs: NotRequired[CompletionLogprobs | None]
+
+
+class CompletionWithActivations(TypedDict):
+    capture_id: str
+    activations: dict[str, list[ActivationRecord]]
+    id: str
+    object: NotRequired[Literal["text_completion"]]
+    created: int
+    model: str
+    choices: list[CompletionChoice]
+    usage: Usage
+
+
+class Forward(TypedDict):
+    capture_id: str
+    activations: dict[str, list[ActivationRecord]]
+    tokens: list[list[int]]
+    texts: list[list[str]]
+    logits: ActivationRecord | None
+    top: list[list[TopToken]]
+
+
+class HookEntry(TypedDict):
+    hook_id: str
+    model: str
+    spec: HookSpec
+
+
+class HookList(TypedDict):
+    hooks: list[HookEntry]
+
+
+class InterventionSpec(TypedDict):
+    """
+    A change made to an activation while the model runs.
+    """
+
+    layer_name: str
+    component: ComponentType
+    operation: Literal[
+        "ablation", "mean", "scaling", "addition", "replacement", "patching", "noise"
+    ]
+    heads: NotRequired[list[Head] | None]
+    positions: NotRequired[list[int] | None]
+    factor: NotRequired[float | None]
+    value: NotRequired[TensorValue | None]
+    capture_id: NotRequired[str | None]
+    hook_id: NotRequired[str | None]
+    step: NotRequired[int]
+    scale: NotRequired[float | None]
+    seed: NotRequired[int | None]
+
+
+class TokenLogprob(TypedDict):
+    token: str
+    logprob: float
+    bytes: NotRequired[list[int] | None]
+    top_logprobs: list[TopLogprob]
+
+
+class CaptureList(TypedDict):
+    captures: list[CaptureManifest]
+    bytes: int
+    budget_bytes: int
+
+
+class ChatCompletionWithActivationsRequest(TypedDict):
+    activation_hooks: NotRequired[list[HookSpec]]
+    interventions: NotRequired[list[InterventionSpec]]
+    activation_format: NotRequired[Literal["array", "base64", "metadata", "reference"]]
+    model: NotRequired[str | None]
+    max_tokens: NotRequired[int]
+    temperature: NotRequired[float]
+    top_p: NotRequired[float]
+    top_k: NotRequired[int]
+    min_p: NotRequired[float]
+    seed: NotRequired[int | None]
+    stop: NotRequired[str | list[str] | None]
+    repetition_penalty: NotRequired[float | None]
+    logit_bias: NotRequired[dict[str, float] | None]
+    stream: NotRequired[bool]
+    messages: list[ChatMessage]
+    logprobs: NotRequired[bool]
+    top_logprobs: NotRequired[int | None]
+
+
+class ChatLogprobs(TypedDict):
+    content: list[TokenLogprob]
+
+
+class Completion(TypedDict):
+    id: str
+    object: NotRequired[Literal["text_completion"]]
+    created: int
+    model: str
+    choices: list[CompletionChoice]
+    usage: Usage
+
+
+class CompletionWithActivationsRequest(TypedDict):
+    activation_hooks: NotRequired[list[HookSpec]]
+    interventions: NotRequired[list[InterventionSpec]]
+    activation_format: NotRequired[Literal["array", "base64", "metadata", "reference"]]
+    model: NotRequired[str | None]
+    max_tokens: NotRequired[int]
+    temperature: NotRequired[float]
+    top_p: NotRequired[float]
+    top_k: NotRequired[int]
+    min_p: NotRequired[float]
+    seed: NotRequired[int | None]
+    stop: NotRequired[str | list[str] | None]
+    repetition_penalty: NotRequired[float | None]
+    logit_bias: NotRequired[dict[str, float] | None]
+    stream: NotRequired[bool]
+    prompt: str | list[int]
+    logprobs: NotRequired[int | None]
+
+
+class ForwardRequest(TypedDict):
+    activation_hooks: NotRequired[list[HookSpec]]
+    interventions: NotRequired[list[InterventionSpec]]
+    activation_format: NotRequired[Literal["array", "base64", "metadata", "reference"]]
+    prompt: NotRequired[str | list[int] | list[list[int]] | None]
+    tokens: NotRequired[list[int] | list[list[int]] | None]
+    model: NotRequired[str | None]
+    logits: NotRequired[Literal["last", "all", "none"]]
+    top_k: NotRequired[int]
+
+
+class ChatChoice(TypedDict):
+    index: int
+    message: ChatMessage
+    finish_reason: Literal["stop", "length"] | None
+    logprobs: NotRequired[ChatLogprobs | None]
+
+
+class ChatCompletion(TypedDict):
+    id: str
+    object: NotRequired[Literal["chat.completion"]]
+    created: int
+    model: str
+    choices: list[ChatChoice]
+    usage: Usage
+
+
+class ChatCompletionWithActivations(TypedDict):
+    capture_id: str
+    activations: dict[str, list[ActivationRecord]]
+    id: str
+    object: NotRequired[Literal["chat.completion"]]
+    created: int
+    model: str
+    choices: list[ChatChoice]
+    usage: Usage
