@@ -85,7 +85,8 @@ class LoadModelRequest(Request):
     quantized_kv_start: int = Field(0, ge=0, description="Tokens before the cache is quantised.")
     dtype: Dtype | None = Field(
         None,
-        description="Cast the weights, dequantising them; default: as stored on a GPU, float32 where a CPU would have to run quantised weights.",
+        description="Cast the weights, dequantising them. Default: as stored on a GPU; float32 "
+        "where a CPU would have to run quantised weights.",
     )
 
 
@@ -139,7 +140,8 @@ class HookSpec(Request):
 
     layer_name: str = Field(
         min_length=1,
-        description="`5`, `model.layers.5`, `transformer.h.5`, `blocks.5`, `*`, `0-11`, `transformer.wte`, …",
+        description="`5`, `model.layers.5`, `transformer.h.5`, `blocks.5`, `*`, `0-11`, "
+        "`transformer.wte`, …",
         examples=["5", "*", "0-11"],
     )
     component: ComponentType
@@ -154,7 +156,8 @@ class HookSpec(Request):
     positions: list[int] | None = Field(
         None,
         min_length=1,
-        description="0-based positions in the whole sequence; negative ones count from the end of the prompt. Default: all.",
+        description="0-based positions in the whole sequence; negative ones count from the end "
+        "of the prompt. Default: all.",
     )
     heads: list[Annotated[int, Field(ge=0)]] | None = Field(
         None, min_length=1, description="0-based heads. Default: all."
@@ -180,7 +183,8 @@ class InterventionSpec(Request):
         "ablation", "mean", "scaling", "addition", "replacement", "patching", "noise"
     ] = Field(
         description="ablation: zero. mean: the mean over positions. scaling: times `factor`. "
-        "addition, replacement: `value`. patching: a kept capture. noise: Gaussian, `scale`, `seed`."
+        "addition, replacement: `value`. patching: a kept capture. noise: Gaussian of standard "
+        "deviation `scale`, from `seed`."
     )
     heads: list[Annotated[int, Field(ge=0)]] | None = Field(None, min_length=1)
     positions: list[int] | None = Field(None, min_length=1)
@@ -300,7 +304,8 @@ class Capturing(Request):
     interventions: list[InterventionSpec] = Field(default_factory=list)
     activation_format: ActivationFormat = Field(
         "base64",
-        description="array: nested lists; base64; metadata: no data; reference: a name in the capture's safetensors body.",
+        description="array: nested lists; base64; metadata: no data; reference: a name in the "
+        "capture's safetensors body.",
     )
 
 
