@@ -29,6 +29,7 @@ class Operation:
     errors: tuple[int, ...] = ()
 
 
+OF_MODEL = {"model": (str, "Only this model's hooks; default: those of all models.")}
 GENERATION_ERRORS = (400, 404, 413, 422, 503, 507)
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -185,6 +186,8 @@ OPERATIONS: tuple[Operation, ...] = (
         "List the registered hooks.",
         ("listHooks",),
         s.HookList,
+        query=OF_MODEL,
+        errors=(400, 404),
     ),
     Operation(
         "deleteHooks",
@@ -193,6 +196,8 @@ OPERATIONS: tuple[Operation, ...] = (
         "Remove all registered hooks.",
         ("deleteHooks",),
         s.RemovedHooks,
+        query=OF_MODEL,
+        errors=(400, 404),
     ),
     Operation(
         "deleteHook",
@@ -201,7 +206,8 @@ OPERATIONS: tuple[Operation, ...] = (
         "Remove one registered hook.",
         ("deleteHook: hook_id",),
         s.RemovedHooks,
-        errors=(404,),
+        query=OF_MODEL,
+        errors=(400, 404),
     ),
     Operation(
         "clearHooks",
@@ -210,6 +216,8 @@ OPERATIONS: tuple[Operation, ...] = (
         "Remove all registered hooks, for clients that cannot send DELETE.",
         ("clearHooks",),
         s.RemovedHooks,
+        query=OF_MODEL,
+        errors=(400, 404),
     ),
     Operation(
         "listCaptures",

@@ -266,6 +266,10 @@ class ForgottenCapture(Response):
 # --- generation ------------------------------------------------------------------------------
 
 
+class StreamOptions(Request):
+    include_usage: bool = Field(False, description="End the stream with an event of token counts.")
+
+
 class Sampling(Request):
     """Parameters that every generation takes."""
 
@@ -282,6 +286,9 @@ class Sampling(Request):
         None, description="Token id to what is added to its logit."
     )
     stream: bool = False
+    stream_options: StreamOptions | None = None
+    n: Literal[1] = Field(1, description="How many answers; always one.")
+    user: str | None = Field(None, description="Taken for OpenAI's clients; not used.")
 
 
 class CompletionRequest(Sampling):
@@ -295,6 +302,9 @@ class ChatCompletionRequest(Sampling):
     messages: list[ChatMessage] = Field(min_length=1)
     logprobs: bool = False
     top_logprobs: int | None = Field(None, ge=0, le=20)
+    max_completion_tokens: int | None = Field(
+        None, ge=1, description="OpenAI's newer name for `max_tokens`, over which it wins."
+    )
 
 
 class Capturing(Request):
@@ -344,6 +354,9 @@ class Completion(Response):
     model: str
     choices: list[CompletionChoice]
     usage: Usage
+    capture_id: str | None = Field(
+        None, description="Under which what the registered hooks captured is kept."
+    )
 
 
 class TopLogprob(Response):
@@ -374,6 +387,9 @@ class ChatCompletion(Response):
     model: str
     choices: list[ChatChoice]
     usage: Usage
+    capture_id: str | None = Field(
+        None, description="Under which what the registered hooks captured is kept."
+    )
 
 
 class Captured(Response):
@@ -381,11 +397,11 @@ class Captured(Response):
     activations: Activations
 
 
-class CompletionWithActivations(Completion, Captured):
+class CompletionWithActivations(Captured, Completion):
     pass
 
 
-class ChatCompletionWithActivations(ChatCompletion, Captured):
+class ChatCompletionWithActivations(Captured, ChatCompletion):
     pass
 
 

@@ -1,0 +1,110 @@
+"""`neuroscope-bridge serve`: the endpoint, until it is told to stop."""
+
+import os
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from bridge import __version__
+
+TOKEN_VARIABLE = "NEUROSCOPE_TOKEN"
+MEGABYTE = 1 << 20
+
+
+@click.command()
+@click.option("--model", help="A model folder, a pulled model's name, or a hub id.")
+@click.option("--model-id", help="The name that clients use for it; default: the last part.")
+@click.option("--dtype", type=click.Choice(["float32", "float16", "bfloat16"]), help="Cast to it.")
+@click.option("--max-kv-size", type=int, help="Tokens kept in a rotating cache.")
+@click.option("--kv-bits", type=click.Choice(["2", "3", "4", "6", "8"]), help="Quantise the cache.")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=50111, show_default=True, help="0: any free one.")
+@click.option(
+    "--model-root",
+    "model_roots",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Clients may load models below this folder. Repeatable.",
+)
+@click.option("--allow-hub", is_flag=True, help="Clients may load models by hub id.")
+@click.option("--allow-host", "allowed_hosts", multiple=True, help="A name this server goes by.")
+@click.option(
+    "--allow-origin",
+    "allowed_origins",
+    multiple=True,
+    help="Pages of this origin may use the server; pages of localhost always may. Repeatable.",
+)
+@click.option("--capture-budget", default=2048, show_default=True, help="MB of captures kept.")
+@click.option(
+    "--spill",
+    "spill_folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Move captures over the budget here, as safetensors, in place of dropping them.",
+)
+@click.option("--queue-size", default=128, show_default=True, help="Requests that may wait.")
+@click.option("--log-json", is_flag=True, help="Log one JSON object a line.")
+def serve(
+    model: str | None,
+    model_id: str | None,
+    dtype: str | None,
+    max_kv_size: int | None,
+    kv_bits: str | None,
+    host: str,
+    port: int,
+    model_roots: tuple[Path, ...],
+    allow_hub: bool,
+    allowed_hosts: tuple[str, ...],
+    allowed_origins: tuple[str, ...],
+    capture_budget: int,
+    spill_folder: Path | None,
+    queue_size: int,
+    log_json: bool,
+) -> None:
+    """Serve a model's activations over HTTP.
+
+    Where the environment variable NEUROSCOPE_TOKEN is set, every request must carry it as its
+    bearer token; listening on anything but this machine requires it.
+    """
+    console = Console(stderr=True, highlight=False)
+    with console.status("starting the engine"):
+        from engine.contract.schemas import LoadModelRequest
+        from engine.errors import EngineError
+        from engine.server import logs
+        from engine.server.run import UnprotectedError, run
+        from engine.server.settings import Settings
+
+    logs.configure(json=log_json)
+    settings = Settings(
+        version=__version__,
+        host=host,
+        port=port,
+        token=os.environ.get(TOKEN_VARIABLE) or None,
+        allowed_hosts=allowed_hosts,
+        allowed_origins=allowed_origins,
+        model_roots=model_roots,
+        allow_hub=allow_hub,
+        capture_bytes=capture_budget * MEGABYTE,
+        spill_folder=spill_folder,
+        queue_size=queue_size,
+    )
+    wanted = None
+    if model:
+        wanted = LoadModelRequest(
+            model_path=model,
+            model_id=model_id,
+            dtype=dtype,
+            max_kv_size=max_kv_size,
+            kv_bits=int(kv_bits) if kv_bits else None,
+        )
+    try:
+        with console.status(f"loading {model}") as status:
+
+            def announce(address: str, description: str) -> None:
+                status.stop()
+                click.echo(f"{description}\nlistening on {address}")
+
+            code = run(settings, wanted, announce)
+    except (EngineError, UnprotectedError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    raise SystemExit(code)

@@ -1,0 +1,1 @@
+"""The endpoint: the contract over HTTP, with one thread that owns MLX."""

@@ -1,0 +1,73 @@
+"""The Flask application: every operation of the contract, bound to the function that does it."""
+
+from collections.abc import Callable
+from typing import Any
+
+from flask import Flask, Response
+
+from engine.contract.openapi import openapi_document
+from engine.contract.operations import OPERATIONS, Operation
+from engine.server import guard, logs
+from engine.server.answers import answer, error_answer
+from engine.server.requests import body_of, query_of
+from engine.server.routes import captures, forward, generation, hooks, models, tokens
+from engine.server.service import Service
+
+HANDLERS: dict[str, Callable[..., Any]] = {
+    "health": models.health,
+    "openapi": lambda service: openapi_document(),
+    "listModels": models.list_models,
+    "loadModel": models.load_model,
+    "unloadModel": models.unload_model,
+    "tokenize": tokens.tokenize,
+    "detokenize": tokens.detokenize,
+    "createCompletion": generation.complete,
+    "createChatCompletion": generation.chat,
+    "createCompletionWithActivations": generation.complete,
+    "createChatCompletionWithActivations": generation.chat,
+    "forward": forward.forward,
+    "registerHooks": hooks.register,
+    "listHooks": hooks.list_hooks,
+    "deleteHooks": hooks.remove_all,
+    "deleteHook": hooks.remove,
+    "clearHooks": hooks.remove_all,
+    "listCaptures": captures.list_captures,
+    "getCapture": captures.describe,
+    "deleteCapture": captures.forget,
+    "getTensors": captures.read_tensors,
+}
+
+
+def create_app(service: Service) -> Flask:
+    """The WSGI application of one server."""
+    app = Flask("neuroscope", static_folder=None)
+    app.url_map.strict_slashes = True
+    logs.install(app)
+    guard.install(app, service.settings)
+    app.register_error_handler(Exception, error_answer)
+    for operation in OPERATIONS:
+        app.add_url_rule(
+            _rule(operation.path),
+            operation.id,
+            _view(service, operation),
+            methods=[operation.method.upper()],
+            provide_automatic_options=False,
+        )
+    return app
+
+
+def _rule(path: str) -> str:
+    """Flask's spelling of a contract path; a hook id, which clients choose, may hold slashes."""
+    return path.replace("{hook_id}", "{path:hook_id}").replace("{", "<").replace("}", ">")
+
+
+def _view(service: Service, operation: Operation) -> Callable[..., Response]:
+    handler = HANDLERS[operation.id]
+
+    def view(**path: str) -> Response:
+        arguments = path | query_of(operation)
+        if operation.request:
+            arguments["request"] = body_of(operation.request, service.settings)
+        return answer(handler(service, **arguments))
+
+    return view

@@ -1,0 +1,134 @@
+"""Every failure as api.md's error body: status, type, and a message that says what exists."""
+
+from collections.abc import Iterator
+
+from pydantic import ValidationError
+from werkzeug.exceptions import HTTPException
+
+from engine import errors as e
+from engine.contract.schemas import ErrorDetail, ErrorResponse
+
+
+class RequestError(e.EngineError):
+    """A request that the server refuses; `param` names the field that was wrong."""
+
+    status = 400
+    kind = "invalid_request"
+
+    def __init__(self, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class UnauthorizedError(RequestError):
+    """No bearer token, or a wrong one."""
+
+    status, kind = 401, "unauthorized"
+
+
+class ForbiddenError(RequestError):
+    """A foreign Host or Origin, or a model outside the allowed roots."""
+
+    status, kind = 403, "forbidden"
+
+
+class UnknownModelError(RequestError):
+    """A model id that is not loaded."""
+
+    status, kind = 404, "unknown_model"
+
+
+class UnknownCaptureError(RequestError):
+    """A capture that is not kept; the message says why."""
+
+    status, kind = 404, "unknown_capture"
+
+
+class BodyTooLargeError(RequestError):
+    """A request body over the limit."""
+
+    status, kind = 413, "body_too_large"
+
+
+class UnavailableError(RequestError):
+    """The server cannot do it now, and may later."""
+
+    status, kind = 503, "unavailable"
+
+
+class QueueFullError(UnavailableError):
+    """Too many requests wait already."""
+
+    kind = "queue_full"
+
+
+class NoModelError(UnavailableError):
+    """No model is loaded."""
+
+    kind = "no_model"
+
+
+class ShuttingDownError(UnavailableError):
+    """The server is on its way out."""
+
+    kind = "shutting_down"
+
+
+class SlowClientError(RequestError):
+    """A client that does not take its results."""
+
+    status, kind = 408, "slow_client"
+
+
+ENGINE_ERRORS: dict[type[e.EngineError], tuple[int, str]] = {
+    e.UnknownLayerError: (422, "unknown_layer"),
+    e.UnknownComponentError: (422, "unknown_component"),
+    e.UnknownHeadError: (422, "unknown_head"),
+    e.UnknownPositionError: (422, "unknown_position"),
+    e.InterventionError: (422, "impossible_intervention"),
+    e.DuplicateHookError: (409, "duplicate_hook"),
+    e.UnknownHookError: (404, "unknown_hook"),
+    e.ModelNotFoundError: (404, "model_not_found"),
+    e.InvalidRequestError: (400, "invalid_request"),
+    e.CaptureTooLargeError: (507, "capture_too_large"),
+}
+RETRY_AFTER = 1
+"""Seconds that a client is asked to wait after a 503."""
+
+
+def error_detail(error: BaseException) -> ErrorDetail:
+    """What the client is told; of an unforeseen error nothing but that it happened."""
+    match error:
+        case RequestError():
+            return _detail(error.status, error.kind, str(error), error.param)
+        case ValidationError():
+            return _validation_detail(error)
+        case HTTPException():
+            name = (error.name or "error").lower().replace(" ", "_")
+            return _detail(error.code or 500, name, error.description or name)
+    for kind in type(error).__mro__:
+        if kind in ENGINE_ERRORS:
+            return _detail(*ENGINE_ERRORS[kind], str(error))
+    return _detail(500, "internal_error", "The server failed; its log holds the reason.")
+
+
+def error_body(error: BaseException) -> dict:
+    return ErrorResponse(error=error_detail(error)).model_dump()
+
+
+def _detail(status: int, kind: str, message: str, param: str | None = None) -> ErrorDetail:
+    return ErrorDetail(message=message, type=kind, code=status, param=param)
+
+
+def _validation_detail(error: ValidationError) -> ErrorDetail:
+    """The first offence by name, the others in the message."""
+    offences = list(_offences(error))
+    return _detail(
+        400, "invalid_request", "; ".join(text for _, text in offences), offences[0][0] or None
+    )
+
+
+def _offences(error: ValidationError) -> Iterator[tuple[str, str]]:
+    for offence in error.errors(include_url=False, include_context=False, include_input=False):
+        field = ".".join(str(part) for part in offence["loc"])
+        yield field, f"{field}: {offence['msg']}" if field else offence["msg"]

@@ -1,0 +1,83 @@
+"""One generation: queued, run on the generation thread, its results read by the web thread."""
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+from engine.capture import Activations
+from engine.contract.schemas import Capturing, Sampling
+from engine.generation import GenerationResult, create_generator_with_activations
+from engine.hooks import resolve_hooks
+from engine.server import inside
+from engine.server.errors import RequestError
+from engine.server.job import Job
+from engine.server.models import LoadedModel
+from engine.server.requests import client_gone, request_id
+from engine.server.service import Service
+
+log = logging.getLogger(__name__)
+
+
+def submit(
+    service: Service, model: LoadedModel, tokens: list[int], request: Sampling, top_logprobs: int
+) -> Job[tuple[GenerationResult, Activations]]:
+    """Queue the generation that a request asks for; whatever can be refused is refused here."""
+    options = _sampling(service, model, request) | {"top_logprobs": top_logprobs}
+    hooks = tuple(model.hooks.values())
+    if isinstance(request, Capturing):
+        hooks += inside.hook_specs(request.activation_hooks)
+        options["interventions"] = inside.interventions(request.interventions, service.captures)
+    resolve_hooks(hooks, model.kit.structure)
+    label = {"request_id": request_id()}
+
+    def work(job: Job) -> Iterator[tuple[GenerationResult, Activations]]:
+        def progress(done: int, total: int) -> None:
+            job.checkpoint()
+            if 0 < done < total:
+                log.info("prompt: %d of %d tokens", done, total, extra=label)
+
+        return create_generator_with_activations(
+            model.kit,
+            tokens,
+            hooks,
+            prompt_progress_callback=progress,
+            budget_bytes=service.captures.budget_bytes,
+            **options,
+        )
+
+    return service.worker.submit(work, client_gone())
+
+
+def _sampling(service: Service, model: LoadedModel, request: Sampling) -> dict[str, Any]:
+    max_tokens = getattr(request, "max_completion_tokens", None) or request.max_tokens
+    if max_tokens > service.settings.max_tokens:
+        raise RequestError(
+            f"max_tokens: {max_tokens} is more than {service.settings.max_tokens}.", "max_tokens"
+        )
+    return {
+        "max_tokens": max_tokens,
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "top_k": request.top_k,
+        "min_p": request.min_p,
+        "seed": request.seed,
+        "stop_strings": _stop_strings(request.stop),
+        "repetition_penalty": request.repetition_penalty,
+        "logit_bias": _logit_bias(model, request.logit_bias),
+    }
+
+
+def _stop_strings(stop: str | list[str] | None) -> tuple[str, ...]:
+    return (stop,) if isinstance(stop, str) else tuple(stop or ())
+
+
+def _logit_bias(model: LoadedModel, bias: dict[str, float] | None) -> dict[int, float] | None:
+    if bias is None:
+        return None
+    size = model.kit.info.vocab_size
+    for token in bias:
+        if not (token.isascii() and token.isdigit() and int(token) < size):
+            raise RequestError(
+                f"logit_bias: {token!r} is no token id; they go from 0 to {size - 1}.", "logit_bias"
+            )
+    return {int(token): value for token, value in bias.items()}

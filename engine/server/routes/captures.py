@@ -1,0 +1,55 @@
+"""The captures that are kept: list, describe, read, forget."""
+
+from flask import Response
+
+from engine.contract import schemas as s
+from engine.server import tensors
+from engine.server.captures import Capture
+from engine.server.errors import UnknownCaptureError
+from engine.server.service import Service
+from engine.server.wire import activations_json
+
+
+def list_captures(service: Service) -> dict:
+    store = service.captures
+    return {
+        "captures": [_manifest(capture) for capture in store.list()],
+        "bytes": store.nbytes,
+        "budget_bytes": store.budget_bytes,
+    }
+
+
+def describe(service: Service, capture_id: str) -> dict:
+    return _manifest(service.captures.get(capture_id))
+
+
+def forget(service: Service, capture_id: str) -> s.ForgottenCapture:
+    service.captures.forget(capture_id)
+    return s.ForgottenCapture(capture_id=capture_id)
+
+
+def read_tensors(
+    service: Service, capture_id: str, hook_id: str | None, step: int | None
+) -> Response:
+    capture = service.captures.get(capture_id)
+    records = list(capture.records(hook_id, step))
+    if not records and (hook_id, step) != (None, None):
+        known = ", ".join(map(tensors.tensor_name, capture.records())) or "nothing"
+        raise UnknownCaptureError(
+            f"{capture_id} holds no tensor of hook {hook_id!r} at step {step}; it holds {known}.",
+            "hook_id" if hook_id is not None else "step",
+        )
+    size, pieces = tensors.body(records, {"capture_id": capture_id, "model": capture.model})
+    response = Response(pieces, mimetype="application/octet-stream", direct_passthrough=True)
+    response.content_length = size
+    return response
+
+
+def _manifest(capture: Capture) -> dict:
+    return {
+        "capture_id": capture.capture_id,
+        "model": capture.model,
+        "created": capture.created,
+        "bytes": capture.nbytes,
+        "activations": activations_json(capture.activations, "reference"),
+    }

@@ -1,0 +1,62 @@
+"""Health, and the models: list, load, unload."""
+
+import gc
+import re
+from pathlib import Path
+
+import mlx.core as mx
+
+from engine.contract import schemas as s
+from engine.contract.openapi import API_VERSION
+from engine.server.errors import ForbiddenError
+from engine.server.service import Service
+from engine.server.settings import Settings
+
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
+
+
+def health(service: Service) -> s.Health:
+    loaded = service.models.list()
+    loading, ready = service.models.loading, service.worker.ready
+    return s.Health(
+        status="loading" if loading else "ok" if ready else "failed",
+        version=service.settings.version,
+        api_version=API_VERSION,
+        model=loaded[-1].id if loaded else None,
+        ready=ready and not loading,
+        queue_depth=service.worker.queue_depth,
+    )
+
+
+def list_models(service: Service) -> s.ModelList:
+    return s.ModelList(data=[model.entry for model in service.models.list()])
+
+
+def load_model(service: Service, request: s.LoadModelRequest) -> s.ModelEntry:
+    check_allowed(request.model_path, service.settings)
+    return service.worker.call(lambda job: service.models.load(request)).entry
+
+
+def unload_model(service: Service, request: s.UnloadModelRequest) -> s.UnloadModelResponse:
+    service.models.unload(request.model)
+    service.worker.call(lambda job: _free())
+    return s.UnloadModelResponse(unloaded=request.model)
+
+
+def check_allowed(model_path: str, settings: Settings) -> None:
+    """A folder must really lie below an allowed root; a hub id needs hub access. No URLs."""
+    if settings.allow_hub and HUB_ID.fullmatch(model_path) and not Path(model_path).exists():
+        return
+    folder = Path(model_path).resolve()
+    if not any(folder.is_relative_to(root.resolve()) for root in settings.model_roots):
+        roots = ", ".join(map(str, settings.model_roots)) or "none"
+        raise ForbiddenError(
+            f"model_path: {model_path!r} is not below an allowed folder (allowed: {roots}); "
+            "allow one by --model-root.",
+            "model_path",
+        )
+
+
+def _free() -> None:
+    gc.collect()
+    mx.clear_cache()

@@ -1,0 +1,32 @@
+"""What the operations work with."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from engine.server.captures import CaptureStore
+from engine.server.models import Models
+from engine.server.settings import Settings
+from engine.server.worker import GenerationThread
+
+
+@dataclass(frozen=True)
+class Service:
+    """One server's parts; every operation is a function of these and its request."""
+
+    settings: Settings
+    models: Models
+    captures: CaptureStore
+    worker: GenerationThread
+
+
+def create_service(settings: Settings, on_death: Callable[[], None]) -> Service:
+    """The parts of a server, its generation thread started."""
+    worker = GenerationThread(
+        queue_size=settings.queue_size,
+        stuck_after=settings.stuck_after,
+        patience=settings.client_patience,
+        on_death=on_death,
+    )
+    worker.start()
+    store = CaptureStore(settings.capture_bytes, settings.spill_folder)
+    return Service(settings, Models(), store, worker)

@@ -1,0 +1,91 @@
+"""Records between numpy and JSON."""
+
+import binascii
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import orjson
+
+from engine.capture import Activations, CapturedActivation
+from engine.contract.schemas import ActivationFormat, TensorValue
+from engine.server.errors import RequestError
+from engine.server.tensors import tensor_name
+
+STORED = {"float32": np.dtype("<f4"), "float16": np.dtype("<f2"), "bfloat16": np.dtype("<u2")}
+
+
+def dumps(body: Any) -> bytes:
+    """JSON text of a body that may hold arrays."""
+    return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def activations_json(activations: Activations, form: ActivationFormat) -> dict[str, list[dict]]:
+    return {
+        hook_id: [record_json(record, form) for record in records]
+        for hook_id, records in activations.items()
+    }
+
+
+def record_json(record: CapturedActivation, form: ActivationFormat) -> dict[str, Any]:
+    """The record of api.md; its data in the form that the client asked for."""
+    return {
+        "hook_id": record.hook_id,
+        "layer_name": record.layer_name,
+        "layer": record.layer,
+        "component": record.component,
+        "step": record.step,
+        "positions": list(record.positions),
+        "shape": list(record.shape),
+        "dtype": record.dtype,
+        "byte_order": "little",
+        "is_input": record.is_input,
+    } | _data(record, form)
+
+
+def _data(record: CapturedActivation, form: ActivationFormat) -> Mapping[str, Any]:
+    match form:
+        case "array":
+            return {"data": np.ascontiguousarray(numbers(record.data, record.dtype))}
+        case "base64":
+            text = binascii.b2a_base64(np.ascontiguousarray(record.data), newline=False)
+            return {"data_base64": orjson.Fragment(b'"%b"' % text)}
+        case "reference":
+            return {"tensor": tensor_name(record)}
+        case "metadata":
+            return {}
+
+
+def tensor_array(value: TensorValue, param: str) -> np.ndarray:
+    """The float32 array of a tensor that a client sent; raises if data and shape disagree."""
+    if (value.data is None) == (value.data_base64 is None):
+        raise RequestError(f"{param}: give either data or data_base64", param)
+    flat = _from_lists(value, param) if value.data_base64 is None else _from_base64(value, param)
+    if flat.size != np.prod(value.shape, dtype=int):
+        raise RequestError(
+            f"{param}: {flat.size} values do not fill the shape {value.shape}", param
+        )
+    return flat.reshape(value.shape)
+
+
+def _from_lists(value: TensorValue, param: str) -> np.ndarray:
+    try:
+        return np.asarray(value.data, np.float32).ravel()
+    except (TypeError, ValueError):
+        raise RequestError(f"{param}: data must be lists of numbers, none ragged", param) from None
+
+
+def _from_base64(value: TensorValue, param: str) -> np.ndarray:
+    try:
+        raw = binascii.a2b_base64(value.data_base64 or "", strict_mode=True)
+        flat = np.frombuffer(raw, STORED[value.dtype])
+    except ValueError as error:
+        raise RequestError(f"{param}: data_base64 is not {value.dtype}: {error}", param) from None
+    return numbers(flat, value.dtype).astype(np.float32)
+
+
+def numbers(data: np.ndarray, dtype: str) -> np.ndarray:
+    """The data as numbers; bfloat16, which numpy holds as its bits, is widened to float32."""
+    if dtype != "bfloat16":
+        return data
+    return (data.astype(np.uint32) << 16).view(np.float32)
