@@ -37,6 +37,10 @@ class ModelNotFoundError(EngineError):
     """No loadable model at the path or id given; says what is missing."""
 
 
+class UnsupportedModelError(EngineError):
+    """A model that is there but cannot be loaded; says why."""
+
+
 class CaptureTooLargeError(EngineError):
     """A capture that would pass the memory budget; says both sizes in bytes."""
 

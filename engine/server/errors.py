@@ -89,6 +89,7 @@ ENGINE_ERRORS: dict[type[e.EngineError], tuple[int, str]] = {
     e.DuplicateHookError: (409, "duplicate_hook"),
     e.UnknownHookError: (404, "unknown_hook"),
     e.ModelNotFoundError: (404, "model_not_found"),
+    e.UnsupportedModelError: (422, "unsupported_model"),
     e.InvalidRequestError: (400, "invalid_request"),
     e.CaptureTooLargeError: (507, "capture_too_large"),
 }

@@ -1,0 +1,59 @@
+"""Quantised layers turned back into plain ones, of which the numbers are the same."""
+
+import mlx.core as mx
+import mlx.nn as nn
+from mlx.utils import tree_unflatten
+from mlx_lm.models.afm7 import FusedLinear, FusedQuantizedLinear
+from mlx_lm.models.mla import MultiLinear, QuantizedMultiLinear
+from mlx_lm.models.switch_layers import QuantizedSwitchLinear, SwitchLinear
+
+PLAIN = {
+    nn.QuantizedLinear: nn.Linear,
+    nn.QuantizedEmbedding: nn.Embedding,
+    QuantizedSwitchLinear: SwitchLinear,
+    QuantizedMultiLinear: MultiLinear,
+    FusedQuantizedLinear: FusedLinear,
+}
+PACKED = ("weight", "scales", "biases", "global_scale")
+
+
+def dequantise(model: nn.Module) -> None:
+    """Replace the model's quantised linear, embedding and expert layers by plain float32 ones.
+
+    `mlx_lm.utils.dequantize_model` rounds to the scales' type, and knows three kinds of layer.
+    """
+    plain = [
+        (name, _plain_layer(layer)) for name, layer in model.named_modules() if type(layer) in PLAIN
+    ]
+    model.update_modules(tree_unflatten(plain))
+
+
+def _plain_layer(layer: nn.Module) -> nn.Module:
+    kind = PLAIN[type(layer)]
+    plain = kind.__new__(kind)
+    nn.Module.__init__(plain)
+    for name, value in layer.items():
+        if name not in PACKED:
+            setattr(plain, name, value)
+    plain.weight = _weight(layer)
+    mx.eval(plain.parameters())
+    return plain
+
+
+def _weight(layer: nn.Module) -> mx.array:
+    return mx.dequantize(
+        layer.weight,
+        _widened(layer.scales),
+        _widened(layer.get("biases")),
+        layer.group_size,
+        layer.bits,
+        layer.mode,
+        global_scale=layer.get("global_scale"),
+        dtype=mx.float32,
+    )
+
+
+def _widened(scales: mx.array | None) -> mx.array | None:
+    """In float32, unless they are absent or packed in bytes, as in the microscaling formats."""
+    packed = scales is None or scales.dtype == mx.uint8
+    return scales if packed else scales.astype(mx.float32)
