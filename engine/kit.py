@@ -1,0 +1,104 @@
+"""One loaded model with its tokenizer, structure and registered hooks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import mlx.nn as nn
+
+from engine.components import ComponentType
+from engine.loading import load
+from engine.points import Point
+from engine.structure import Structure, resolve
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a model is, in the names of its architecture's field."""
+
+    architecture: str
+    layers: int
+    heads: int | None
+    kv_heads: int | None
+    head_dim: int | None
+    hidden_size: int
+    vocab_size: int
+    quantization: str | None
+    components: tuple[ComponentType, ...]
+
+
+@dataclass(eq=False)
+class ModelKit:
+    """A loaded model, ready to be looked into."""
+
+    model: nn.Module
+    tokenizer: object
+    config: dict
+    model_id: str
+    path: Path | None
+    structure: Structure
+    max_kv_size: int | None = None
+    kv_bits: int | None = None
+    kv_group_size: int = 64
+    quantized_kv_start: int = 0
+    info: ModelInfo = field(init=False)
+
+    def __post_init__(self):
+        self.info = _info(self.config, self.structure)
+
+
+def load_model(
+    path_or_id: str | Path,
+    *,
+    model_id: str | None = None,
+    dtype: str | None = None,
+    max_kv_size: int | None = None,
+    kv_bits: int | None = None,
+    kv_group_size: int = 64,
+    quantized_kv_start: int = 0,
+) -> ModelKit:
+    """Load a model folder or hub id. Raises ModelNotFoundError."""
+    model, tokenizer, config, path = load(path_or_id, dtype=dtype)
+    return ModelKit(
+        model=model,
+        tokenizer=tokenizer,
+        config=config,
+        model_id=model_id or Path(path_or_id).name,
+        path=path,
+        structure=resolve(model),
+        max_kv_size=max_kv_size,
+        kv_bits=kv_bits,
+        kv_group_size=kv_group_size,
+        quantized_kv_start=quantized_kv_start,
+    )
+
+
+def tokenize(kit: ModelKit, text_or_messages: str | Sequence[dict]) -> list[int]:
+    """Token ids of a text, or of chat messages under the model's chat template."""
+    if isinstance(text_or_messages, str):
+        return list(kit.tokenizer.encode(text_or_messages))
+    return list(
+        kit.tokenizer.apply_chat_template(list(text_or_messages), add_generation_prompt=True)
+    )
+
+
+def _info(config: dict, structure: Structure) -> ModelInfo:
+    query = _first_shape(structure, ComponentType.QUERY)
+    key = _first_shape(structure, ComponentType.KEY)
+    quantization = config.get("quantization")
+    return ModelInfo(
+        architecture=config.get("model_type", type(structure.model).__module__.split(".")[-1]),
+        layers=structure.layers,
+        heads=query and query[1],
+        kv_heads=key and key[1],
+        head_dim=query and query[-1],
+        hidden_size=structure.shapes[Point(None, ComponentType.EMBEDDING)][-1],
+        vocab_size=structure.shapes[Point(None, ComponentType.LOGITS)][-1],
+        quantization=quantization
+        and f"{quantization['bits']}-bit, group {quantization['group_size']}",
+        components=structure.components,
+    )
+
+
+def _first_shape(structure: Structure, component: ComponentType) -> tuple[int, ...] | None:
+    return next((s for p, s in structure.shapes.items() if p.component is component), None)
