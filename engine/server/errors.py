@@ -90,8 +90,9 @@ ENGINE_ERRORS: dict[type[e.EngineError], tuple[int, str]] = {
     e.UnknownHookError: (404, "unknown_hook"),
     e.ModelNotFoundError: (404, "model_not_found"),
     e.UnsupportedModelError: (422, "unsupported_model"),
-    e.InvalidRequestError: (400, "invalid_request"),
+    e.UnsupportedModelError: (400, "unsupported_model"),
     e.CaptureTooLargeError: (507, "capture_too_large"),
+    e.EngineError: (400, "invalid_request"),
 }
 RETRY_AFTER = 1
 """Seconds that a client is asked to wait after a 503."""
@@ -107,9 +108,9 @@ def error_detail(error: BaseException) -> ErrorDetail:
         case HTTPException():
             name = (error.name or "error").lower().replace(" ", "_")
             return _detail(error.code or 500, name, error.description or name)
-    for kind in type(error).__mro__:
-        if kind in ENGINE_ERRORS:
-            return _detail(*ENGINE_ERRORS[kind], str(error))
+        case e.EngineError():
+            nearest = next(kind for kind in type(error).__mro__ if kind in ENGINE_ERRORS)
+            return _detail(*ENGINE_ERRORS[nearest], str(error))
     return _detail(500, "internal_error", "The server failed; its log holds the reason.")
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from engine.contract.schemas import HookSpec, InterventionSpec
-from engine.hooks import ActivationHookSpec
+from engine.hooks import ActivationHookSpec, ResolvedHook
 from engine.interventions import Intervention
 from engine.server.captures import Capture, CaptureStore
 from engine.server.errors import RequestError
@@ -25,6 +25,20 @@ def hook_specs(hooks: Iterable[HookSpec]) -> tuple[ActivationHookSpec, ...]:
             dtype=hook.dtype,
         )
         for hook in hooks
+    )
+
+
+def on_one_layer(hook: ResolvedHook) -> ActivationHookSpec:
+    """The specification that resolves to just this hook, wildcard or default id gone."""
+    return ActivationHookSpec(
+        layer_name=hook.layer_name,
+        component=hook.component,
+        hook_id=hook.hook_id,
+        capture_input=any(point.is_input for point in hook.points),
+        capture_output=not all(point.is_input for point in hook.points),
+        positions=hook.positions,
+        heads=hook.heads,
+        dtype=hook.dtype,
     )
 
 

@@ -3,7 +3,7 @@
 from engine.contract import schemas as s
 from engine.errors import UnknownHookError
 from engine.hooks import resolve_hooks
-from engine.server.inside import hook_entry, hook_specs
+from engine.server.inside import hook_entry, hook_specs, on_one_layer
 from engine.server.models import LoadedModel
 from engine.server.service import Service
 
@@ -15,7 +15,7 @@ def register(service: Service, request: s.RegisterHooksRequest) -> s.RegisteredH
         known = tuple(model.hooks.values())
         resolved = resolve_hooks(known + hook_specs(request.hooks), model.kit.structure)
         added = resolved[len(known) :]
-        model.hooks.update((hook.hook_id, hook.spec) for hook in added)
+        model.hooks.update((hook.hook_id, on_one_layer(hook)) for hook in added)
     return s.RegisteredHooks(registered_hooks=[hook.hook_id for hook in added])
 
 
