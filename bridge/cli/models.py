@@ -12,22 +12,44 @@ def models() -> None:
 @click.argument("name", type=click.Choice(["smollm2"]))
 def pull(name: str) -> None:
     """Fetch a model into the cache; nothing is done if it is there."""
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+    from rich.progress import Progress
 
     from engine.errors import EngineError
-    from engine.smollm2 import pull_smollm2
+    from engine.smollm2 import pull_smollm2, smollm2_folder
 
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    with Progress(*columns) as bar:
-        tasks = {}
-
-        def show(activity: str, done: int, total: int) -> None:
-            if activity not in tasks:
-                tasks[activity] = bar.add_task(activity)
-            bar.update(tasks[activity], completed=done, total=total)
-
+    if smollm2_folder().is_dir():
+        click.echo(f"{name} is there already: {smollm2_folder()}")
+        return
+    with Progress(*_columns()) as bar:
+        download = bar.add_task(name, total=None)
         try:
-            folder = pull_smollm2(show)
-        except EngineError as error:
+            folder = pull_smollm2(
+                lambda here, total: bar.update(download, completed=here, total=total)
+            )
+        except (EngineError, OSError) as error:
             raise click.ClickException(str(error)) from error
     click.echo(folder)
+
+
+def _columns() -> tuple:
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
+
+    return TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
+
+
+@models.command("list")
+def list_models() -> None:
+    """Show the models that are there, by the names that other commands know them by."""
+    from rich.console import Console
+    from rich.filesize import decimal
+    from rich.table import Table
+
+    from engine.stored import stored_models
+
+    table = Table("model", "size", "folder", box=None)
+    for model in stored_models():
+        table.add_row(model.name, decimal(model.nbytes), str(model.folder))
+    if not table.rows:
+        click.echo("no model yet: neuroscope-bridge models pull smollm2")
+    else:
+        Console(soft_wrap=True).print(table)
