@@ -43,6 +43,7 @@ def openapi_document() -> dict[str, Any]:
             "version": API_VERSION,
             "description": "Look inside, and reach inside, any mlx-lm model.",
             "license": {"name": "MIT", "identifier": "MIT"},
+            "x-smalltalk-class": "LMStudioRESTClient",
         },
         "servers": [{"url": "http://127.0.0.1:50111"}],
         "security": [{}, {"bearer": []}],

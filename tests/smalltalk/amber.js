@@ -1,0 +1,63 @@
+// Runs Smalltalk in Amber under Node: node amber.js FILE.st... EXPRESSION
+//
+// Files in each file, evaluates the expression and prints what it answers: a String as it is,
+// anything else by its printString; a Promise is waited for. Exits 1 with the error's class and
+// message on stderr if anything fails. AMBER names the folder that holds node_modules.
+'use strict';
+const fs = require('fs');
+const path = require('path');
+
+const modules = path.join(process.env.AMBER || __dirname, 'node_modules');
+const lang = path.join(modules, '@ambers', 'lang');
+const requirejs = require(path.join(modules, 'requirejs'));
+
+function describe(error) {
+  return error && error._messageText
+    ? `${error._class()._name()}: ${error._messageText()}`
+    : (error && error.stack) || String(error);
+}
+
+function fail(where, error) {
+  process.stderr.write(`${where}: ${describe(error)}\n`);
+  process.exit(1);
+}
+
+function fileIn(globals, file) {
+  const importer = globals.Importer._new();
+  try {
+    importer._import_(fs.readFileSync(file, 'utf8')._stream());
+  } catch (error) {
+    fail(`${file}, after ${importer._lastSection()}, at ${importer._lastChunk()}`, error);
+  }
+}
+
+async function run(boot, files, expression) {
+  const { globals } = boot;
+  await globals.Smalltalk._adoptPackageDescriptors();
+  files.forEach((file) => fileIn(globals, file));
+  const answer = await globals.Compiler._new()._evaluateExpression_(expression);
+  return typeof answer === 'string' ? answer : boot.asReceiver(answer)._printString();
+}
+
+const load = requirejs.config({
+  context: 'neuroscope',
+  nodeRequire: require,
+  paths: {
+    amber: path.join(lang, 'base'),
+    'amber/core': path.join(lang, 'src'),
+    text: path.join(modules, 'requirejs-text', 'text'),
+  },
+  map: { '*': { amber_core: 'amber/core' } },
+});
+const files = process.argv.slice(2, -1);
+const expression = process.argv[process.argv.length - 1];
+load(
+  ['amber/boot', 'amber/lang', 'amber/core/Platform-Node'],
+  (boot, amber) =>
+    amber.api
+      .initialize()
+      .then(() => run(boot, files, expression))
+      .then((text) => process.stdout.write(`${text}\n`, () => process.exit(0)))
+      .catch((error) => fail('evaluation', error)),
+  (error) => fail('loading Amber', error),
+);
