@@ -33,6 +33,7 @@ class LMStudioNeuroScopeClient:
     ) -> None:
         token = token or os.environ.get(TOKEN_VARIABLE)
         headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self.base_url = base_url
         self._http = httpx.Client(base_url=base_url, headers=headers, timeout=timeout)
 
     def __enter__(self) -> Self:
