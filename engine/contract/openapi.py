@@ -8,18 +8,18 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from engine.contract.operations import OPERATIONS, Operation
-from engine.contract.schemas import ErrorResponse
+from engine.contract.schemas import LARGEST, ErrorResponse
 
 API_VERSION = "1.0.0"
 REASONS = {
-    400: "Malformed request.",
+    400: "Malformed: not what this document declares.",
     401: "No token, or a wrong one.",
     403: "Not allowed: a foreign Host or Origin, or a model path outside the allowed roots.",
-    404: "No such model, hook or capture.",
+    404: "No such model, hook or capture, or none loaded.",
     409: "A hook with this id is registered already.",
     413: "Body too large.",
-    422: "Unknown layer, component, head or position.",
-    503: "The queue is full, or no model is loaded; Retry-After says when to try again.",
+    422: "Unknown layer, component, head, position or token, or more than this server allows.",
+    503: "The queue is full, or the server is shutting down; Retry-After says when to try again.",
     507: "The capture would pass the memory budget.",
 }
 EVERYWHERE = (401, 403)
@@ -78,7 +78,9 @@ def _operation(operation: Operation) -> dict[str, Any]:
             "name": name,
             "in": "query",
             "description": text,
-            "schema": {"type": "integer", "minimum": 0} if kind is int else {"type": "string"},
+            "schema": {"type": "integer", "minimum": 0, "maximum": LARGEST}
+            if kind is int
+            else {"type": "string"},
         }
         for name, (kind, text) in operation.query.items()
     ]

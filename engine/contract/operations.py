@@ -30,7 +30,7 @@ class Operation:
 
 
 OF_MODEL = {"model": (str, "Only this model's hooks; default: those of all models.")}
-GENERATION_ERRORS = (400, 404, 413, 422, 503, 507)
+GENERATION_ERRORS = (400, 404, 409, 413, 422, 503, 507)
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
@@ -64,7 +64,7 @@ OPERATIONS: tuple[Operation, ...] = (
         ("loadModel: model_path", "loadModel: model_path options: options"),
         s.ModelEntry,
         s.LoadModelRequest,
-        errors=(400, 403, 404, 413, 503),
+        errors=(400, 404, 413, 422, 503),
     ),
     Operation(
         "unloadModel",
@@ -74,7 +74,7 @@ OPERATIONS: tuple[Operation, ...] = (
         ("unloadModel: model",),
         s.UnloadModelResponse,
         s.UnloadModelRequest,
-        errors=(400, 404, 413),
+        errors=(400, 404, 413, 503),
     ),
     Operation(
         "tokenize",

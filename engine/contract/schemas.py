@@ -1,23 +1,68 @@
 """Every request and response of the endpoint, declared once.
 
 Requests forbid unknown fields: a misspelt parameter is an error that names it, never ignored.
+What breaks a schema is answered with 400; what fits it and cannot be done on this model, with 422.
 """
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from engine.components import ComponentType
 
 Dtype = Literal["float32", "float16", "bfloat16"]
 ActivationFormat = Literal["array", "base64", "metadata", "reference"]
-TokenIds = list[Annotated[int, Field(ge=0)]]
+LARGEST = 2**31 - 1
+"""Bound of every integer: what each JSON reader and every index type holds."""
+MOST_HOOKS = 1024
+MOST_SEQUENCES = 1024
+MOST_STOPS = 64
+
+
+def _whole(value: Any) -> Any:
+    """JSON has one kind of number: 8.0 is a whole one."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = BeforeValidator(_whole)
+Index = Annotated[int, Field(ge=0, le=LARGEST), Whole]
+Count = Annotated[int, Field(ge=1, le=LARGEST), Whole]
+Position = Annotated[int, Field(ge=-LARGEST, le=LARGEST), Whole]
+CacheSize = Annotated[int, Field(ge=8, le=LARGEST), Whole]
+Alternatives = Annotated[int, Field(ge=0, le=20), Whole]
+Likeliest = Annotated[int, Field(ge=0, le=1000), Whole]
+TokenIds = Annotated[list[Index], Field(min_length=1)]
+Batch = Annotated[list[TokenIds], Field(min_length=1, max_length=MOST_SEQUENCES)]
+Text = Annotated[str, Field(min_length=1)]
+TokenKey = Annotated[str, Field(pattern=r"^[0-9]{1,9}$")]
+Bias = Annotated[float, Field(ge=-100, le=100)]
+Biases = Annotated[dict[TokenKey, Bias], Field(json_schema_extra={"additionalProperties": False})]
+
+
+def one_of(*names: str) -> dict[str, Any]:
+    """JSON schema: exactly one of these fields is given and not null."""
+    null = {"type": "null"}
+    return {
+        "oneOf": [
+            {
+                "required": [name],
+                "properties": {other: {"not": null} if other == name else null for other in names},
+            }
+            for name in names
+        ]
+    }
+
+
+def require_one(model: BaseModel, *names: str) -> None:
+    """What `one_of` says, as validation."""
+    if sum(getattr(model, name) is not None for name in names) != 1:
+        raise ValueError(f"give either {' or '.join(names)}")
 
 
 class Request(BaseModel):
     """Base of all request bodies."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
 
 
 class Response(BaseModel):
@@ -79,10 +124,10 @@ class LoadModelRequest(Request):
     model_id: str | None = Field(
         None, description="The name to give it; default: the last part of the path."
     )
-    max_kv_size: int | None = Field(None, ge=8, description="Tokens kept in a rotating cache.")
+    max_kv_size: CacheSize | None = Field(None, description="Tokens kept in a rotating cache.")
     kv_bits: Literal[2, 3, 4, 6, 8] | None = Field(None, description="Quantise the cache.")
     kv_group_size: Literal[32, 64, 128] = Field(64)
-    quantized_kv_start: int = Field(0, ge=0, description="Tokens before the cache is quantised.")
+    quantized_kv_start: Index = Field(0, description="Tokens before the cache is quantised.")
     dtype: Dtype | None = Field(
         None,
         description="Cast the weights, dequantising them. Default: as stored on a GPU; float32 "
@@ -107,14 +152,17 @@ class ChatMessage(Request):
 
 
 class TokenizeRequest(Request):
+    model_config = ConfigDict(json_schema_extra=one_of("text", "messages"))
+
     text: str | None = None
-    messages: list[ChatMessage] | None = Field(None, description="Rendered by the chat template.")
+    messages: list[ChatMessage] | None = Field(
+        None, min_length=1, description="Rendered by the chat template."
+    )
     model: str | None = None
 
     @model_validator(mode="after")
     def _one_of(self) -> "TokenizeRequest":
-        if (self.text is None) == (self.messages is None):
-            raise ValueError("give either text or messages")
+        require_one(self, "text", "messages")
         return self
 
 
@@ -124,7 +172,7 @@ class TokenizeResponse(Response):
 
 
 class DetokenizeRequest(Request):
-    tokens: TokenIds
+    tokens: list[Index]
     model: str | None = None
 
 
@@ -138,11 +186,20 @@ class DetokenizeResponse(Response):
 class HookSpec(Request):
     """What to capture, and where."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"properties": {"capture_output": {"const": True}}},
+                {"properties": {"capture_input": {"const": True}}, "required": ["capture_input"]},
+            ]
+        }
+    )
+
     layer_name: str = Field(
         min_length=1,
         description="`5`, `model.layers.5`, `transformer.h.5`, `blocks.5`, `*`, `0-11`, "
         "`transformer.wte`, …",
-        examples=["5", "*", "0-11"],
+        examples=["0", "*", "0-1"],
     )
     component: ComponentType
     hook_id: str | None = Field(
@@ -153,25 +210,38 @@ class HookSpec(Request):
     )
     capture_input: bool = Field(False, description="Capture what goes into the component.")
     capture_output: bool = Field(True, description="Capture what comes out of it.")
-    positions: list[int] | None = Field(
+    positions: list[Position] | None = Field(
         None,
         min_length=1,
         description="0-based positions in the whole sequence; negative ones count from the end "
         "of the prompt. Default: all.",
     )
-    heads: list[Annotated[int, Field(ge=0)]] | None = Field(
+    heads: list[Index] | None = Field(
         None, min_length=1, description="0-based heads. Default: all."
     )
     dtype: Dtype = "float32"
+
+    @model_validator(mode="after")
+    def _captures(self) -> "HookSpec":
+        if not (self.capture_input or self.capture_output):
+            raise ValueError("a hook captures its input, its output, or both")
+        return self
 
 
 class TensorValue(Request):
     """A tensor sent to the engine: its shape beside its data, row-major, little-endian."""
 
-    shape: list[Annotated[int, Field(ge=0)]]
+    model_config = ConfigDict(json_schema_extra=one_of("data", "data_base64"))
+
+    shape: list[Index]
     dtype: Dtype = "float32"
     data: Any | None = Field(None, description="Nested lists, or a flat list, of numbers.")
     data_base64: str | None = None
+
+    @model_validator(mode="after")
+    def _one_of(self) -> "TensorValue":
+        require_one(self, "data", "data_base64")
+        return self
 
 
 class InterventionSpec(Request):
@@ -186,15 +256,15 @@ class InterventionSpec(Request):
         "addition, replacement: `value`. patching: a kept capture. noise: Gaussian of standard "
         "deviation `scale`, from `seed`."
     )
-    heads: list[Annotated[int, Field(ge=0)]] | None = Field(None, min_length=1)
-    positions: list[int] | None = Field(None, min_length=1)
+    heads: list[Index] | None = Field(None, min_length=1)
+    positions: list[Position] | None = Field(None, min_length=1)
     factor: float | None = None
     value: TensorValue | None = None
     capture_id: str | None = None
     hook_id: str | None = None
-    step: int = Field(0, ge=0)
+    step: Index = 0
     scale: float | None = Field(None, ge=0)
-    seed: int | None = Field(None, ge=0)
+    seed: Index | None = None
 
 
 class ActivationRecord(Response):
@@ -223,7 +293,7 @@ Activations = dict[str, list[ActivationRecord]]
 
 
 class RegisterHooksRequest(Request):
-    hooks: list[HookSpec] = Field(min_length=1)
+    hooks: list[HookSpec] = Field(min_length=1, max_length=MOST_HOOKS)
     model: str | None = None
 
 
@@ -245,16 +315,19 @@ class RemovedHooks(Response):
     removed_hooks: list[str]
 
 
-class CaptureManifest(Response):
+class CaptureSummary(Response):
     capture_id: str
     model: str
     created: float = Field(description="Unix time in seconds.")
     bytes: int = Field(description="Size of the captured data.")
+
+
+class CaptureManifest(CaptureSummary):
     activations: Activations = Field(description="Records without data, with tensor names.")
 
 
 class CaptureList(Response):
-    captures: list[CaptureManifest]
+    captures: list[CaptureSummary]
     bytes: int
     budget_bytes: int
 
@@ -274,17 +347,15 @@ class Sampling(Request):
     """Parameters that every generation takes."""
 
     model: str | None = None
-    max_tokens: int = Field(100, ge=1)
+    max_tokens: Count = 100
     temperature: float = Field(0.0, ge=0, le=10)
     top_p: float = Field(1.0, gt=0, le=1)
-    top_k: int = Field(0, ge=0, description="0: all.")
+    top_k: Index = Field(0, description="0: all.")
     min_p: float = Field(0.0, ge=0, le=1)
-    seed: int | None = Field(None, ge=0)
-    stop: str | list[str] | None = None
-    repetition_penalty: float | None = Field(None, gt=0)
-    logit_bias: dict[str, float] | None = Field(
-        None, description="Token id to what is added to its logit."
-    )
+    seed: Index | None = None
+    stop: Text | Annotated[list[Text], Field(max_length=MOST_STOPS)] | None = None
+    repetition_penalty: float | None = Field(None, ge=0.01, le=100)
+    logit_bias: Biases | None = Field(None, description="Token id to what is added to its logit.")
     stream: bool = False
     stream_options: StreamOptions | None = None
     n: Literal[1] = Field(1, description="How many answers; always one.")
@@ -292,26 +363,42 @@ class Sampling(Request):
 
 
 class CompletionRequest(Sampling):
-    prompt: str | TokenIds = Field(description="Text, or token ids.")
-    logprobs: int | None = Field(
-        None, ge=0, le=20, description="How many alternatives to report a token."
+    prompt: Text | TokenIds = Field(description="Text, or token ids.")
+    logprobs: Alternatives | None = Field(
+        None, description="How many alternatives to report a token."
     )
 
 
 class ChatCompletionRequest(Sampling):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"properties": {"top_logprobs": {"type": "null"}}},
+                {"properties": {"logprobs": {"const": True}}, "required": ["logprobs"]},
+            ]
+        }
+    )
+
     messages: list[ChatMessage] = Field(min_length=1)
     logprobs: bool = False
-    top_logprobs: int | None = Field(None, ge=0, le=20)
-    max_completion_tokens: int | None = Field(
-        None, ge=1, description="OpenAI's newer name for `max_tokens`, over which it wins."
+    top_logprobs: Alternatives | None = None
+    max_completion_tokens: Count | None = Field(
+        None,
+        description="OpenAI's newer name for `max_tokens`, over which it wins.",
     )
+
+    @model_validator(mode="after")
+    def _top_of_logprobs(self) -> "ChatCompletionRequest":
+        if self.top_logprobs is not None and not self.logprobs:
+            raise ValueError("top_logprobs needs logprobs to be true")
+        return self
 
 
 class Capturing(Request):
     """What a request adds to look and reach inside."""
 
-    activation_hooks: list[HookSpec] = Field(default_factory=list)
-    interventions: list[InterventionSpec] = Field(default_factory=list)
+    activation_hooks: list[HookSpec] = Field(default_factory=list, max_length=MOST_HOOKS)
+    interventions: list[InterventionSpec] = Field(default_factory=list, max_length=MOST_HOOKS)
     activation_format: ActivationFormat = Field(
         "base64",
         description="array: nested lists; base64; metadata: no data; reference: a name in the "
@@ -409,22 +496,21 @@ class ChatCompletionWithActivations(Captured, ChatCompletion):
 
 
 class ForwardRequest(Capturing):
-    prompt: str | TokenIds | list[TokenIds] | None = Field(
+    model_config = ConfigDict(json_schema_extra=one_of("prompt", "tokens"))
+
+    prompt: Text | TokenIds | Batch | None = Field(
         None, description="Text, token ids, or a batch of sequences of equal length."
     )
-    tokens: TokenIds | list[TokenIds] | None = Field(
-        None, description="Token ids, in place of `prompt`."
-    )
+    tokens: TokenIds | Batch | None = Field(None, description="Token ids, in place of `prompt`.")
     model: str | None = None
     logits: Literal["last", "all", "none"] = Field(
         "last", description="Positions whose logits are answered."
     )
-    top_k: int = Field(10, ge=0, le=1000, description="How many next tokens to list.")
+    top_k: Likeliest = Field(10, description="How many next tokens to list.")
 
     @model_validator(mode="after")
     def _one_of(self) -> "ForwardRequest":
-        if (self.prompt is None) == (self.tokens is None):
-            raise ValueError("give either prompt or tokens")
+        require_one(self, "prompt", "tokens")
         return self
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from flask import Response
 from pydantic import BaseModel
+from werkzeug.exceptions import MethodNotAllowed
 
 from engine.server.errors import RETRY_AFTER, UnavailableError, error_body, error_detail
 from engine.server.job import Job
@@ -29,6 +30,8 @@ def error_answer(error: Exception) -> Response:
     if detail.code == 500:
         log.error("unforeseen error", exc_info=error)
     response = Response(dumps(error_body(error)), detail.code, mimetype="application/json")
+    if isinstance(error, MethodNotAllowed):
+        response.allow.update(error.valid_methods or ())
     if detail.code == 503:
         response.headers["Retry-After"] = str(RETRY_AFTER)
     if detail.code == 401:

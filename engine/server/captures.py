@@ -4,6 +4,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from uuid import uuid4
@@ -28,8 +29,9 @@ class Capture:
     created: float
     activations: Activations
 
-    @property
+    @cached_property
     def nbytes(self) -> int:
+        """Size of the data in bytes; to be asked for once the capture is whole."""
         return sum(record.nbytes for record in self.records())
 
     def records(

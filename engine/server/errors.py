@@ -33,7 +33,7 @@ class ForbiddenError(RequestError):
 
 
 class UnknownModelError(RequestError):
-    """A model id that is not loaded."""
+    """A model id that is not loaded, or no model at all."""
 
     status, kind = 404, "unknown_model"
 
@@ -42,6 +42,24 @@ class UnknownCaptureError(RequestError):
     """A capture that is not kept; the message says why."""
 
     status, kind = 404, "unknown_capture"
+
+
+class ImpossibleError(RequestError):
+    """A request that the contract allows and this model or server cannot fulfil."""
+
+    status, kind = 422, "impossible"
+
+
+class UnknownTokenError(ImpossibleError):
+    """A token id outside the vocabulary."""
+
+    kind = "unknown_token"
+
+
+class LimitError(ImpossibleError):
+    """More than this server allows; the message says how much it does."""
+
+    kind = "over_limit"
 
 
 class BodyTooLargeError(RequestError):
@@ -60,12 +78,6 @@ class QueueFullError(UnavailableError):
     """Too many requests wait already."""
 
     kind = "queue_full"
-
-
-class NoModelError(UnavailableError):
-    """No model is loaded."""
-
-    kind = "no_model"
 
 
 class ShuttingDownError(UnavailableError):
@@ -90,9 +102,9 @@ ENGINE_ERRORS: dict[type[e.EngineError], tuple[int, str]] = {
     e.UnknownHookError: (404, "unknown_hook"),
     e.ModelNotFoundError: (404, "model_not_found"),
     e.UnsupportedModelError: (422, "unsupported_model"),
-    e.UnsupportedModelError: (400, "unsupported_model"),
+    e.UnsupportedModelError: (422, "unsupported_model"),
     e.CaptureTooLargeError: (507, "capture_too_large"),
-    e.EngineError: (400, "invalid_request"),
+    e.EngineError: (422, "impossible"),
 }
 RETRY_AFTER = 1
 """Seconds that a client is asked to wait after a 503."""

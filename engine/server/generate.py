@@ -9,13 +9,18 @@ from engine.contract.schemas import Capturing, Sampling
 from engine.generation import GenerationResult, create_generator_with_activations
 from engine.hooks import resolve_hooks
 from engine.server import inside
-from engine.server.errors import RequestError
+from engine.server.errors import ImpossibleError, LimitError
 from engine.server.job import Job
 from engine.server.models import LoadedModel
+from engine.server.prompts import check_vocabulary
 from engine.server.requests import client_gone, request_id
 from engine.server.service import Service
 
 log = logging.getLogger(__name__)
+COLDEST = 1e-3
+"""Temperature below which logits would leave the range of their numbers."""
+LONG_PROMPT = 2048
+"""Tokens from which the progress of a prompt is logged."""
 
 
 def submit(
@@ -33,7 +38,7 @@ def submit(
     def work(job: Job) -> Iterator[tuple[GenerationResult, Activations]]:
         def progress(done: int, total: int) -> None:
             job.checkpoint()
-            if 0 < done < total:
+            if total > LONG_PROMPT:
                 log.info("prompt: %d of %d tokens", done, total, extra=label)
 
         return create_generator_with_activations(
@@ -50,9 +55,15 @@ def submit(
 
 def _sampling(service: Service, model: LoadedModel, request: Sampling) -> dict[str, Any]:
     max_tokens = getattr(request, "max_completion_tokens", None) or request.max_tokens
-    if max_tokens > service.settings.max_tokens:
-        raise RequestError(
-            f"max_tokens: {max_tokens} is more than {service.settings.max_tokens}.", "max_tokens"
+    most = service.settings.max_tokens
+    if max_tokens > most:
+        raise LimitError(f"max_tokens: {max_tokens} is more than {most}.", "max_tokens")
+    vocabulary = model.kit.info.vocab_size
+    if request.top_k >= vocabulary:
+        raise LimitError(f"top_k: there are {vocabulary} tokens; 0 means all.", "top_k")
+    if 0 < request.temperature < COLDEST:
+        raise ImpossibleError(
+            f"temperature: below {COLDEST} it is 0, which takes the likeliest token.", "temperature"
         )
     return {
         "max_tokens": max_tokens,
@@ -74,10 +85,6 @@ def _stop_strings(stop: str | list[str] | None) -> tuple[str, ...]:
 def _logit_bias(model: LoadedModel, bias: dict[str, float] | None) -> dict[int, float] | None:
     if bias is None:
         return None
-    size = model.kit.info.vocab_size
-    for token in bias:
-        if not (token.isascii() and token.isdigit() and int(token) < size):
-            raise RequestError(
-                f"logit_bias: {token!r} is no token id; they go from 0 to {size - 1}.", "logit_bias"
-            )
-    return {int(token): value for token, value in bias.items()}
+    by_token = {int(token): value for token, value in bias.items()}
+    check_vocabulary(model, by_token, "logit_bias")
+    return by_token

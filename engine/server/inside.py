@@ -8,7 +8,7 @@ from engine.contract.schemas import HookSpec, InterventionSpec
 from engine.hooks import ActivationHookSpec, ResolvedHook
 from engine.interventions import Intervention
 from engine.server.captures import Capture, CaptureStore
-from engine.server.errors import RequestError
+from engine.server.errors import ImpossibleError
 from engine.server.wire import numbers, tensor_array
 
 
@@ -79,7 +79,7 @@ def interventions(
 def _value(spec: InterventionSpec, param: str, captures: CaptureStore) -> np.ndarray | None:
     if spec.operation == "patching":
         if spec.capture_id is None or spec.hook_id is None:
-            raise RequestError(f"{param}: patching needs capture_id and hook_id", param)
+            raise ImpossibleError(f"{param}: patching needs capture_id and hook_id", param)
         return _kept_activation(captures.get(spec.capture_id), spec.hook_id, spec.step, param)
     return tensor_array(spec.value, f"{param}.value") if spec.value else None
 
@@ -88,7 +88,7 @@ def _kept_activation(capture: Capture, hook_id: str, step: int, param: str) -> n
     records = list(capture.records(hook_id, step))
     if not records:
         known = ", ".join(f"{r.hook_id} step {r.step}" for r in capture.records()) or "nothing"
-        raise RequestError(
+        raise ImpossibleError(
             f"{param}: {capture.capture_id} holds no {hook_id!r} at step {step}; it holds {known}",
             param,
         )

@@ -10,7 +10,7 @@ from engine.contract.schemas import LoadModelRequest, ModelEntry
 from engine.errors import InvalidRequestError
 from engine.hooks import ActivationHookSpec
 from engine.kit import ModelKit, load_model
-from engine.server.errors import NoModelError, UnknownModelError
+from engine.server.errors import UnknownModelError
 
 log = logging.getLogger(__name__)
 
@@ -67,16 +67,13 @@ class Models:
 
     def get(self, model_id: str | None) -> LoadedModel:
         with self._lock:
-            if not self._loaded:
-                raise NoModelError(
-                    "No model is loaded; load one with POST /v1/models/load.", "model"
-                )
-            if model_id is None:
-                return next(reversed(self._loaded.values()))
             if model_id in self._loaded:
                 return self._loaded[model_id]
-            known = ", ".join(self._loaded)
-        raise UnknownModelError(f"No model {model_id!r} is loaded; loaded: {known}.", "model")
+            if model_id is None and self._loaded:
+                return next(reversed(self._loaded.values()))
+            known = ", ".join(self._loaded) or "none"
+        wanted = "No model" if model_id is None else f"No model {model_id!r}"
+        raise UnknownModelError(f"{wanted} is loaded; loaded: {known}.", "model")
 
     def load(self, request: LoadModelRequest) -> LoadedModel:
         """Load a model, or answer the one that the same request loaded. For the generation thread.

@@ -1,8 +1,10 @@
 """Prompts to token ids, within the limits."""
 
+from collections.abc import Iterable
+
 from engine.contract.schemas import ChatMessage
 from engine.kit import tokenize
-from engine.server.errors import RequestError
+from engine.server.errors import ImpossibleError, LimitError, UnknownTokenError
 from engine.server.models import LoadedModel
 from engine.server.settings import Settings
 
@@ -20,16 +22,16 @@ def chat_tokens(model: LoadedModel, messages: list[ChatMessage]) -> list[int]:
 def prompt_tokens(
     model: LoadedModel, prompt: str | list[int], settings: Settings, param: str = "prompt"
 ) -> list[int]:
-    """The token ids of a text or of ids already; raises RequestError on none, or on too many."""
+    """The token ids of a text or of ids already; raises on none, too many, unknown ones."""
     tokens = text_tokens(model, prompt) if isinstance(prompt, str) else prompt
     return checked(model, tokens, settings, param)
 
 
 def checked(model: LoadedModel, tokens: list[int], settings: Settings, param: str) -> list[int]:
     if not tokens:
-        raise RequestError(f"{param} holds no token; at least one is needed.", param)
+        raise ImpossibleError(f"{param} holds no token; at least one is needed.", param)
     if len(tokens) > settings.max_prompt_tokens:
-        raise RequestError(
+        raise LimitError(
             f"{param} holds {len(tokens)} tokens; at most {settings.max_prompt_tokens} are taken.",
             param,
         )
@@ -37,9 +39,10 @@ def checked(model: LoadedModel, tokens: list[int], settings: Settings, param: st
     return tokens
 
 
-def check_vocabulary(model: LoadedModel, tokens: list[int], param: str) -> None:
+def check_vocabulary(model: LoadedModel, tokens: Iterable[int], param: str) -> None:
     size = model.kit.info.vocab_size
-    if unknown := [token for token in tokens if not 0 <= token < size]:
-        raise RequestError(
-            f"{param}: {unknown[0]} is no token id; they go from 0 to {size - 1}.", param
-        )
+    for token in tokens:
+        if not 0 <= token < size:
+            raise UnknownTokenError(
+                f"{param}: {token} is no token id; they go from 0 to {size - 1}.", param
+            )

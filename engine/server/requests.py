@@ -8,7 +8,7 @@ from uuid import uuid4
 from flask import g, request
 
 from engine.contract.operations import Operation
-from engine.contract.schemas import Request
+from engine.contract.schemas import LARGEST, Request
 from engine.server.errors import BodyTooLargeError, RequestError
 from engine.server.settings import Settings
 
@@ -52,6 +52,6 @@ def _value(name: str, kind: type) -> Any:
     text = request.args.get(name)
     if text is None or kind is str:
         return text
-    if not re.fullmatch(r"[0-9]{1,18}", text):
-        raise RequestError(f"{name}: {text!r} is not a whole number of at least 0.", name)
+    if not (re.fullmatch(r"[0-9]{1,10}", text) and int(text) <= LARGEST):
+        raise RequestError(f"{name}: {text!r} is not a whole number from 0 to {LARGEST}.", name)
     return int(text)

@@ -1,6 +1,7 @@
 """Records between numpy and JSON."""
 
 import binascii
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ import orjson
 
 from engine.capture import Activations, CapturedActivation
 from engine.contract.schemas import ActivationFormat, TensorValue
-from engine.server.errors import RequestError
+from engine.server.errors import ImpossibleError
 from engine.server.tensors import tensor_name
 
 STORED = {"float32": np.dtype("<f4"), "float16": np.dtype("<f2"), "bfloat16": np.dtype("<u2")}
@@ -58,11 +59,9 @@ def _data(record: CapturedActivation, form: ActivationFormat) -> Mapping[str, An
 
 def tensor_array(value: TensorValue, param: str) -> np.ndarray:
     """The float32 array of a tensor that a client sent; raises if data and shape disagree."""
-    if (value.data is None) == (value.data_base64 is None):
-        raise RequestError(f"{param}: give either data or data_base64", param)
     flat = _from_lists(value, param) if value.data_base64 is None else _from_base64(value, param)
-    if flat.size != np.prod(value.shape, dtype=int):
-        raise RequestError(
+    if flat.size != math.prod(value.shape):
+        raise ImpossibleError(
             f"{param}: {flat.size} values do not fill the shape {value.shape}", param
         )
     return flat.reshape(value.shape)
@@ -72,7 +71,9 @@ def _from_lists(value: TensorValue, param: str) -> np.ndarray:
     try:
         return np.asarray(value.data, np.float32).ravel()
     except (TypeError, ValueError):
-        raise RequestError(f"{param}: data must be lists of numbers, none ragged", param) from None
+        raise ImpossibleError(
+            f"{param}: data must be lists of numbers, none ragged", param
+        ) from None
 
 
 def _from_base64(value: TensorValue, param: str) -> np.ndarray:
@@ -80,7 +81,9 @@ def _from_base64(value: TensorValue, param: str) -> np.ndarray:
         raw = binascii.a2b_base64(value.data_base64 or "", strict_mode=True)
         flat = np.frombuffer(raw, STORED[value.dtype])
     except ValueError as error:
-        raise RequestError(f"{param}: data_base64 is not {value.dtype}: {error}", param) from None
+        raise ImpossibleError(
+            f"{param}: data_base64 is not {value.dtype}: {error}", param
+        ) from None
     return numbers(flat, value.dtype).astype(np.float32)
 
 

@@ -13,14 +13,15 @@ from engine.server.wire import activations_json
 def list_captures(service: Service) -> dict:
     store = service.captures
     return {
-        "captures": [_manifest(capture) for capture in store.list()],
+        "captures": [_summary(capture) for capture in store.list()],
         "bytes": store.nbytes,
         "budget_bytes": store.budget_bytes,
     }
 
 
 def describe(service: Service, capture_id: str) -> dict:
-    return _manifest(service.captures.get(capture_id))
+    capture = service.captures.get(capture_id)
+    return _summary(capture) | {"activations": activations_json(capture.activations, "reference")}
 
 
 def forget(service: Service, capture_id: str) -> s.ForgottenCapture:
@@ -45,11 +46,10 @@ def read_tensors(
     return response
 
 
-def _manifest(capture: Capture) -> dict:
+def _summary(capture: Capture) -> dict:
     return {
         "capture_id": capture.capture_id,
         "model": capture.model,
         "created": capture.created,
         "bytes": capture.nbytes,
-        "activations": activations_json(capture.activations, "reference"),
     }

@@ -14,7 +14,7 @@ from engine.forward import forward as engine_forward
 from engine.hooks import resolve_hooks
 from engine.server import inside
 from engine.server.captures import new_capture
-from engine.server.errors import RequestError
+from engine.server.errors import ImpossibleError, LimitError
 from engine.server.models import LoadedModel
 from engine.server.prompts import checked, prompt_tokens
 from engine.server.requests import client_gone
@@ -81,11 +81,11 @@ def _batch(service: Service, model: LoadedModel, request: s.ForwardRequest) -> l
     ]
     lengths = sorted({len(tokens) for tokens in batch})
     if len(lengths) > 1:
-        raise RequestError(
+        raise ImpossibleError(
             f"{param}: sequences of a batch must have equal length; these have {lengths}.", param
         )
     if sum(map(len, batch)) > settings.max_batch_tokens:
-        raise RequestError(
+        raise LimitError(
             f"{param} holds {sum(map(len, batch))} tokens in all; "
             f"at most {settings.max_batch_tokens} are taken.",
             param,

@@ -9,7 +9,7 @@ from flask import Response
 from engine.contract import schemas as s
 from engine.server.answers import event_stream
 from engine.server.collector import Collector
-from engine.server.errors import RequestError, UnavailableError
+from engine.server.errors import UnavailableError
 from engine.server.generate import submit
 from engine.server.job import Job
 from engine.server.prompts import chat_tokens, checked, prompt_tokens
@@ -26,8 +26,6 @@ def complete(service: Service, request: s.CompletionRequest) -> Answer:
 
 
 def chat(service: Service, request: s.ChatCompletionRequest) -> Answer:
-    if request.top_logprobs is not None and not request.logprobs:
-        raise RequestError("top_logprobs needs logprobs to be true.", "top_logprobs")
     model = service.models.get(request.model)
     tokens = checked(model, chat_tokens(model, request.messages), service.settings, "messages")
     top_logprobs = (request.top_logprobs or 0) if request.logprobs else None
