@@ -10,7 +10,7 @@ from bridge.generator.errors import DriftError
 from bridge.generator.linter import lint
 from bridge.generator.manifest import MANIFEST, Manifest, manifest_of, read_manifest
 from bridge.generator.operations import client_of
-from bridge.generator.packages import packages_of
+from bridge.generator.packages import installer_of, packages_of
 from bridge.generator.render import render_dialect
 from bridge.generator.templates import Templates
 
@@ -24,8 +24,9 @@ def render(
     files: dict[str, str] = {}
     for dialect in dialects:
         packages = packages_of(client, dialect, templates)
-        lint(packages, dialect)
-        for path, text in render_dialect(dialect, packages, templates).items():
+        installer = installer_of(packages, dialect, templates)
+        lint((installer, *packages), dialect)
+        for path, text in render_dialect(dialect, packages, installer, templates).items():
             files[f"{dialect.name}/{path}"] = text
     return files
 

@@ -11,6 +11,7 @@ CONNECTION_CLASSES = ("LMStudioRecord", "LMStudioResponse", "LMStudioError", "LM
 BRIDGE = "NeuroScope-Bridge"
 BRIDGE_CLASSES = ("ActivationTensor", "TensorDecoder", "SafetensorsBody")
 BRIDGE_CLIENT = "LMStudioRESTClient"
+INSTALLER = "NeuroScope-Installer"
 
 
 def packages_of(client: Client, dialect: Dialect, templates: Templates) -> tuple[Package, ...]:
@@ -32,6 +33,24 @@ def packages_of(client: Client, dialect: Dialect, templates: Templates) -> tuple
         requires=(connection,),
     )
     return (connection, package)
+
+
+def installer_of(
+    packages: tuple[Package, ...], dialect: Dialect, templates: Templates
+) -> Package:
+    """The package whose one class files in the others."""
+    classes = _classes(
+        templates,
+        f"installers/{dialect.name}.st",
+        packages=packages,
+        baseline=baseline_name(packages),
+    )
+    return Package(INSTALLER, classes)
+
+
+def baseline_name(packages: tuple[Package, ...]) -> str:
+    """The name of the whole for Metacello: that of the client's package, without punctuation."""
+    return packages[-1].name.replace("-", "")
 
 
 def _client_class(client: Client, templates: Templates) -> tuple[SmalltalkClass, ...]:
