@@ -8,6 +8,13 @@ from __future__ import annotations
 from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 
 
+class CaptureSummary(TypedDict):
+    capture_id: str
+    model: str
+    created: float
+    bytes: int
+
+
 class ChatMessage(TypedDict):
     role: Literal["system", "user", "assistant", "tool", "developer"]
     content: str
@@ -18,22 +25,6 @@ class CompletionLogprobs(TypedDict):
     token_logprobs: list[float]
     top_logprobs: NotRequired[list[dict[str, float]] | None]
     text_offset: list[int]
-
-
-class CompletionRequest(TypedDict):
-    model: NotRequired[str | None]
-    max_tokens: NotRequired[int]
-    temperature: NotRequired[float]
-    top_p: NotRequired[float]
-    top_k: NotRequired[int]
-    min_p: NotRequired[float]
-    seed: NotRequired[int | None]
-    stop: NotRequired[str | list[str] | None]
-    repetition_penalty: NotRequired[float | None]
-    logit_bias: NotRequired[dict[str, float] | None]
-    stream: NotRequired[bool]
-    prompt: str | list[int]
-    logprobs: NotRequired[int | None]
 
 
 ComponentType: TypeAlias = Literal[
@@ -59,11 +50,6 @@ ComponentType: TypeAlias = Literal[
 ]
 
 
-class DetokenizeRequest(TypedDict):
-    tokens: list[int]
-    model: NotRequired[str | None]
-
-
 class DetokenizeResponse(TypedDict):
     text: str
 
@@ -83,6 +69,9 @@ class ForgottenCapture(TypedDict):
     capture_id: str
 
 
+Head: TypeAlias = int
+
+
 class Health(TypedDict):
     status: Literal["ok", "loading", "failed"]
     version: str
@@ -90,24 +79,6 @@ class Health(TypedDict):
     model: str | None
     ready: bool
     queue_depth: int
-
-
-Head: TypeAlias = int
-
-
-class HookSpec(TypedDict):
-    """
-    What to capture, and where.
-    """
-
-    layer_name: str
-    component: ComponentType
-    hook_id: NotRequired[str | None]
-    capture_input: NotRequired[bool]
-    capture_output: NotRequired[bool]
-    positions: NotRequired[list[int] | None]
-    heads: NotRequired[list[Head] | None]
-    dtype: NotRequired[Literal["float32", "float16", "bfloat16"]]
 
 
 class LoadModelRequest(TypedDict):
@@ -142,9 +113,7 @@ class ModelList(TypedDict):
     data: list[ModelEntry]
 
 
-class RegisterHooksRequest(TypedDict):
-    hooks: list[HookSpec]
-    model: NotRequired[str | None]
+Position: TypeAlias = int
 
 
 class RegisteredHooks(TypedDict):
@@ -153,6 +122,13 @@ class RegisteredHooks(TypedDict):
 
 class RemovedHooks(TypedDict):
     removed_hooks: list[str]
+
+
+StopString: TypeAlias = str
+
+
+class StreamOptions(TypedDict):
+    include_usage: NotRequired[bool]
 
 
 class TensorValue(TypedDict):
@@ -164,6 +140,12 @@ class TensorValue(TypedDict):
     dtype: NotRequired[Literal["float32", "float16", "bfloat16"]]
     data: NotRequired[Any]
     data_base64: NotRequired[str | None]
+
+
+TokenId: TypeAlias = int
+
+
+TokenIds: TypeAlias = list[TokenId]
 
 
 class TokenizeRequest(TypedDict):
@@ -224,6 +206,12 @@ class ActivationRecord(TypedDict):
     tensor: NotRequired[str | None]
 
 
+class CaptureList(TypedDict):
+    captures: list[CaptureSummary]
+    bytes: int
+    budget_bytes: int
+
+
 class CaptureManifest(TypedDict):
     capture_id: str
     model: str
@@ -240,13 +228,17 @@ class ChatCompletionRequest(TypedDict):
     top_k: NotRequired[int]
     min_p: NotRequired[float]
     seed: NotRequired[int | None]
-    stop: NotRequired[str | list[str] | None]
+    stop: NotRequired[str | list[StopString] | None]
     repetition_penalty: NotRequired[float | None]
     logit_bias: NotRequired[dict[str, float] | None]
     stream: NotRequired[bool]
+    stream_options: NotRequired[StreamOptions | None]
+    n: NotRequired[Literal[1]]
+    user: NotRequired[str | None]
     messages: list[ChatMessage]
     logprobs: NotRequired[bool]
     top_logprobs: NotRequired[int | None]
+    max_completion_tokens: NotRequired[int | None]
 
 
 class CompletionChoice(TypedDict):
@@ -256,15 +248,39 @@ class CompletionChoice(TypedDict):
     logprobs: NotRequired[CompletionLogprobs | None]
 
 
+class CompletionRequest(TypedDict):
+    model: NotRequired[str | None]
+    max_tokens: NotRequired[int]
+    temperature: NotRequired[float]
+    top_p: NotRequired[float]
+    top_k: NotRequired[int]
+    min_p: NotRequired[float]
+    seed: NotRequired[int | None]
+    stop: NotRequired[str | list[StopString] | None]
+    repetition_penalty: NotRequired[float | None]
+    logit_bias: NotRequired[dict[str, float] | None]
+    stream: NotRequired[bool]
+    stream_options: NotRequired[StreamOptions | None]
+    n: NotRequired[Literal[1]]
+    user: NotRequired[str | None]
+    prompt: str | TokenIds
+    logprobs: NotRequired[int | None]
+
+
 class CompletionWithActivations(TypedDict):
-    capture_id: str
-    activations: dict[str, list[ActivationRecord]]
     id: str
     object: NotRequired[Literal["text_completion"]]
     created: int
     model: str
     choices: list[CompletionChoice]
     usage: Usage
+    capture_id: str
+    activations: dict[str, list[ActivationRecord]]
+
+
+class DetokenizeRequest(TypedDict):
+    tokens: list[TokenId]
+    model: NotRequired[str | None]
 
 
 class Forward(TypedDict):
@@ -276,14 +292,19 @@ class Forward(TypedDict):
     top: list[list[TopToken]]
 
 
-class HookEntry(TypedDict):
-    hook_id: str
-    model: str
-    spec: HookSpec
+class HookSpec(TypedDict):
+    """
+    What to capture, and where.
+    """
 
-
-class HookList(TypedDict):
-    hooks: list[HookEntry]
+    layer_name: str
+    component: ComponentType
+    hook_id: NotRequired[str | None]
+    capture_input: NotRequired[bool]
+    capture_output: NotRequired[bool]
+    positions: NotRequired[list[Position] | None]
+    heads: NotRequired[list[Head] | None]
+    dtype: NotRequired[Literal["float32", "float16", "bfloat16"]]
 
 
 class InterventionSpec(TypedDict):
@@ -297,7 +318,7 @@ class InterventionSpec(TypedDict):
         "ablation", "mean", "scaling", "addition", "replacement", "patching", "noise"
     ]
     heads: NotRequired[list[Head] | None]
-    positions: NotRequired[list[int] | None]
+    positions: NotRequired[list[Position] | None]
     factor: NotRequired[float | None]
     value: NotRequired[TensorValue | None]
     capture_id: NotRequired[str | None]
@@ -307,17 +328,16 @@ class InterventionSpec(TypedDict):
     seed: NotRequired[int | None]
 
 
+class RegisterHooksRequest(TypedDict):
+    hooks: list[HookSpec]
+    model: NotRequired[str | None]
+
+
 class TokenLogprob(TypedDict):
     token: str
     logprob: float
     bytes: NotRequired[list[int] | None]
     top_logprobs: list[TopLogprob]
-
-
-class CaptureList(TypedDict):
-    captures: list[CaptureManifest]
-    bytes: int
-    budget_bytes: int
 
 
 class ChatCompletionWithActivationsRequest(TypedDict):
@@ -331,13 +351,17 @@ class ChatCompletionWithActivationsRequest(TypedDict):
     top_k: NotRequired[int]
     min_p: NotRequired[float]
     seed: NotRequired[int | None]
-    stop: NotRequired[str | list[str] | None]
+    stop: NotRequired[str | list[StopString] | None]
     repetition_penalty: NotRequired[float | None]
     logit_bias: NotRequired[dict[str, float] | None]
     stream: NotRequired[bool]
+    stream_options: NotRequired[StreamOptions | None]
+    n: NotRequired[Literal[1]]
+    user: NotRequired[str | None]
     messages: list[ChatMessage]
     logprobs: NotRequired[bool]
     top_logprobs: NotRequired[int | None]
+    max_completion_tokens: NotRequired[int | None]
 
 
 class ChatLogprobs(TypedDict):
@@ -351,6 +375,7 @@ class Completion(TypedDict):
     model: str
     choices: list[CompletionChoice]
     usage: Usage
+    capture_id: NotRequired[str | None]
 
 
 class CompletionWithActivationsRequest(TypedDict):
@@ -364,11 +389,14 @@ class CompletionWithActivationsRequest(TypedDict):
     top_k: NotRequired[int]
     min_p: NotRequired[float]
     seed: NotRequired[int | None]
-    stop: NotRequired[str | list[str] | None]
+    stop: NotRequired[str | list[StopString] | None]
     repetition_penalty: NotRequired[float | None]
     logit_bias: NotRequired[dict[str, float] | None]
     stream: NotRequired[bool]
-    prompt: str | list[int]
+    stream_options: NotRequired[StreamOptions | None]
+    n: NotRequired[Literal[1]]
+    user: NotRequired[str | None]
+    prompt: str | TokenIds
     logprobs: NotRequired[int | None]
 
 
@@ -376,11 +404,21 @@ class ForwardRequest(TypedDict):
     activation_hooks: NotRequired[list[HookSpec]]
     interventions: NotRequired[list[InterventionSpec]]
     activation_format: NotRequired[Literal["array", "base64", "metadata", "reference"]]
-    prompt: NotRequired[str | list[int] | list[list[int]] | None]
-    tokens: NotRequired[list[int] | list[list[int]] | None]
+    prompt: NotRequired[str | TokenIds | list[TokenIds] | None]
+    tokens: NotRequired[TokenIds | list[TokenIds] | None]
     model: NotRequired[str | None]
     logits: NotRequired[Literal["last", "all", "none"]]
     top_k: NotRequired[int]
+
+
+class HookEntry(TypedDict):
+    hook_id: str
+    model: str
+    spec: HookSpec
+
+
+class HookList(TypedDict):
+    hooks: list[HookEntry]
 
 
 class ChatChoice(TypedDict):
@@ -397,14 +435,15 @@ class ChatCompletion(TypedDict):
     model: str
     choices: list[ChatChoice]
     usage: Usage
+    capture_id: NotRequired[str | None]
 
 
 class ChatCompletionWithActivations(TypedDict):
-    capture_id: str
-    activations: dict[str, list[ActivationRecord]]
     id: str
     object: NotRequired[Literal["chat.completion"]]
     created: int
     model: str
     choices: list[ChatChoice]
     usage: Usage
+    capture_id: str
+    activations: dict[str, list[ActivationRecord]]

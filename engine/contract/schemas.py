@@ -7,6 +7,7 @@ What breaks a schema is answered with 400; what fits it and cannot be done on th
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from typing_extensions import TypeAliasType
 
 from engine.components import ComponentType
 
@@ -27,36 +28,36 @@ def _whole(value: Any) -> Any:
 Whole = BeforeValidator(_whole)
 Index = Annotated[int, Field(ge=0, le=LARGEST), Whole]
 Count = Annotated[int, Field(ge=1, le=LARGEST), Whole]
-Position = Annotated[int, Field(ge=-LARGEST, le=LARGEST), Whole]
 CacheSize = Annotated[int, Field(ge=8, le=LARGEST), Whole]
 Alternatives = Annotated[int, Field(ge=0, le=20), Whole]
 Likeliest = Annotated[int, Field(ge=0, le=1000), Whole]
-TokenIds = Annotated[list[Index], Field(min_length=1)]
-Batch = Annotated[list[TokenIds], Field(min_length=1, max_length=MOST_SEQUENCES)]
 Text = Annotated[str, Field(min_length=1)]
+
+# Named in the document too, for those that generate types from it.
+Head = TypeAliasType("Head", Index)
+Position = TypeAliasType("Position", Annotated[int, Field(ge=-LARGEST, le=LARGEST), Whole])
+StopString = TypeAliasType("StopString", Text)
+TokenId = TypeAliasType("TokenId", Index)
+TokenIds = TypeAliasType("TokenIds", Annotated[list[TokenId], Field(min_length=1)])
+Batch = Annotated[list[TokenIds], Field(min_length=1, max_length=MOST_SEQUENCES)]
+
 TokenKey = Annotated[str, Field(pattern=r"^[0-9]{1,9}$")]
 Bias = Annotated[float, Field(ge=-100, le=100)]
 Biases = Annotated[dict[TokenKey, Bias], Field(json_schema_extra={"additionalProperties": False})]
 
 
-def one_of(*names: str) -> dict[str, Any]:
-    """JSON schema: exactly one of these fields is given and not null."""
-    null = {"type": "null"}
-    return {
-        "oneOf": [
-            {
-                "required": [name],
-                "properties": {other: {"not": null} if other == name else null for other in names},
-            }
-            for name in names
-        ]
-    }
+def one_of(one: str, other: str) -> dict[str, Any]:
+    """JSON schema: exactly one of two fields is given and not null."""
+    null, given = {"type": "null"}, {"not": {"type": "null"}}
+    neither = {"properties": {one: null, other: null}}
+    both = {"properties": {one: given, other: given}, "required": [one, other]}
+    return {"not": {"anyOf": [neither, both]}}
 
 
-def require_one(model: BaseModel, *names: str) -> None:
+def require_one(model: BaseModel, one: str, other: str) -> None:
     """What `one_of` says, as validation."""
-    if sum(getattr(model, name) is not None for name in names) != 1:
-        raise ValueError(f"give either {' or '.join(names)}")
+    if (getattr(model, one) is None) == (getattr(model, other) is None):
+        raise ValueError(f"give either {one} or {other}")
 
 
 class Request(BaseModel):
@@ -172,7 +173,7 @@ class TokenizeResponse(Response):
 
 
 class DetokenizeRequest(Request):
-    tokens: list[Index]
+    tokens: list[TokenId]
     model: str | None = None
 
 
@@ -188,10 +189,13 @@ class HookSpec(Request):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "anyOf": [
-                {"properties": {"capture_output": {"const": True}}},
-                {"properties": {"capture_input": {"const": True}}, "required": ["capture_input"]},
-            ]
+            "not": {
+                "properties": {
+                    "capture_input": {"const": False},
+                    "capture_output": {"const": False},
+                },
+                "required": ["capture_output"],
+            }
         }
     )
 
@@ -216,9 +220,7 @@ class HookSpec(Request):
         description="0-based positions in the whole sequence; negative ones count from the end "
         "of the prompt. Default: all.",
     )
-    heads: list[Index] | None = Field(
-        None, min_length=1, description="0-based heads. Default: all."
-    )
+    heads: list[Head] | None = Field(None, min_length=1, description="0-based heads. Default: all.")
     dtype: Dtype = "float32"
 
     @model_validator(mode="after")
@@ -256,7 +258,7 @@ class InterventionSpec(Request):
         "addition, replacement: `value`. patching: a kept capture. noise: Gaussian of standard "
         "deviation `scale`, from `seed`."
     )
-    heads: list[Index] | None = Field(None, min_length=1)
+    heads: list[Head] | None = Field(None, min_length=1)
     positions: list[Position] | None = Field(None, min_length=1)
     factor: float | None = None
     value: TensorValue | None = None
@@ -353,7 +355,7 @@ class Sampling(Request):
     top_k: Index = Field(0, description="0: all.")
     min_p: float = Field(0.0, ge=0, le=1)
     seed: Index | None = None
-    stop: Text | Annotated[list[Text], Field(max_length=MOST_STOPS)] | None = None
+    stop: Text | Annotated[list[StopString], Field(max_length=MOST_STOPS)] | None = None
     repetition_penalty: float | None = Field(None, ge=0.01, le=100)
     logit_bias: Biases | None = Field(None, description="Token id to what is added to its logit.")
     stream: bool = False
@@ -372,10 +374,13 @@ class CompletionRequest(Sampling):
 class ChatCompletionRequest(Sampling):
     model_config = ConfigDict(
         json_schema_extra={
-            "anyOf": [
-                {"properties": {"top_logprobs": {"type": "null"}}},
-                {"properties": {"logprobs": {"const": True}}, "required": ["logprobs"]},
-            ]
+            "not": {
+                "properties": {
+                    "top_logprobs": {"not": {"type": "null"}},
+                    "logprobs": {"const": False},
+                },
+                "required": ["top_logprobs"],
+            }
         }
     )
 
