@@ -11,8 +11,9 @@ import mlx.nn as nn
 from huggingface_hub import snapshot_download
 from mlx.utils import tree_map_with_path
 from mlx_lm.tokenizer_utils import TokenizerWrapper
-from mlx_lm.utils import load_model, load_tokenizer
+from mlx_lm.utils import load_tokenizer
 
+from engine.corrections import load_corrected
 from engine.dequantise import dequantise
 from engine.errors import (
     EngineError,
@@ -44,7 +45,7 @@ def load(
         raise InvalidRequestError(f"dtype is {dtype!r}, not one of {', '.join(DTYPES)}")
     try:
         folder = locate(path_or_id)
-        model, config = load_model(folder, lazy=True)
+        model, config = load_corrected(folder)
         eos = config.get("eos_token_id")
         tokenizer = load_tokenizer(folder, {"trust_remote_code": False}, eos_token_ids=eos)
         if dtype is None and _on_cpu() and _quantised(config):

@@ -1,0 +1,151 @@
+"""Where mlx-lm reads a model folder in another way than its author wrote it, put right at load.
+
+Newer folders nest what concerns rotation under `rope_parameters`, of which many architectures of
+mlx-lm know nothing: they would rotate by their own default, and say nothing. Each correction that
+changes what the model computes is logged.
+"""
+
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+from mlx_lm.models import gemma2, gpt2, gpt_oss
+from mlx_lm.models.base import create_attention_mask
+from mlx_lm.models.rope_utils import YarnRoPE
+from mlx_lm.utils import _get_classes, load_config, load_model
+
+RENAMED = {
+    "num_experts": "num_local_experts",
+    "n_ctx": "n_positions",
+    "sliding_window_pattern": "_sliding_window_pattern",
+}
+"""What mlx-lm reads, and what transformers 5 writes."""
+
+logger = logging.getLogger(__name__)
+
+
+def load_corrected(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """The model of an mlx-lm folder and its configuration, weights not read yet."""
+    corrected = correct_config(load_config(folder))
+    model, config = load_model(
+        folder, lazy=True, model_config=corrected, get_model_classes=_corrected_classes
+    )
+    scaling = config.get("rope_scaling") or {}
+    if scaling.get("truncate") is False:
+        _do_not_truncate(model, config["rope_theta"], scaling)
+    if config["model_type"] in SLIDE_UNREAD and config.get("sliding_window"):
+        SLIDE_UNREAD[config["model_type"]](model, config["sliding_window"])
+    return model, config
+
+
+def correct_config(config: dict[str, Any]) -> dict[str, Any]:
+    """The same configuration, said in mlx-lm's words too; what it says already stays."""
+    config = dict(config)
+    for known, written in RENAMED.items():
+        if written in config:
+            config.setdefault(known, config[written])
+    if rope := config.get("rope_parameters"):
+        _spread(config, rope)
+    if "text_config" in config:
+        config["text_config"] = correct_config(config["text_config"])
+    return config
+
+
+def _spread(config: dict[str, Any], rope: dict[str, Any]) -> None:
+    """Say what `rope_parameters` hold under the older names."""
+    if "sliding_attention" in rope:
+        config.setdefault("rope_local_base_freq", rope["sliding_attention"]["rope_theta"])
+    rope = rope.get("full_attention", rope)
+    for name in ("rope_theta", "partial_rotary_factor"):
+        if name in rope:
+            config.setdefault(name, rope[name])
+    kind = rope.get("rope_type", "default")
+    if kind != "default" and not config.get("rope_scaling"):
+        config["rope_scaling"] = {"type": kind, **rope}
+
+
+def _corrected_classes(config: dict[str, Any]) -> tuple[type[nn.Module], type]:
+    model, args = _get_classes(config)
+    return {gpt2.Model: Gpt2, gpt_oss.Model: GptOss}.get(model, model), args
+
+
+class Gpt2(gpt2.Model):
+    """GPT-2 that also loads from the names that transformers gives the weights."""
+
+    def sanitize(self, weights: dict[str, mx.array]) -> dict[str, mx.array]:
+        return super().sanitize({n.removeprefix("transformer."): w for n, w in weights.items()})
+
+
+class GptOss(gpt_oss.Model):
+    """gpt-oss that also loads experts which are not quantised."""
+
+    def sanitize(self, weights: dict[str, mx.array]) -> dict[str, mx.array]:
+        return super().sanitize(dict(_by_output(*item) for item in weights.items()))
+
+
+def _by_output(name: str, weight: mx.array) -> tuple[str, mx.array]:
+    """An expert's weight with its outputs before its inputs, as mlx-lm's layers want it."""
+    if name.endswith(("experts.gate_up_proj", "experts.down_proj")):
+        return f"{name}.weight", weight.swapaxes(-1, -2)
+    return name, weight
+
+
+def _slide_everywhere(model: nn.Module, window: int) -> None:
+    for block in model.layers:
+        block.use_sliding = True
+    model.model.swa_idx = 0
+    _say_that_it_slides(window)
+
+
+class SlidingBlock(gemma2.TransformerBlock):
+    """A block of gemma2 that attends to the last `window` tokens only."""
+
+    def __call__(self, x: mx.array, mask: mx.array | None = None, cache: Any = None) -> mx.array:
+        mask = create_attention_mask(x, cache, window_size=self.window, return_array=True)
+        return super().__call__(x, mask, cache)
+
+
+def _slide_alternately(model: nn.Module, window: int) -> None:
+    for block in model.layers[::2]:
+        block.window = window
+        block.__class__ = SlidingBlock
+    _say_that_it_slides(window)
+
+
+def _say_that_it_slides(window: int) -> None:
+    logger.warning("attention slides over %d tokens here, which mlx-lm does not read", window)
+
+
+SLIDE_UNREAD = {"mistral": _slide_everywhere, "gemma2": _slide_alternately}
+"""Model types whose `sliding_window` mlx-lm passes over, and what puts it in place."""
+
+
+def _do_not_truncate(model: nn.Module, base: float, scaling: dict[str, Any]) -> None:
+    rotations = [module for module in model.modules() if isinstance(module, YarnRoPE)]
+    for rotation in rotations:
+        rotation._freqs = yarn_wavelengths(rotation.dims, base, scaling)
+    logger.warning(
+        "%d rotations rebuilt: this model's YaRN does not truncate, which mlx-lm does not read",
+        len(rotations),
+    )
+
+
+def yarn_wavelengths(dims: int, base: float, scaling: dict[str, Any]) -> mx.array:
+    """Wavelengths over 2π of `dims` rotated dimensions, bounds of the ramp not rounded.
+
+    YaRN: Peng et al. 2023, arXiv:2309.00071, section 3.2.
+    """
+
+    def dimension_of(turns: float) -> float:
+        length = scaling["original_max_position_embeddings"]
+        return dims * math.log(length / (turns * 2 * math.pi)) / (2 * math.log(base))
+
+    low = max(dimension_of(scaling.get("beta_fast", 32)), 0)
+    high = min(dimension_of(scaling.get("beta_slow", 1)), dims - 1)
+    ramp = mx.clip((mx.arange(dims // 2) - low) / max(high - low, 1e-3), 0, 1)
+    original = base ** (mx.arange(0, dims, 2) / dims)
+    stretched = scaling["factor"] * original
+    return 1 / (ramp / stretched + (1 - ramp) / original)
