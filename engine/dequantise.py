@@ -41,16 +41,14 @@ def _plain_layer(layer: nn.Module) -> nn.Module:
 
 
 def _weight(layer: nn.Module) -> mx.array:
-    return mx.dequantize(
-        layer.weight,
-        _widened(layer.scales),
-        _widened(layer.get("biases")),
-        layer.group_size,
-        layer.bits,
-        layer.mode,
-        global_scale=layer.get("global_scale"),
-        dtype=mx.float32,
-    )
+    packed, scales, biases = layer.weight, _widened(layer.scales), _widened(layer.get("biases"))
+    kind = {"group_size": layer.group_size, "bits": layer.bits, "mode": layer.mode}
+    kind["dtype"] = mx.float32
+    global_scale = layer.get("global_scale")
+    if global_scale is None or global_scale.ndim == 0:
+        return mx.dequantize(packed, scales, biases, global_scale=global_scale, **kind)
+    experts = zip(packed, scales, global_scale, strict=True)
+    return mx.stack([mx.dequantize(w, s, global_scale=g, **kind) for w, s, g in experts])
 
 
 def _widened(scales: mx.array | None) -> mx.array | None:

@@ -42,7 +42,7 @@ Weights = dict[str, mx.array]
 def convert_gguf(gguf: Path, folder: Path) -> None:
     """Write what `mlx_lm.load` needs into `folder`: weights, configuration, tokenizer.
 
-    Quantised weights are kept bit for bit: GGUF's Q4_1 and Q8_0 are affine in groups of 32.
+    Quantised weights stay so, bit for bit: GGUF's Q4_1 and Q8_0 are affine in groups of 32.
 
     Raises ValueError if the file's architecture or tokenizer is not one that is understood.
     """
@@ -88,19 +88,18 @@ def _weights(arrays: Weights, metadata: Metadata) -> Weights:
         prefix = f"model.layers.{block}." if block else ""
         if module in heads:
             array = _rotary_halves(array, heads[module])
-        weights[f"{prefix}{MODULES[module]}.{parameter}"] = _halved(array)
+        weights[f"{prefix}{MODULES[module]}.{parameter}"] = _widened(array)
     return weights
+
+
+def _widened(array: mx.array) -> mx.array:
+    """Scales in float32, so that the model computes in float32, as llama.cpp does with the file."""
+    return array.astype(mx.float32) if mx.issubdtype(array.dtype, mx.floating) else array
 
 
 def _rotary_halves(rows: mx.array, heads: int) -> mx.array:
     """Rows of q or k from GGUF's order, where the two halves of a head alternate, to MLX's."""
     return rows.reshape(heads, -1, 2, rows.shape[-1]).swapaxes(1, 2).reshape(rows.shape)
-
-
-def _halved(array: mx.array) -> mx.array:
-    """In float16, as the scales beside it are, if that loses nothing."""
-    half = array.astype(mx.float16)
-    return half if array.dtype == mx.float32 and mx.array_equal(half, array) else array
 
 
 def _config(weights: Weights, metadata: Metadata) -> dict[str, Any]:
@@ -121,28 +120,30 @@ def _config(weights: Weights, metadata: Metadata) -> dict[str, Any]:
         "vocab_size": llama("vocab_size"),
         "tie_word_embeddings": "lm_head.weight" not in weights,
         "hidden_act": "silu",
-        "torch_dtype": "float16",
+        "dtype": "float32",
         "bos_token_id": metadata["tokenizer.ggml.bos_token_id"],
         "eos_token_id": metadata["tokenizer.ggml.eos_token_id"],
         "pad_token_id": metadata["tokenizer.ggml.padding_token_id"],
-        "quantization": _quantization(weights),
+        **_quantization(weights),
     }
 
 
 def _quantization(weights: Weights) -> dict[str, Any]:
-    """The width of most weights, and beside it each module that has another."""
+    """The width of most quantised weights, and beside it each module that has another."""
     widths = {
         name.removesuffix(".scales"): _bits(weights[name.replace(".scales", ".weight")], scales)
         for name, scales in weights.items()
         if name.endswith(".scales")
     }
+    if not widths:
+        return {}
     usual = Counter(widths.values()).most_common(1)[0][0]
     others = {
         module: {"group_size": GROUP_SIZE, "bits": bits}
         for module, bits in widths.items()
         if bits != usual
     }
-    return {"group_size": GROUP_SIZE, "bits": usual} | others
+    return {"quantization": {"group_size": GROUP_SIZE, "bits": usual} | others}
 
 
 def _bits(packed: mx.array, scales: mx.array) -> int:
