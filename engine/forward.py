@@ -10,8 +10,11 @@ import numpy as np
 from engine.capture import Activations, Recorder, records
 from engine.errors import InvalidRequestError
 from engine.hooks import ActivationHookSpec, resolve_hooks
+from engine.intervening import Interventions
+from engine.interventions import Intervention
 from engine.kit import ModelKit
 from engine.taps import tapped
+from engine.weaving import in_turn
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ def forward(
     kit: ModelKit,
     tokens: Sequence[Sequence[int]],
     activation_hooks: Sequence[ActivationHookSpec] = (),
-    interventions: Sequence = (),
+    interventions: Sequence[Intervention] = (),
     *,
     logits: Literal["last", "all", "none"] = "last",
     budget_bytes: int | None = None,
@@ -37,13 +40,15 @@ def forward(
     Raises InvalidRequestError for tokens that are empty, of unequal length or outside the
     vocabulary, and what `resolve_hooks` raises; CaptureTooLargeError past the byte budget.
     """
-    if interventions:
-        raise InvalidRequestError("interventions are not available in this version")
     batch = [list(sequence) for sequence in tokens]
     _check(batch, kit.info.vocab_size)
-    recorder = Recorder(resolve_hooks(activation_hooks, kit.structure), len(batch[0]), budget_bytes)
-    with tapped(kit.structure.roles, recorder.visitors(), recorder):
+    length = len(batch[0])
+    recorder = Recorder(resolve_hooks(activation_hooks, kit.structure), length, budget_bytes)
+    changes = Interventions(interventions, kit.structure, length, range(length))
+    visitors = in_turn(changes.visitors(), recorder.visitors())
+    with tapped(kit.structure.roles, visitors, recorder):
         output = kit.model(mx.array(batch))
+    changes.check_done(length)
     return ForwardResult(
         tokens=batch,
         logits=_chosen(output, logits),

@@ -12,11 +12,14 @@ from mlx_lm.models.cache import make_prompt_cache
 from mlx_lm.sample_utils import make_logits_processors, make_sampler
 
 from engine.capture import Activations, Recorder, records
-from engine.errors import InvalidRequestError
+from engine.errors import InterventionError, InvalidRequestError
 from engine.hooks import ActivationHookSpec, resolve_hooks
+from engine.intervening import Interventions
+from engine.interventions import Intervention
 from engine.kit import ModelKit
 from engine.stopping import StopStrings
 from engine.taps import first_position, tapped
+from engine.weaving import in_turn
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ def create_generator_with_activations(
     tokens: Sequence[int],
     activation_hooks: Sequence[ActivationHookSpec] = (),
     *,
-    interventions: Sequence = (),
+    interventions: Sequence[Intervention] = (),
     max_tokens: int = 100,
     temperature: float = 0.0,
     top_p: float = 1.0,
@@ -67,17 +70,19 @@ def create_generator_with_activations(
     """Generate, yielding each token with the activations of the pass that chose it.
 
     Step 0 holds the whole prompt, step k the k-th generated token's pass. Closing the iterator
-    removes the taps.
+    removes the taps. Raises InterventionError if by the end an intervention has not acted.
     """
-    if interventions or draft_model is not None:
-        raise InvalidRequestError(
-            "interventions and draft models are not available in this version"
-        )
+    _check_passes(interventions)
+    if draft_model is not None:
+        raise InvalidRequestError("draft models are not available in this version")
     hooks = resolve_hooks(activation_hooks, kit.structure)
     if seed is not None:
         mx.random.seed(seed)
     cache = prompt_cache or make_prompt_cache(kit.model, kit.max_kv_size)
-    recorder = Recorder(hooks, first_position(cache) + len(tokens), budget_bytes)
+    first = first_position(cache)
+    end = first + len(tokens)
+    recorder = Recorder(hooks, end, budget_bytes)
+    changes = Interventions(interventions, kit.structure, end, range(first, end + max_tokens - 1))
     steps = generate_step(
         mx.array(tokens),
         kit.model,
@@ -95,7 +100,8 @@ def create_generator_with_activations(
     stop = StopStrings(stop_strings)
     detokenizer = kit.tokenizer.detokenizer
     prompt_end = recorder.prompt_end
-    with tapped(kit.structure.roles, recorder.visitors(), recorder):
+    visitors = in_turn(changes.visitors(), recorder.visitors())
+    with tapped(kit.structure.roles, visitors, recorder):
         for count, (token, logprobs) in enumerate(islice(steps, max_tokens), start=1):
             ended = token in kit.tokenizer.eos_token_ids
             if not ended:
@@ -118,7 +124,16 @@ def create_generator_with_activations(
                 records(mine, step=count - 1),
             )
             if reason is not None:
+                changes.check_done(end + count - 1)
                 return
+
+
+def _check_passes(interventions: Sequence[Intervention]) -> None:
+    if any(intervention.operation == "mean" for intervention in interventions):
+        raise InterventionError(
+            "mean cannot act in a generation, which runs the sequence in several passes: take the "
+            "mean of a capture, and replace by it"
+        )
 
 
 def _take_step(recorder: Recorder, prompt_end: int, step: int) -> list:
