@@ -47,6 +47,7 @@ class Kept:
     """What one hook keeps of one pass, still an MLX array."""
 
     hook: ResolvedHook
+    point: Point
     is_input: bool
     positions: tuple[int, int]
     array: mx.array
@@ -79,10 +80,10 @@ class Recorder:
 
     def visitors(self) -> dict[Point, Visitor]:
         """One visitor for each point that a hook asks for."""
-        wanted: dict[Point, list[ResolvedHook]] = {}
+        wanted: dict[Point, list[tuple[ResolvedHook, bool]]] = {}
         for hook in self.hooks:
-            for point in hook.points:
-                wanted.setdefault(point, []).append(hook)
+            for point, is_input in hook.points:
+                wanted.setdefault(point, []).append((hook, is_input))
         return {point: self._visitor(point, hooks) for point, hooks in wanted.items()}
 
     def begin_pass(self, span: Span) -> None:
@@ -100,15 +101,17 @@ class Recorder:
                 kept.array = None
         mx.async_eval([stack for _, stack in current.stacks])
 
-    def _visitor(self, point: Point, hooks: list[ResolvedHook]) -> Visitor:
+    def _visitor(self, point: Point, hooks: list[tuple[ResolvedHook, bool]]) -> Visitor:
         def visit(value: mx.array, span: Span) -> mx.array:
-            for hook in hooks:
-                self._keep(hook, point, value, span)
+            for hook, is_input in hooks:
+                self._keep(hook, point, is_input, value, span)
             return value
 
         return visit
 
-    def _keep(self, hook: ResolvedHook, point: Point, value: mx.array, span: Span) -> None:
+    def _keep(
+        self, hook: ResolvedHook, point: Point, is_input: bool, value: mx.array, span: Span
+    ) -> None:
         if hook.heads is not None:
             value = mx.take(value, mx.array(hook.heads), axis=1)
         first, last = span.first, span.first + span.length - 1
@@ -118,11 +121,13 @@ class Recorder:
                 return
             first, last = chosen[0], chosen[-1]
             index = mx.array([position - span.first for position in chosen])
-            value = mx.take(value, index, axis=sequence_axis(point.component))
+            value = mx.take(value, index, axis=sequence_axis(point))
         if mx.issubdtype(value.dtype, mx.floating):
             value = value.astype(getattr(mx, hook.dtype))
         self._charge(value.nbytes)
-        self.passes[-1].kept.append(Kept(hook, point.is_input, (first, last), mx.contiguous(value)))
+        self.passes[-1].kept.append(
+            Kept(hook, point, is_input, (first, last), mx.contiguous(value))
+        )
 
     def _positions(self, hook: ResolvedHook, span: Span) -> list[int]:
         absolute = (p if p >= 0 else self.prompt_end + p for p in hook.positions)
@@ -158,7 +163,7 @@ def records(passes: Sequence[Pass], step: int) -> Activations:
                 positions=(parts[0][0].positions[0], parts[-1][0].positions[1]),
                 is_input=is_input,
                 dtype=_dtype_name(hook, parts[0][1]),
-                data=_stitched([value for _, value in parts], hook.component),
+                data=_stitched([value for _, value in parts], parts[0][0].point),
             )
         )
     return activations
@@ -172,14 +177,14 @@ def _dtype_name(hook: ResolvedHook, data: np.ndarray) -> str:
     return "bfloat16" if data.dtype == np.uint16 and hook.dtype == "bfloat16" else data.dtype.name
 
 
-def _stitched(parts: list[np.ndarray], component: ComponentType) -> np.ndarray:
-    if component in (ComponentType.ATTENTION_SCORES, ComponentType.ATTENTION_PATTERN):
+def _stitched(parts: list[np.ndarray], point: Point) -> np.ndarray:
+    if point.component in (ComponentType.ATTENTION_SCORES, ComponentType.ATTENTION_PATTERN):
         keys = max(part.shape[-1] for part in parts)
-        fill = 0.0 if component is ComponentType.ATTENTION_PATTERN else -np.inf
+        fill = 0.0 if point.component is ComponentType.ATTENTION_PATTERN else -np.inf
         parts = [
             np.pad(part, [(0, 0)] * 3 + [(0, keys - part.shape[-1])], constant_values=fill)
             for part in parts
         ]
     if len(parts) == 1:
         return np.ascontiguousarray(parts[0])
-    return np.concatenate(parts, axis=sequence_axis(component))
+    return np.concatenate(parts, axis=sequence_axis(point))

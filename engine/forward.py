@@ -13,7 +13,7 @@ from engine.hooks import ActivationHookSpec, resolve_hooks
 from engine.intervening import Interventions
 from engine.interventions import Intervention
 from engine.kit import ModelKit
-from engine.taps import tapped
+from engine.observation import observed
 from engine.weaving import in_turn
 
 
@@ -46,7 +46,7 @@ def forward(
     recorder = Recorder(resolve_hooks(activation_hooks, kit.structure), length, budget_bytes)
     changes = Interventions(interventions, kit.structure, length, range(length))
     visitors = in_turn(changes.visitors(), recorder.visitors())
-    with tapped(kit.structure.roles, visitors, recorder):
+    with observed(kit.structure, visitors, recorder):
         output = kit.model(mx.array(batch))
     changes.check_done(length)
     return ForwardResult(

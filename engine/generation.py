@@ -17,8 +17,8 @@ from engine.hooks import ActivationHookSpec, resolve_hooks
 from engine.intervening import Interventions
 from engine.interventions import Intervention
 from engine.kit import ModelKit
+from engine.observation import observed, tokens_in
 from engine.stopping import StopStrings
-from engine.taps import first_position, tapped
 from engine.weaving import in_turn
 
 
@@ -79,7 +79,7 @@ def create_generator_with_activations(
     if seed is not None:
         mx.random.seed(seed)
     cache = prompt_cache or make_prompt_cache(kit.model, kit.max_kv_size)
-    first = first_position(cache)
+    first = tokens_in(cache)
     end = first + len(tokens)
     recorder = Recorder(hooks, end, budget_bytes)
     changes = Interventions(interventions, kit.structure, end, range(first, end + max_tokens - 1))
@@ -101,7 +101,7 @@ def create_generator_with_activations(
     detokenizer = kit.tokenizer.detokenizer
     prompt_end = recorder.prompt_end
     visitors = in_turn(changes.visitors(), recorder.visitors())
-    with tapped(kit.structure.roles, visitors, recorder):
+    with observed(kit.structure, visitors, recorder):
         for count, (token, logprobs) in enumerate(islice(steps, max_tokens), start=1):
             ended = token in kit.tokenizer.eos_token_ids
             if not ended:

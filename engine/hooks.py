@@ -50,13 +50,13 @@ class ActivationHookSpec:
 
 @dataclass(frozen=True)
 class ResolvedHook:
-    """One hook on one layer of one model."""
+    """One hook on one layer of one model: its points, each with whether it is the input."""
 
     hook_id: str
     layer_name: str
     layer: int | None
     component: ComponentType
-    points: tuple[Point, ...]
+    points: tuple[tuple[Point, bool], ...]
     positions: tuple[int, ...] | None
     heads: tuple[int, ...] | None
     dtype: str
@@ -131,13 +131,14 @@ def _on_layer(
     if absent is not None:
         have = ", ".join(structure.components)
         raise UnknownComponentError(f"{where} has no {component}: {absent}; the model has {have}")
-    sides = [
-        side for side in (True, False) if (spec.capture_input if side else spec.capture_output)
-    ]
-    points = tuple(Point(layer, component, is_input) for is_input in sides)
-    for point in points:
-        if point not in structure.shapes:
-            raise UnknownComponentError(f"{component} of {where} has no input of its own")
+    points = []
+    if spec.capture_input:
+        into = structure.input_of(layer, component)
+        if into is None:
+            raise UnknownComponentError(f"{component} of {where} has no one input")
+        points.append((into, True))
+    if spec.capture_output:
+        points.append((Point(layer, component), False))
     if spec.heads is not None:
         _check_heads(spec.heads, component, layer, structure)
     default = f"{component}_output" if layer is None else f"layer_{layer}_{component}"
@@ -146,7 +147,7 @@ def _on_layer(
         layer_name=spec.layer_name if layer is None else structure.layer_names[layer],
         layer=layer,
         component=component,
-        points=points,
+        points=tuple(points),
         positions=spec.positions,
         heads=spec.heads,
         dtype=spec.dtype,
@@ -158,7 +159,7 @@ def _check_heads(
 ) -> None:
     if component not in PER_HEAD:
         raise UnknownHeadError(f"{component} has no heads to select")
-    count = structure.heads(component, layer)
+    count = structure.heads(layer, component)
     for head in heads:
         if not 0 <= head < count:
             raise UnknownHeadError(f"head {head} of {component}: there are heads 0 to {count - 1}")

@@ -12,7 +12,7 @@ from engine.errors import (
 )
 from engine.hooks import ActivationHookSpec, resolve_hooks
 from engine.interventions import Intervention
-from engine.points import Visitors
+from engine.points import Point, Visitors
 from engine.structure import Structure
 from engine.weaving import in_turn
 
@@ -76,7 +76,7 @@ def _edits(
     _check_distinct("head", intervention.heads, what)
     _check_distinct("position", positions, what)
     for hook in hooks:
-        yield Edit(intervention, hook.points[0], positions)
+        yield Edit(intervention, Point(hook.layer, hook.component), positions)
 
 
 def _positions(

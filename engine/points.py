@@ -17,7 +17,7 @@ class Point(NamedTuple):
 
 
 class Span(NamedTuple):
-    """The positions of the sequence that a value covers: `first`, and how many."""
+    """The positions of the sequence that a forward pass covers: `first`, and how many."""
 
     first: int
     length: int
@@ -29,6 +29,24 @@ Visitor = Callable[[mx.array, Span], mx.array]
 Visitors = Mapping[Point, Visitor]
 
 
-def sequence_axis(component: ComponentType) -> int:
-    """The axis of a component's value that counts positions."""
-    return 2 if component in PER_HEAD else 1
+def sequence_axis(point: Point) -> int:
+    """The axis of a point's value that counts positions."""
+    return 2 if point.component in PER_HEAD and not point.is_input else 1
+
+
+def canonical(point: Point, value: mx.array, batch: int, length: int) -> mx.array:
+    """The value in the shape of `ComponentType`, whatever the model calculates with.
+
+    Some attention groups its query heads by key head, ``[batch, kv_heads, group, seq, …]``, and
+    some experts see all tokens of a batch in one row.
+    """
+    if sequence_axis(point) == 2:
+        return value.flatten(1, 2) if value.ndim == 5 else value
+    if value.shape[0] == batch * length and value.shape[:2] != (batch, length):
+        return value.reshape(batch, length, *value.shape[1:])
+    return value
+
+
+def restored(answer: mx.array, value: mx.array) -> mx.array:
+    """An exchanged value in the shape and dtype that the model calculates with."""
+    return answer.reshape(value.shape).astype(value.dtype)

@@ -1,115 +1,168 @@
-"""Where the components are in a model, by rules over names and a trace of one pass."""
+"""Where the components are in a model: one resolver for every architecture.
+
+The names of modules differ from architecture to architecture, and so do norms, gates and
+multipliers. What their code does is alike, so it is read off a trace: passes that are built while
+every module reports, and never evaluated, so that a large model costs no more than a small one.
+"""
 
 from dataclasses import dataclass, field
 
 import mlx.core as mx
 import mlx.nn as nn
 
-from engine.components import WHOLE_MODEL, ComponentType
-from engine.points import Point
-from engine.taps import Role, WholeModel, tapped
+from engine.absence import reason_absent
+from engine.components import WHOLE_MODEL
+from engine.components import ComponentType as C
+from engine.layer_map import LayerMap, add_point
+from engine.observation import observed
+from engine.points import Point, Visitor
+from engine.roles import ModuleRole, Through
+from engine.stream import is_norm
+from engine.trace import PROMPT, Event, Trace, traced
 
-C = ComponentType
-ATTENTION_NAMES = ("self_attn", "attn", "attention", "mixer")
-MLP_NAMES = ("mlp", "feed_forward", "ffn", "block_sparse_moe")
-NORM_NAMES = ("input_layernorm", "ln_1", "attention_norm", "norm")
-FINAL_NORM_NAMES = ("norm", "ln_f", "final_norm", "final_layernorm")
 
-
-@dataclass
+@dataclass(eq=False)
 class Structure:
     """A model's hook points: which exist, their shapes, and why the others do not.
 
-    `shapes` are those of one sequence of `PROBE` tokens; `absent` maps a layer and a component
-    to the reason.
+    `shapes` are those of a pass over one sequence of `PROMPT` tokens; `absent` maps a layer
+    (None: the whole model) and a component to the reason.
     """
 
     model: nn.Module
     layer_names: list[str]
-    roles: list[tuple[nn.Module, Role]]
+    roles: list[tuple[nn.Module, ModuleRole]]
     shapes: dict[Point, tuple[int, ...]] = field(default_factory=dict)
-    absent: dict[tuple[int | None, ComponentType], str] = field(default_factory=dict)
+    absent: dict[tuple[int | None, C], str] = field(default_factory=dict)
 
     @property
     def layers(self) -> int:
+        """The number of blocks."""
         return len(self.layer_names)
 
     @property
-    def components(self) -> tuple[ComponentType, ...]:
-        """The components that at least one layer has."""
-        present = {point.component for point in self.shapes}
-        return tuple(component for component in ComponentType if component in present)
+    def components(self) -> tuple[C, ...]:
+        """The components that at least one layer, or the whole model, has."""
+        present = {point.component for point in self.shapes if not point.is_input}
+        return tuple(component for component in C if component in present)
 
-    def heads(self, component: ComponentType, layer: int | None) -> int:
+    def heads(self, layer: int | None, component: C) -> int:
+        """How many heads a per-head component has."""
         return self.shapes[Point(layer, component)][1]
 
+    def input_of(self, layer: int | None, component: C) -> Point | None:
+        """The point that goes into a component: its own input, or the value it is made of."""
+        candidates = [
+            Point(layer, component, True),
+            *(Point(layer, source, side) for source, side in MADE_OF.get(component, ())),
+        ]
+        return next((point for point in candidates if point in self.shapes), None)
 
-PROBE = 3
+
+MADE_OF = {
+    C.QUERY: [(C.QUERY_PRE_ROPE, False), (C.ATTENTION, True)],
+    C.KEY: [(C.KEY_PRE_ROPE, False), (C.ATTENTION, True)],
+    C.QUERY_PRE_ROPE: [(C.ATTENTION, True)],
+    C.KEY_PRE_ROPE: [(C.ATTENTION, True)],
+    C.VALUE: [(C.ATTENTION, True)],
+    C.ATTENTION_PATTERN: [(C.ATTENTION_SCORES, False)],
+    C.ROUTER: [(C.MLP, True)],
+    C.ROUTER_CHOICE: [(C.MLP, True)],
+    C.EXPERT_OUTPUT: [(C.MLP, True)],
+}
 
 
 def resolve(model: nn.Module) -> Structure:
-    """Find a model's hook points; nothing is evaluated, so a large model costs no more."""
+    """Find a model's hook points."""
+    traces = traced(model)
+    blocks = _blocks(model, traces[0])
+    roles: dict[int, tuple[nn.Module, ModuleRole]] = {}
+
+    def role_of(module: nn.Module) -> ModuleRole:
+        return roles.setdefault(id(module), (module, ModuleRole()))[1]
+
+    for trace in traces:
+        for layer, block in enumerate(blocks):
+            for call in trace.calls(block):
+                LayerMap(layer, call, trace, role_of).apply()
+        _map_ends(model, blocks, trace, role_of)
     paths = {id(module): path for path, module in model.named_modules()}
-    blocks = list(model.layers)
-    roles: list[tuple[nn.Module, Role]] = [(model, WholeModel(outputs=[Point(None, C.LOGITS)]))]
-    inner = model
-    while not any(isinstance(getattr(inner, name, None), nn.Module) for name in FINAL_NORM_NAMES):
-        inner = next(
-            m for m in inner.children().values() if isinstance(m, nn.Module) and _has(m, blocks[0])
-        )
-    final_norm = Role([Point(None, C.FINAL_NORM, True)], [Point(None, C.FINAL_NORM)])
-    roles.append((_child(inner, FINAL_NORM_NAMES), final_norm))
-    for layer, block in enumerate(blocks):
-
-        def role(component, layer=layer, **more):
-            return Role([Point(layer, component, True)], [Point(layer, component)], **more)
-
-        whole = role(C.RESIDUAL)
-        if layer == 0:
-            whole.inputs += (Point(None, C.EMBEDDING),)
-        roles += [
-            (block, whole),
-            (_child(block, ATTENTION_NAMES), role(C.ATTENTION, attention_of=layer)),
-            (_child(block, MLP_NAMES), role(C.MLP)),
-            (_child(block, NORM_NAMES), role(C.LAYERNORM)),
-        ]
-    structure = Structure(model, [paths[id(block)] for block in blocks], roles)
-    _probe(structure)
+    structure = Structure(model, [paths[id(block)] for block in blocks], list(roles.values()))
+    _measure(structure)
+    for layer, component in _all(structure):
+        if Point(layer, component) not in structure.shapes:
+            reason = reason_absent(component, layer, blocks, traces[0])
+            structure.absent[layer, component] = reason
     return structure
 
 
-def _child(module, names):
-    return next(module[name] for name in names if isinstance(module.get(name), nn.Module))
+def _blocks(model: nn.Module, trace: Trace) -> list[nn.Module]:
+    """The model's `layers`, or else the longest list of modules that a pass runs through."""
+    ran = {id(event.module) for event in trace.events if event.module is not None}
+    lists = [getattr(model, "layers", None) or []]
+    for module in model.modules():
+        lists += [value for value in module.values() if isinstance(value, list)]
+    lists = [[m for m in each if isinstance(m, nn.Module) and id(m) in ran] for each in lists]
+    return lists[0] or max(lists, key=len)
 
 
-def _has(module, wanted):
-    return any(m is wanted for m in module.modules())
+def _map_ends(model: nn.Module, blocks: list[nn.Module], trace: Trace, role_of) -> None:
+    """The points before the first block and after the last."""
+    role_of(model).outputs[:] = [Point(None, C.LOGITS)]
+    first, last = trace.calls(blocks[0])[0], trace.calls(blocks[-1])[-1]
+    embedding = next(
+        (e for e in trace.events if e.module is not None and _embeds(e) and e.end < first.start),
+        None,
+    )
+    if embedding is not None:
+        add_point(role_of(embedding.module).inputs, Point(None, C.EMBEDDING, True))
+    if first.inputs[0].ndim == 3:
+        add_point(role_of(first.module).inputs, Point(None, C.EMBEDDING))
+    elif embedding is not None:
+        add_point(role_of(embedding.module).outputs, Point(None, C.EMBEDDING))
+    norm = _final_norm(trace, last)
+    if norm is None:
+        return
+    into, out = Point(None, C.FINAL_NORM, True), Point(None, C.FINAL_NORM)
+    if norm.module is None:
+        operations = role_of(norm.owner).operations
+        operations[norm.site] = Through({0: into}, out)
+    else:
+        add_point(role_of(norm.module).inputs, into)
+        add_point(role_of(norm.module).outputs, out)
 
 
-class _Nothing:
-    def begin_pass(self, span):
-        pass
+def _embeds(event: Event) -> bool:
+    return (
+        len(event.inputs) > 0
+        and mx.issubdtype(event.inputs[0].dtype, mx.integer)
+        and len(event.outputs) == 1
+        and event.outputs[0].ndim == event.inputs[0].ndim + 1
+        and not event.module.children()
+    )
 
-    def end_pass(self):
-        pass
+
+def _final_norm(trace: Trace, last: Event) -> Event | None:
+    after = [e for e in trace.events if e.start > last.end and is_norm(e) and e.outputs]
+    taking = [e for e in after if last.outputs and e.takes(last.outputs[0])]
+    return next(iter(taking or after[-1:]), None)
 
 
-def _probe(structure: Structure) -> None:
-    def shape_of(point):
-        def visit(value, span):
+def _all(structure: Structure) -> list[tuple[int | None, C]]:
+    layers = range(structure.layers)
+    return [(n, c) for c in C for n in ([None] if c in WHOLE_MODEL else layers)]
+
+
+def _measure(structure: Structure) -> None:
+    """Learn the shape at each point from one more pass that is never evaluated."""
+
+    def visitor(point: Point) -> Visitor:
+        def visit(value: mx.array, span) -> mx.array:
             structure.shapes[point] = tuple(value.shape)
             return value
 
         return visit
 
-    points = [
-        Point(layer, component, is_input)
-        for component in ComponentType
-        for layer in ([None] if component in WHOLE_MODEL else range(structure.layers))
-        for is_input in (False, True)
-    ]
-    with tapped(structure.roles, {point: shape_of(point) for point in points}, _Nothing()):
-        structure.model(mx.zeros((1, PROBE), dtype=mx.int32))
-    for point in points:
-        if not point.is_input and point not in structure.shapes:
-            structure.absent[point.layer, point.component] = "the model has no such value"
+    points = {point for _, role in structure.roles for point in role.points}
+    with observed(structure, {point: visitor(point) for point in points}):
+        structure.model(mx.zeros((1, PROMPT), dtype=mx.int32))

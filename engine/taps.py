@@ -1,127 +1,74 @@
 """Taps: forward passes observed by swapping the classes of modules, never by patching instances.
 
 MLX looks `__call__` up on the type. While taps are in place, each module of interest has a
-generated subclass of its own class, whose `__call__` consults the scope of its thread and calls
+generated subclass of its own class, whose methods consult the scope of their thread and go
 straight through when there is none.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from types import FunctionType
+from typing import Any, Protocol
 
 import mlx.core as mx
 import mlx.nn as nn
 
-from engine import attention
-from engine.points import Point, Span, Visitors
+from engine.instrument import instrumented
+from engine.points import Point, Span, Visitors, canonical, restored
 
-_thread = threading.local()
-_lock = threading.Lock()
-_installed: dict[int, int] = {}
+
+class Role(Protocol):
+    """What a module does in a pass that is observed: it runs in place of the module's call."""
+
+    def call(self, scope: "Scope", forward, module: nn.Module, args: tuple, kwargs: dict) -> Any:
+        """Run ``forward(module, *args, **kwargs)``, visiting points on the way."""
+
+    def operation(self, scope: "Scope", site: int, function, args: tuple, kwargs: dict) -> Any:
+        """Run one operation of the module's own code."""
 
 
 class Scope:
-    """What one thread observes: visitors by point, roles of modules, the pass that runs now."""
+    """What one thread observes: visitors by point, roles of modules, the pass that runs now.
 
-    def __init__(self, visitors: Visitors, roles: dict[int, "Role"], observer):
-        self.visitors = visitors
+    `cached_layer` is the layer whose new keys and values were seen entering `cache`, `choice`
+    what a router chose; both are set for the operation that comes next.
+    """
+
+    def __init__(self, roles: dict[int, Role], visitors: Visitors):
         self.roles = roles
-        self.observer = observer
+        self.visitors = visitors
+        self.frames: list[Role] = []
         self.span = Span(0, 0)
-        self.layers: list[int] = []
+        self.batch = 0
+        self.cached_layer: int | None = None
+        self.cache: Any = None
+        self.choice: mx.array | None = None
 
     def wants(self, point: Point) -> bool:
         return point in self.visitors
 
-    def visit(self, point: Point, value: mx.array, span: Span | None = None) -> mx.array:
+    def visit(self, point: Point, value: mx.array) -> mx.array:
+        """Show a value in its canonical shape; answers the value to go on with."""
         visitor = self.visitors.get(point)
-        return value if visitor is None else visitor(value, span or self.span)
+        if visitor is None:
+            return value
+        shown = canonical(point, value, self.batch, self.span.length)
+        answer = visitor(shown, self.span)
+        return value if answer is shown else restored(answer, value)
+
+    def call(self, role: Role, forward, module: nn.Module, args: tuple, kwargs: dict) -> Any:
+        self.frames.append(role)
+        try:
+            return role.call(self, forward, module, args, kwargs)
+        finally:
+            self.frames.pop()
 
 
-class Role:
-    """What a module is in the model: the points that its inputs and outputs are."""
-
-    def __init__(self, inputs=(), outputs=(), attention_of: int | None = None):
-        self.inputs = tuple(inputs)
-        self.outputs = tuple(outputs)
-        self.attention_of = attention_of
-
-    def call(self, scope: Scope, forward, module, args, kwargs):
-        args = (_visited(scope, self.inputs, args[0]), *args[1:]) if args else args
-        if self.attention_of is None:
-            result = forward(module, *args, **kwargs)
-        else:
-            scope.layers.append(self.attention_of)
-            try:
-                result = forward(module, *args, **kwargs)
-            finally:
-                scope.layers.pop()
-        if isinstance(result, tuple):
-            return (_visited(scope, self.outputs, result[0]), *result[1:])
-        return _visited(scope, self.outputs, result)
-
-
-class WholeModel(Role):
-    """The outermost module: its call is one forward pass."""
-
-    def call(self, scope: Scope, forward, module, args, kwargs):
-        cache = kwargs.get("cache", args[1] if len(args) > 1 else None)
-        scope.span = Span(first_position(cache), args[0].shape[1])
-        scope.observer.begin_pass(scope.span)
-        result = super().call(scope, forward, module, args, kwargs)
-        scope.observer.end_pass()
-        return result
-
-
-def first_position(cache) -> int:
-    """How many tokens the caches have seen before this pass."""
-    for entry in cache or ():
-        offset = getattr(entry, "offset", None)
-        if isinstance(offset, int):
-            return offset
-    return 0
-
-
-def _visited(scope: Scope, points: tuple[Point, ...], value):
-    for point in points:
-        value = scope.visit(point, value)
-    return value
-
-
-@cache
-def tapped_class(cls: type) -> type:
-    """The subclass of `cls` that consults the thread's scope; its methods see tapped globals."""
-    methods = {
-        name: _rebound(method, attention.tapped_globals(method, current_scope))
-        for name, method in vars(cls).items()
-        if isinstance(method, FunctionType) and attention.attends(method)
-    }
-    forward = methods.get("__call__", cls.__call__)
-
-    def __call__(self, *args, **kwargs):  # noqa: N807
-        scope = current_scope()
-        role = None if scope is None else scope.roles.get(id(self))
-        if role is None:
-            return forward(self, *args, **kwargs)
-        return role.call(scope, forward, self, args, kwargs)
-
-    return type(
-        cls.__name__, (cls,), {**methods, "__call__": __call__, "__module__": cls.__module__}
-    )
-
-
-def _rebound(method: FunctionType, tapped: dict) -> FunctionType:
-    copy = FunctionType(
-        method.__code__,
-        {**method.__globals__, **tapped},
-        method.__name__,
-        method.__defaults__,
-        method.__closure__,
-    )
-    copy.__kwdefaults__ = method.__kwdefaults__
-    return copy
+_thread = threading.local()
+_lock = threading.Lock()
+_holders: dict[int, int] = {}
 
 
 def current_scope() -> Scope | None:
@@ -130,19 +77,18 @@ def current_scope() -> Scope | None:
 
 
 @contextmanager
-def tapped(roles: list[tuple[nn.Module, Role]], visitors: Visitors, observer) -> Iterator[Scope]:
+def tapped(modules: Iterable[nn.Module], scope: Scope) -> Iterator[None]:
     """Observe this thread's forward passes; the classes are put back on every way out.
 
     Several threads may tap one model at a time: each sees its own passes only.
     """
     if current_scope() is not None:
-        raise RuntimeError("this thread observes a forward pass already")
-    modules = [module for module, _ in roles]
-    scope = Scope(visitors, {id(module): role for module, role in roles}, observer)
+        raise RuntimeError("this thread observes forward passes already")
+    modules = list(modules)
     _swap_in(modules)
     _thread.scope = scope
     try:
-        yield scope
+        yield
     finally:
         _thread.scope = None
         _swap_out(modules)
@@ -151,16 +97,55 @@ def tapped(roles: list[tuple[nn.Module, Role]], visitors: Visitors, observer) ->
 def _swap_in(modules: list[nn.Module]) -> None:
     with _lock:
         for module in modules:
-            holders = _installed.get(id(module), 0)
+            holders = _holders.get(id(module), 0)
             if holders == 0:
                 module.__class__ = tapped_class(type(module))
-            _installed[id(module)] = holders + 1
+            _holders[id(module)] = holders + 1
 
 
 def _swap_out(modules: list[nn.Module]) -> None:
     with _lock:
         for module in modules:
-            _installed[id(module)] -= 1
-            if _installed[id(module)] == 0:
-                del _installed[id(module)]
+            _holders[id(module)] -= 1
+            if _holders[id(module)] == 0:
+                del _holders[id(module)]
                 module.__class__ = type(module).__base__
+
+
+@cache
+def tapped_class(cls: type) -> type:
+    """The subclass of `cls` that consults the thread's scope."""
+    methods = _instrumented_methods(cls)
+    forward = methods.get("__call__", cls.__call__)
+
+    def __call__(self, *args, **kwargs):  # noqa: N807
+        scope = current_scope()
+        role = None if scope is None else scope.roles.get(id(self))
+        if role is None:
+            return forward(self, *args, **kwargs)
+        return scope.call(role, forward, self, args, kwargs)
+
+    namespace = {**methods, "__call__": __call__, "__module__": cls.__module__}
+    return type(cls.__name__, (cls,), namespace)
+
+
+def _report(site: int, function, /, *args, **kwargs) -> Any:
+    scope = current_scope()
+    if scope is None or not scope.frames:
+        return function(*args, **kwargs)
+    return scope.frames[-1].operation(scope, site, function, args, kwargs)
+
+
+def _instrumented_methods(cls: type) -> dict[str, FunctionType]:
+    """Copies of `__call__` and of what it calls on itself; MLX's own layers need none."""
+    methods: dict[str, FunctionType] = {}
+    wanted = ["__call__"]
+    while wanted:
+        name = wanted.pop()
+        method = getattr(cls, name, None)
+        if name in methods or not isinstance(method, FunctionType):
+            continue
+        if not method.__module__.startswith("mlx."):
+            methods[name] = instrumented(method, _report)
+            wanted.extend(method.__code__.co_names)
+    return methods

@@ -209,7 +209,6 @@ class HookSpec(Request):
     hook_id: str | None = Field(
         None,
         min_length=1,
-        max_length=200,
         description="Default: `layer_5_residual`, `embedding_output`.",
     )
     capture_input: bool = Field(False, description="Capture what goes into the component.")

@@ -20,6 +20,14 @@ class RequestError(e.EngineError):
         self.param = param
 
 
+class MalformedError(RequestError):
+    """A body that breaks its schema; names the first offence, and tells them all."""
+
+    def __init__(self, error: ValidationError) -> None:
+        offences = list(_offences(error))
+        super().__init__("; ".join(text for _, text in offences), offences[0][0] or None)
+
+
 class UnauthorizedError(RequestError):
     """No bearer token, or a wrong one."""
 
@@ -115,8 +123,6 @@ def error_detail(error: BaseException) -> ErrorDetail:
     match error:
         case RequestError():
             return _detail(error.status, error.kind, str(error), error.param)
-        case ValidationError():
-            return _validation_detail(error)
         case HTTPException():
             name = (error.name or "error").lower().replace(" ", "_")
             return _detail(error.code or 500, name, error.description or name)
@@ -132,14 +138,6 @@ def error_body(error: BaseException) -> dict:
 
 def _detail(status: int, kind: str, message: str, param: str | None = None) -> ErrorDetail:
     return ErrorDetail(message=message, type=kind, code=status, param=param)
-
-
-def _validation_detail(error: ValidationError) -> ErrorDetail:
-    """The first offence by name, the others in the message."""
-    offences = list(_offences(error))
-    return _detail(
-        400, "invalid_request", "; ".join(text for _, text in offences), offences[0][0] or None
-    )
 
 
 def _offences(error: ValidationError) -> Iterator[tuple[str, str]]:

@@ -6,10 +6,11 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from flask import g, request
+from pydantic import ValidationError
 
 from engine.contract.operations import Operation
 from engine.contract.schemas import LARGEST, Request
-from engine.server.errors import BodyTooLargeError, RequestError
+from engine.server.errors import BodyTooLargeError, MalformedError, RequestError
 from engine.server.settings import Settings
 
 Body = TypeVar("Body", bound=Request)
@@ -17,13 +18,16 @@ REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 
 
 def body_of(kind: type[Body], settings: Settings) -> Body:
-    """The validated body; raises ValidationError or BodyTooLargeError."""
+    """The validated body; raises MalformedError or BodyTooLargeError."""
     if (request.content_length or 0) > settings.max_body_bytes:
         raise BodyTooLargeError(
             f"The body holds {request.content_length} bytes; "
             f"at most {settings.max_body_bytes} are taken."
         )
-    return kind.model_validate_json(request.get_data(cache=False))
+    try:
+        return kind.model_validate_json(request.get_data(cache=False))
+    except ValidationError as error:
+        raise MalformedError(error) from None
 
 
 def query_of(operation: Operation) -> dict[str, Any]:
