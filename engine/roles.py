@@ -1,0 +1,90 @@
+"""What modules and operations do in an observed pass: which hook points they pass through."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import mlx.core as mx
+import mlx.nn as nn
+
+from engine.points import Point
+from engine.taps import Scope
+
+
+class Operation(Protocol):
+    """Runs in place of one operation of a module's own code."""
+
+    @property
+    def points(self) -> Iterable[Point]:
+        """The hook points that it visits."""
+
+    def __call__(self, scope: Scope, function, args: tuple, kwargs: dict) -> Any:
+        """Run ``function(*args, **kwargs)``, visiting points on the way."""
+
+
+@dataclass(eq=False)
+class Through:
+    """An operation, some of whose operands and whose result are hook points."""
+
+    operands: dict[int, Point] = field(default_factory=dict)
+    result: Point | None = None
+
+    @property
+    def points(self) -> list[Point]:
+        return [*self.operands.values(), *([self.result] if self.result else [])]
+
+    def __call__(self, scope: Scope, function, args: tuple, kwargs: dict) -> Any:
+        if self.operands:
+            args = list(args)
+            for index, point in self.operands.items():
+                args[index] = scope.visit(point, args[index])
+        result = function(*args, **kwargs)
+        return visited(scope, [self.result], result) if self.result else result
+
+
+@dataclass(eq=False)
+class ModuleRole:
+    """A module, some of whose inputs, outputs and operations are hook points.
+
+    The input is the first array given, the output the first answered. `choice` is the second
+    array given to a module that runs chosen experts.
+    """
+
+    inputs: list[Point] = field(default_factory=list)
+    outputs: list[Point] = field(default_factory=list)
+    choice: Point | None = None
+    operations: dict[int, Operation] = field(default_factory=dict)
+
+    @property
+    def points(self) -> set[Point]:
+        """All hook points that a pass through this module visits."""
+        mine = {*self.inputs, *self.outputs, *([self.choice] if self.choice else [])}
+        return mine.union(*(operation.points for operation in self.operations.values()))
+
+    def call(self, scope: Scope, forward, module: nn.Module, args: tuple, kwargs: dict) -> Any:
+        args, kwargs = list(args), dict(kwargs)
+        if self.inputs:
+            place, key = (args, 0) if args else (kwargs, first_array(kwargs))
+            place[key] = visited(scope, self.inputs, place[key])
+        if self.choice:
+            args[1] = scope.choice = scope.visit(self.choice, args[1])
+        return visited(scope, self.outputs, forward(module, *args, **kwargs))
+
+    def operation(self, scope: Scope, site: int, function, args: tuple, kwargs: dict) -> Any:
+        operation = self.operations.get(site)
+        if operation is None:
+            return function(*args, **kwargs)
+        return operation(scope, function, args, kwargs)
+
+
+def first_array(kwargs: dict) -> str:
+    """The name of the first keyword argument that is an array."""
+    return next(name for name, value in kwargs.items() if isinstance(value, mx.array))
+
+
+def visited(scope: Scope, points: Iterable[Point], result: Any) -> Any:
+    """A result, or a tuple that it is the first of, after visits."""
+    value = result[0] if isinstance(result, tuple) else result
+    for point in points:
+        value = scope.visit(point, value)
+    return (value, *result[1:]) if isinstance(result, tuple) else value
