@@ -96,7 +96,7 @@ def test_a_run_repeats_byte_for_byte_and_leaves_nothing(squeak: Squeak, counter:
 def test_an_error_is_raised_with_its_message(squeak: Squeak, expression: str, message: str):
     with pytest.raises(SqueakError, match=message) as raised:
         squeak.evaluate(expression)
-    assert "while reading expression" in str(raised.value)
+    assert "while reading the expression" in str(raised.value)
 
 
 def test_an_error_names_the_methods_it_came_through(squeak: Squeak, counter: Path):

@@ -1,0 +1,174 @@
+"""The classes generated for Squeak load into a real one and decode what the engine sends."""
+
+import base64
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save
+
+from .conftest import GENERATED
+from .machine import Squeak, SqueakError
+
+Files = tuple[Path, ...]
+
+
+def literal(text: str) -> str:
+    """A Smalltalk string literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def floats(expression: str) -> str:
+    """An expression for the base64 text of a holder of floats."""
+    return f"(NeuroScopePlatform encodeBase64: (NeuroScopePlatform bytesFromFloats: {expression}))"
+
+
+def decoding(array: np.ndarray, dtype: str) -> str:
+    """An expression for the array's bytes, decoded as numbers of `dtype`."""
+    encoded = base64.b64encode(array.tobytes()).decode()
+    source = f"(NeuroScopePlatform decodeBase64: '{encoded}')"
+    return f"(TensorDecoder decode: {source} from: 1 count: {array.size} dtype: '{dtype}')"
+
+
+def floats_in(answer: str) -> np.ndarray:
+    return np.frombuffer(base64.b64decode(answer), "<f4")
+
+
+def test_the_installer_files_everything_in(squeak: Squeak, library: Files):
+    expression = (
+        f"NeuroScopeInstaller installFrom: '{GENERATED}'. Smalltalk at: #LMStudioRESTClient"
+    )
+    assert squeak.evaluate(expression, *library, GENERATED / "install.st") == "LMStudioRESTClient"
+
+
+def test_the_installer_names_what_is_missing(squeak: Squeak, library: Files):
+    expression = "[NeuroScopeInstaller check] on: Error do: [:error | error messageText]"
+    said = squeak.evaluate(expression, library[0], GENERATED / "install.st")
+    assert "WebClient" in said
+
+
+def test_a_package_says_which_class_it_needs_first(squeak: Squeak, client: Files):
+    with pytest.raises(SqueakError, match=r"NeuroScope-Bridge needs the class \w+: file in"):
+        squeak.evaluate("3", client[0], client[-1])
+
+
+SPECIAL = np.array([0, -0.0, 1, -2.5, np.inf, -np.inf, 6e-8, 65504, 0.1], "<f4")
+DTYPES = {
+    "float32": SPECIAL,
+    "float16": SPECIAL.astype("<f2"),
+    "int32": np.array([0, 1, -1, 2**24, -(2**31)], "<i4"),
+    "uint32": np.array([0, 1, 2**24 - 1, 2**32 - 256], "<u4"),
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_numbers_of_every_type_become_the_same_single_floats(
+    squeak: Squeak, client: Files, dtype: str
+):
+    array = DTYPES[dtype]
+    answer = squeak.evaluate(floats(decoding(array, dtype)), *client)
+    assert floats_in(answer).tobytes() == array.astype("<f4").tobytes()
+
+
+def test_bfloat16_is_the_upper_half_of_a_single_float(squeak: Squeak, client: Files):
+    upper = SPECIAL.view("<u4") >> 16
+    answer = squeak.evaluate(floats(decoding(upper.astype("<u2"), "bfloat16")), *client)
+    assert floats_in(answer).tobytes() == (upper << 16).astype("<u4").tobytes()
+
+
+def test_an_unknown_type_of_numbers_is_an_error(squeak: Squeak, client: Files):
+    with pytest.raises(SqueakError, match="cannot decode numbers of type complex64"):
+        squeak.evaluate(
+            "TensorDecoder decode: (ByteArray new: 8) from: 1 count: 1 dtype: 'complex64'", *client
+        )
+
+
+def test_a_safetensors_body_is_read_tensor_by_tensor(squeak: Squeak, client: Files):
+    rng = np.random.default_rng(5)
+    tensors = {
+        "layer_0_residual/0": rng.standard_normal((1, 3, 4)).astype("float32"),
+        "layer_1_residual/0": rng.standard_normal((1, 3, 5)).astype("float16"),
+    }
+    body = base64.b64encode(save(tensors)).decode()
+    for name, tensor in tensors.items():
+        answer = squeak.evaluate(
+            f"""| tensor |
+            tensor := (SafetensorsBody on: (NeuroScopePlatform decodeBase64: '{body}'))
+                tensorNamed: '{name}'.
+            tensor shape printString , '|' , {floats("tensor data")}""",
+            *client,
+        )
+        shape, _, data = answer.partition("|")
+        assert shape == "(" + " ".join(map(str, tensor.shape)) + ")"
+        assert np.array_equal(floats_in(data).reshape(tensor.shape), tensor.astype("float32"))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"a": [1, -2, 0.5, -2.25, 1500.0, 1e-7], "b": {"c": None, "d": True, "e": False}},
+        ["", 'quote " and \\', "tab\tline\nreturn\r", "Zürich → 東京", "/", {}, [], [[]]],
+        123456789012345678901234567890,
+    ],
+)
+def test_json_is_read_and_written_without_loss(squeak: Squeak, client: Files, value: object):
+    text = literal(json.dumps(value, ensure_ascii=False))
+    answer = squeak.evaluate(
+        f"NeuroScopePlatform writeJson: (NeuroScopePlatform readJson: {text})", *client
+    )
+    assert json.loads(answer) == value
+
+
+@pytest.mark.parametrize("text", ["[1, 2", '{"a" 1}', '"open', "tru", "[1] 2", "", "[1,]", "-"])
+def test_text_that_is_not_json_is_an_error(squeak: Squeak, client: Files, text: str):
+    with pytest.raises(SqueakError, match=r"not JSON: .* at character"):
+        squeak.evaluate(f"NeuroScopePlatform readJson: {literal(text)}", *client)
+
+
+@pytest.mark.parametrize("size", range(5))
+def test_base64_is_that_of_everybody(squeak: Squeak, client: Files, size: int):
+    data = bytes(range(250, 250 + size)) if size < 5 else b""
+    numbers = " ".join(map(str, data))
+    encoded = base64.b64encode(data).decode()
+    answer = squeak.evaluate(
+        f"""(NeuroScopePlatform encodeBase64: #({numbers}) asByteArray) , ' '
+            , (NeuroScopePlatform decodeBase64: '{encoded}') asArray printString""",
+        *client,
+    )
+    assert answer == f"{encoded} ({numbers})"
+
+
+def test_a_tensor_reduces_and_slices_as_numpy_does(squeak: Squeak, client: Files):
+    array = np.random.default_rng(7).standard_normal((2, 3, 4)).astype("float32")
+    answer = squeak.evaluate(
+        f"""| tensor part |
+        tensor := ActivationTensor fromTypedArray: {decoding(array, "float32")} shape: #(2 3 4).
+        part := tensor slice: #(2 0) axis: 1.
+        {{tensor mean. tensor std. tensor norm. tensor max. tensor min. tensor at: #(1 2 3).
+            part shape. part at: #(1 0 3)}} inject: '' into: [:text :each |
+                text , each printString , ';']""",
+        *client,
+    )
+    *numbers, shape, element = answer.rstrip(";").split(";")
+    wide = array.astype("float64")
+    expected = [
+        wide.mean(),
+        wide.std(),
+        np.linalg.norm(wide),
+        wide.max(),
+        wide.min(),
+        wide[1, 2, 3],
+    ]
+    assert np.allclose([float(number) for number in numbers], expected, rtol=1e-9)
+    assert shape == "(2 2 4)"
+    assert np.float32(element) == array[:, [2, 0]][1, 0, 3]
+
+
+def test_no_answer_from_the_server_is_an_error_of_its_own(squeak: Squeak, client: Files):
+    answer = squeak.evaluate(
+        """[(LMStudioRESTClient baseUrl: 'http://127.0.0.1:9') health]
+            on: LMStudioConnectionError do: [:error | error messageText]""",
+        *client,
+    )
+    assert answer.startswith("no answer from http://127.0.0.1:9/health")
