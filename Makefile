@@ -8,13 +8,14 @@ PYTHON ?= python3
 BACKEND ?= $(if $(filter Linux,$(shell uname -s)),cpu)
 comma := ,
 bin := .venv/bin
+amber := tests/smalltalk/node_modules/.package-lock.json
 
 .PHONY: demo test lint regenerate clean
 
-demo: .venv/demo node_modules/.package-lock.json
+demo: .venv/demo $(amber)
 	$(bin)/python examples/demo.py
 
-test: lint node_modules/.package-lock.json
+test: lint $(amber)
 	$(bin)/python -m pytest
 
 lint: .venv/test
@@ -37,8 +38,8 @@ regenerate: .venv/test
 	$(bin)/pip install --quiet --editable '.[$(if $(BACKEND),$(BACKEND)$(comma))test]'
 	touch $@
 
-node_modules/.package-lock.json: package.json package-lock.json
-	npm ci --no-fund --no-audit
+$(amber): tests/smalltalk/package.json tests/smalltalk/package-lock.json
+	npm ci --prefix tests/smalltalk --no-fund --no-audit
 
 clean:
-	rm -rf .venv node_modules
+	rm -rf .venv tests/smalltalk/node_modules
