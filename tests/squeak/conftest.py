@@ -1,10 +1,7 @@
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from bridge.client import LMStudioNeuroScopeClient
-from bridge.engine_process import running_engine
 from bridge.rooms import room
 
 from .machine import Squeak
@@ -30,10 +27,3 @@ def client(library: tuple[Path, ...]) -> tuple[Path, ...]:
     """The generated classes as committed for Squeak, and what they rely on."""
     packages = ("NeuroScope-Connection.st", "NeuroScope-Bridge.st")
     return *library, *(GENERATED / package for package in packages)
-
-
-@pytest.fixture(scope="session")
-def engine(smollm2_path: Path) -> Iterator[LMStudioNeuroScopeClient]:
-    """A client of an engine that runs the default model in a process of its own."""
-    with running_engine(str(smollm2_path)) as client:
-        yield client

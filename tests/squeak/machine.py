@@ -18,8 +18,8 @@ Library
     Not understood: `isString isSymbol isArray isCharacter isDictionary isBlock isClass ifEmpty:
     notEmpty xor: displayString codePoint trimBoth substrings: join: format: sorted: count:
     do:separatedBy: allSatisfy: sum: detectMax: at:incrementBy: wordAt: utf8Encoded base64Encoded`.
-    `1/3` is a Float, `0.0 negated` is 0.0, and a FloatArray rounds what is put into it towards 0.
-    A String holds bytes; its lines end in CR. No JSON, no WebClient.
+    `1/3` is a Float, `0.0 negated` is 0.0. A String holds bytes; its lines end in CR.
+    library.st brings some of what is missing, webclient.st what stands in for WebClient.
 """
 
 import subprocess

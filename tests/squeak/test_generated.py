@@ -57,8 +57,8 @@ SPECIAL = np.array([0, -0.0, 1, -2.5, np.inf, -np.inf, 6e-8, 65504, 0.1], "<f4")
 DTYPES = {
     "float32": SPECIAL,
     "float16": SPECIAL.astype("<f2"),
-    "int32": np.array([0, 1, -1, 2**24, -(2**31)], "<i4"),
-    "uint32": np.array([0, 1, 2**24 - 1, 2**32 - 256], "<u4"),
+    "int32": np.array([0, 1, -1, 2**31 - 1, -(2**31)], "<i4"),
+    "uint32": np.array([0, 1, 2**32 - 1, 2**31 + 127], "<u4"),
 }
 
 
