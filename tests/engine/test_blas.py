@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.blas import _file, _renamed_openblas, shared_names
+from engine.blas import SYSTEM_LIBRARY, _file, _renamed_openblas, shared_names
 
 NAMES = {
     *("cblas_cgemm", "cblas_dgemm", "cblas_sgemm", "cgeev_", "cgesdd_", "cheevd_"),
@@ -19,6 +19,7 @@ NAMES = {
     *("dsyevd_", "dtrtri_", "sgeev_", "sgeqrf_", "sgesdd_", "sgetrf_", "sgetri_"),
     *("sorgqr_", "spotrf_", "ssyevd_", "strtri_"),
 }
+COUNT_THREADS = "scipy_openblas_get_num_threads"
 PRODUCT = "import mlx.core as mx; print((mx.ones((4, 8)) @ mx.ones((8, 4))).sum().item())"
 WITHOUT_OPENBLAS = """
 import ctypes, importlib.metadata as metadata
@@ -83,7 +84,7 @@ def test_the_names_to_rename_are_read_from_the_libraries_themselves():
 
 
 def test_the_systems_openblas_goes_before_the_wheels(tmp_path):
-    (tmp_path / "libopenblas.so.0").symlink_to(_renamed_openblas())
+    (tmp_path / SYSTEM_LIBRARY).symlink_to(_renamed_openblas())
     cache = tmp_path / "cache"
     bound = bindings(
         tmp_path,
@@ -110,6 +111,22 @@ def test_products_and_factorisations_agree_with_numpy():
     answers = json.loads(run(FACTORISATIONS, json.dumps(a.tolist())).stdout)
     for name, answer in answers.items():
         np.testing.assert_allclose(answer, expected[name], rtol=1e-3, atol=1e-3, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [({}, max(1, len(os.sched_getaffinity(0)) - 1)), ({"OPENBLAS_NUM_THREADS": "2"}, 2)],
+    ids=["by default", "as the user chose"],
+)
+def test_a_core_is_left_to_others_unless_the_user_says_otherwise(
+    monkeypatch, tmp_path, chosen, expected
+):
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    (tmp_path / SYSTEM_LIBRARY).symlink_to(_renamed_openblas())
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    count = f"import engine, ctypes; print(ctypes.CDLL({SYSTEM_LIBRARY!r}).{COUNT_THREADS}())"
+    assert int(run(count, **chosen).stdout) == min(expected, os.cpu_count())
 
 
 @pytest.mark.parametrize(
