@@ -9,7 +9,7 @@ from bridge.generator.templates import Templates
 CONNECTION = "NeuroScope-Connection"
 CONNECTION_CLASSES = ("LMStudioRecord", "LMStudioResponse", "LMStudioError", "LMStudioConnection")
 BRIDGE = "NeuroScope-Bridge"
-BRIDGE_CLASSES = ("ActivationTensor", "TensorDecoder", "SafetensorsBody")
+BRIDGE_CLASSES = ("ScoreRanking", "ActivationTensor", "TensorDecoder", "SafetensorsBody")
 BRIDGE_CLIENT = "LMStudioRESTClient"
 INSTALLER = "NeuroScope-Installer"
 
