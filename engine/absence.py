@@ -4,6 +4,7 @@ import mlx.nn as nn
 
 from engine.components import PER_HEAD
 from engine.components import ComponentType as C
+from engine.layer_map import KERNEL
 from engine.trace import Event, Trace
 
 REASONS = {
@@ -25,16 +26,17 @@ REASONS = {
 
 def reason_absent(component: C, layer: int | None, blocks: list[nn.Module], trace: Trace) -> str:
     """The reason why a layer (None: the whole model) has no such component."""
+    if layer is not None and not trace.calls(blocks[layer]):
+        return "the model weaves the parts of its layers together in a function of its own"
     if component in PER_HEAD and component not in (C.QUERY_PRE_ROPE, C.KEY_PRE_ROPE):
-        return f"{_mixer(blocks[layer], trace)} has no softmax attention"
+        events = trace.within(trace.calls(blocks[layer])[0])
+        mixer = _mixer(blocks[layer], events)
+        if any(event.site is not None and KERNEL in event.source.operation for event in events):
+            return f"{mixer} gathers keys for each query apart: there is no one row of keys"
+        return f"{mixer} has no softmax attention"
     return REASONS[component]
 
 
-def _mixer(block: nn.Module, trace: Trace) -> str:
-    calls = trace.calls(block)
-    children: list[Event] = [
-        event
-        for event in (trace.within(calls[0]) if calls else ())
-        if event.module is not None and event.owner is block and event.module.children()
-    ]
-    return type(children[0].module if children else block).__name__
+def _mixer(block: nn.Module, events: list[Event]) -> str:
+    parts = [e.module for e in events if e.module is not None and e.owner is block]
+    return type(next((part for part in parts if part.children()), block)).__name__

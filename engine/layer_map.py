@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 
+import mlx.core as mx
 import mlx.nn as nn
 
 from engine.attention import CacheUpdate, Kernel
 from engine.components import ComponentType as C
 from engine.experts import Weighting, expert_calls, expert_count, weighting
+from engine.instrument import ROTATIONS
 from engine.points import Point
 from engine.roles import ModuleRole, Through
 from engine.stream import Contribution, ResidualStream, is_mlp, is_norm
@@ -20,20 +22,27 @@ RoleOf = Callable[[nn.Module], ModuleRole]
 
 
 class LayerMap:
-    """Maps one call of a block: `role_of` answers the role of a module, to be added to."""
+    """Maps one call of a block, whose argument `entry` is the residual stream.
 
-    def __init__(self, layer: int, block: Event, trace: Trace, role_of: RoleOf):
+    `role_of` answers the role of a module, to be added to.
+    """
+
+    def __init__(self, layer: int, block: Event, entry: int, trace: Trace, role_of: RoleOf):
         self.layer = layer
         self.block = block
+        self.entry = entry
         self.role_of = role_of
         self.events = trace.within(block)
         self.kernels = [event for event in self.events if _is_operation(event, KERNEL)]
         self.softmaxes = [event for event in self.events if self._is_pattern(event)]
-        self.stream = ResidualStream(block, trace, [*self.kernels, *self.softmaxes])
+        entering = self._entering()
+        attending = [*self.kernels, *self.softmaxes]
+        self.stream = ResidualStream(block, entering, self.events, attending)
 
     def apply(self) -> None:
         """Give every module and operation of the block its hook points."""
         role = self.role_of(self.block.module)
+        role.argument = self.entry
         add_point(role.inputs, self._point(C.RESIDUAL, True))
         add_point(role.outputs, self._point(C.RESIDUAL))
         self._map_contributions()
@@ -43,6 +52,15 @@ class LayerMap:
         for softmax in self.softmaxes:
             self._map_softmax(softmax)
         self._map_experts()
+
+    def _entering(self) -> mx.array:
+        """The stream as the block receives it; of several streams, the one that it reads first."""
+        entering = self.block.argument(self.entry)
+        if entering.ndim == 3:
+            return entering
+        own = [id(module) for module in self.block.module.children().values()]
+        norms = (e for e in self.events if is_norm(e) and id(e.module) in own and e.inputs)
+        return next((norm.inputs[0] for norm in norms), entering)
 
     def _point(self, component: C, is_input: bool = False) -> Point:
         return Point(self.layer, component, is_input)
@@ -67,44 +85,40 @@ class LayerMap:
                 self._through(addition).result = self._point(C.RESIDUAL_MID)
 
     def _map_input(self, component: C, contribution: Contribution) -> None:
-        for maker in contribution.makers:
-            module = self._attention_call(maker) if component is C.ATTENTION else maker
-            if (
-                module is not None
-                and not is_norm(module)
-                and (component is C.ATTENTION or is_mlp(module))
-            ):
-                add_point(self.role_of(module.module).inputs, self._point(component, True))
-                return
+        makers = [maker for maker in contribution.makers if not is_norm(maker)]
+        if component is C.MLP:
+            makers = [maker for maker in makers if is_mlp(maker)]
+        elif contribution.attends:
+            makers = [call for maker in makers for call in self._attending_calls(maker)]
+        if makers:
+            add_point(self.role_of(makers[0].module).inputs, self._point(component, True))
 
-    def _attention_call(self, maker: Event) -> Event | None:
-        """The innermost call that attends, inside the call that made a contribution."""
-        for inner in (*self.kernels, *self.softmaxes):
-            if inner.is_within(maker):
-                calls = (e for e in self.events if e.module is inner.owner and inner.is_within(e))
-                return next(calls)
-        return maker
+    def _attending_calls(self, maker: Event) -> list[Event]:
+        """The innermost calls that attend, inside a call that made a contribution."""
+        frames = {e.frame for e in (*self.kernels, *self.softmaxes) if e.is_within(maker)}
+        return [event for event in self.events if event.opens in frames]
 
     def _map_uncontributed(self, mixing: list[Contribution], mlps: list[Contribution]) -> None:
         """Where no addition says what a part adds, what the part answers stands for it."""
         calls = [e for e in self.events if e.module is not None and e.owner is self.block.module]
         if not mixing:
-            for call in calls:
-                if any(kernel.is_within(call) for kernel in self.kernels):
-                    self._map_whole(C.ATTENTION, call)
+            mixers = [e for e in calls if e.module.children() and not (is_mlp(e) or is_norm(e))]
+            attending = [e for e in mixers if any(k.is_within(e) for k in self.kernels)]
+            for call in attending or mixers[:1]:
+                self._map_whole(C.ATTENTION, call)
         if not mlps:
             for call in calls:
                 if is_mlp(call):
                     self._map_whole(C.MLP, call)
 
     def _map_whole(self, component: C, call: Event) -> None:
-        if call.outputs and call.outputs[0].ndim == 3:
+        if call.outputs and call.outputs[0].shape == self.stream.entering.shape:
             role = self.role_of(call.module)
             add_point(role.inputs, self._point(component, True))
             add_point(role.outputs, self._point(component))
 
     def _map_layernorm(self) -> None:
-        stream = self.block.inputs[0]
+        stream = self.stream.entering
         for event in self.events:
             if (
                 event.inputs
@@ -129,7 +143,7 @@ class LayerMap:
         for event in self._beside(kernel):
             if _is_operation(event, "update_and_fetch") and event.answers(kernel.args[1]):
                 operations[event.site] = CacheUpdate(self.layer)
-            self._map_rotation(event)
+        self._map_rotations(kernel)
 
     def _map_softmax(self, softmax: Event) -> None:
         operations = self.role_of(softmax.owner).operations
@@ -143,27 +157,31 @@ class LayerMap:
         for event in beside:
             if _is_operation(event, "update_and_fetch"):
                 operations[event.site] = CacheUpdate(self.layer)
-            if self._map_rotation(event) is C.QUERY_PRE_ROPE:
+        self._map_rotations(softmax)
+        for event in beside:
+            if self._point(C.QUERY_PRE_ROPE) in getattr(operations.get(event.site), "points", ()):
                 self._through(event).result = self._point(C.QUERY)
 
-    def _map_rotation(self, event: Event) -> C | None:
-        """Make what is rotated a hook point; answers which, by what the author called it."""
-        if not any(word in event.source.operation for word in ("rope", "rotary")):
-            return None
-        rotated = None
-        for index, name in enumerate(event.source.arguments[: len(event.args)]):
-            value = event.args[index]
-            if name[:1] in PRE_ROPE and getattr(value, "ndim", 0) == 4:
-                rotated = PRE_ROPE[name[:1]]
-                self._through(event).operands[index] = self._point(rotated)
-        return rotated
+    def _map_rotations(self, attention: Event) -> None:
+        """Make what is rotated for this attention a hook point, by what the author called it.
+
+        What another part of the module rotates, such as an indexer, is rotated before.
+        """
+        missing = dict(PRE_ROPE)
+        for event in reversed([e for e in self._beside(attention) if e.end < attention.start]):
+            if not any(word in event.source.operation for word in ROTATIONS):
+                continue
+            for index, name in enumerate(event.source.arguments[: len(event.args)]):
+                value = event.args[index]
+                if name[:1] in missing and getattr(value, "ndim", 0) == 4:
+                    self._through(event).operands[index] = self._point(missing.pop(name[:1]))
 
     def _beside(self, event: Event) -> list[Event]:
         """The other operations in the same call of the same module's code."""
         return [
             each
             for each in self.events
-            if each.site is not None and each is not event and each.owners == event.owners
+            if each.site is not None and each is not event and each.frame == event.frame
         ]
 
     def _is_pattern(self, event: Event) -> bool:

@@ -46,12 +46,13 @@ class Through:
 class ModuleRole:
     """A module, some of whose inputs, outputs and operations are hook points.
 
-    The input is the first array given, the output the first answered. `choice` is the second
-    array given to a module that runs chosen experts.
+    The input is the positional `argument`, or the first array if all have names; the output is
+    the first array answered. `choice` is the second argument of a module that runs experts.
     """
 
     inputs: list[Point] = field(default_factory=list)
     outputs: list[Point] = field(default_factory=list)
+    argument: int = 0
     choice: Point | None = None
     operations: dict[int, Operation] = field(default_factory=dict)
 
@@ -64,7 +65,7 @@ class ModuleRole:
     def call(self, scope: Scope, forward, module: nn.Module, args: tuple, kwargs: dict) -> Any:
         args, kwargs = list(args), dict(kwargs)
         if self.inputs:
-            place, key = (args, 0) if args else (kwargs, first_array(kwargs))
+            place, key = (args, self.argument) if args else (kwargs, first_array(kwargs))
             place[key] = visited(scope, self.inputs, place[key])
         if self.choice:
             args[1] = scope.choice = scope.visit(self.choice, args[1])

@@ -6,12 +6,11 @@ block contributes. So the additions say what attention adds and what the mlp add
 norm, gate and multiplier that the architecture puts between.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import mlx.core as mx
 
-from engine.trace import Event, Trace
+from engine.trace import Event
 
 MLP_WORDS = ("mlp", "moe", "ffn", "feed_forward", "feedforward", "expert", "channel", "ff_")
 
@@ -33,17 +32,19 @@ class Contribution:
 class ResidualStream:
     """The additions of one call of a block, in the order of the pass."""
 
-    def __init__(self, block: Event, trace: Trace, attending: Iterable[Event]):
+    def __init__(self, block: Event, entering: mx.array, events: list[Event], attending):
         self.block = block
-        self.events = trace.within(block)
+        self.events = events
         self.attending = list(attending)
         self.additions: list[Event] = []
         self.contributions: list[Contribution] = []
+        self.entering = entering
+        self._shape = entering.shape
         self._sums: list[Event] = []
-        self._values = [block.inputs[0]]
-        for event in self.events:
-            if event.site is not None and _adds(event, block.inputs[0].shape):
-                self._read(event)
+        self._values = [entering]
+        self._frames = {block.opens}
+        for event in events:
+            self._read(event)
 
     def between(self) -> list[Event]:
         """The additions whose result the rest of the block reads, not only adds to."""
@@ -54,6 +55,16 @@ class ResidualStream:
         ]
 
     def _read(self, event: Event) -> None:
+        if event.module is not None:
+            if any(map(self._in_stream, event.inputs)):
+                self._frames.add(event.opens)
+        elif event.frame in self._frames and not any(map(event.is_within, self.additions)):
+            if self._scales(event):
+                self._values.append(event.outputs[0])
+            elif _adds(event, self._shape):
+                self._read_addition(event)
+
+    def _read_addition(self, event: Event) -> None:
         stream = next((i for i, a in enumerate(event.args) if self._in_stream(a)), None)
         if stream is None:
             stream = self._normed_stream(event)
@@ -66,11 +77,19 @@ class ResidualStream:
         self.additions.append(event)
         self._values.append(event.outputs[0])
 
+    def _scales(self, event: Event) -> bool:
+        """Whether an operation multiplies the stream by one number, a part of it afterwards."""
+        if event.source.operation != "mul" or not any(map(self._in_stream, event.args)):
+            return False
+        return all(self._in_stream(arg) or getattr(arg, "size", 1) == 1 for arg in event.args)
+
     def _in_stream(self, array) -> bool:
         return any(array is each for each in self._values)
 
     def _normed_stream(self, event: Event) -> int | None:
         """The operand that is the stream after a norm of its own, as in a first layer."""
+        if event.frame != self.block.opens:
+            return None
         for index, operand in enumerate(event.args):
             maker = self._maker(operand)
             if maker is not None and is_norm(maker) and any(map(self._in_stream, maker.inputs)):
@@ -78,7 +97,10 @@ class ResidualStream:
         return None
 
     def _contribute(self, event: Event, index: int, operand: mx.array) -> None:
-        inner = next((each for each in self._sums if each.answers(operand)), None)
+        inner = next(
+            (each for each in self._sums if each.frame == event.frame and each.answers(operand)),
+            None,
+        )
         if inner is not None:
             for at, part in enumerate(inner.args):
                 self._contribute(inner, at, part)
@@ -91,19 +113,20 @@ class ResidualStream:
         self.contributions.append(Contribution(event, index, tuple(makers), attends))
 
     def _chain(self, array) -> list[Event]:
-        """The calls through which an operand came, one taking what the last answered."""
+        """The calls through which an operand came, each taking what the one before answered."""
         chain: list[Event] = []
         maker = self._maker(array)
         while maker is not None and maker not in chain:
-            chain.append(maker)
-            if not is_norm(maker) or not maker.inputs:
-                break
-            maker = self._maker(maker.inputs[0])
+            chain.insert(0, maker)
+            taken = maker.inputs[:1]
+            maker = self._maker(taken[0]) if taken and not self._in_stream(taken[0]) else None
         return chain
 
     def _maker(self, array) -> Event | None:
-        calls = (e for e in self.events if e.module is not None and e.answers(array))
-        return min(calls, key=lambda event: len(event.owners), default=None)
+        """The outermost call that answered an array first of all."""
+        calls = (e for e in self.events if e.module is not None and e.outputs[:1])
+        makers = (e for e in calls if e.outputs[0] is array)
+        return min(makers, key=lambda event: len(event.owners), default=None)
 
     def _since_last_addition(self, event: Event) -> list[Event]:
         begin = self.additions[-1].end if self.additions else self.block.start
@@ -134,9 +157,9 @@ def _like(value, other: mx.array) -> bool:
 
 
 def is_mlp(call: Event) -> bool:
-    """Whether a module is an mlp by its own name or its class's."""
-    names = f"{call.name} {type(call.module).__name__}".lower()
-    return not is_norm(call) and any(word in names for word in MLP_WORDS)
+    """Whether a module is an mlp by its name, or by its class's if it is just the mixer."""
+    name = type(call.module).__name__ if call.name == "mixer" else call.name
+    return not is_norm(call) and any(word in name.lower() for word in MLP_WORDS)
 
 
 def is_norm(event: Event) -> bool:

@@ -6,16 +6,17 @@ every module reports, and never evaluated, so that a large model costs no more t
 """
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import mlx.core as mx
 import mlx.nn as nn
 
 from engine.absence import reason_absent
-from engine.components import WHOLE_MODEL
+from engine.components import PER_HEAD, WHOLE_MODEL
 from engine.components import ComponentType as C
-from engine.layer_map import LayerMap, add_point
+from engine.layer_map import LayerMap, RoleOf, add_point
 from engine.observation import observed
-from engine.points import Point, Visitor
+from engine.points import Point, Visitor, sequence_axis
 from engine.roles import ModuleRole, Through
 from engine.stream import is_norm
 from engine.trace import PROMPT, Event, Trace, traced
@@ -82,10 +83,11 @@ def resolve(model: nn.Module) -> Structure:
         return roles.setdefault(id(module), (module, ModuleRole()))[1]
 
     for trace in traces:
+        entry = _entry(blocks, trace)
         for layer, block in enumerate(blocks):
             for call in trace.calls(block):
-                LayerMap(layer, call, trace, role_of).apply()
-        _map_ends(model, blocks, trace, role_of)
+                LayerMap(layer, call, entry, trace, role_of).apply()
+        _map_ends(model, blocks, entry, trace, role_of)
     paths = {id(module): path for path, module in model.named_modules()}
     structure = Structure(model, [paths[id(block)] for block in blocks], list(roles.values()))
     _measure(structure)
@@ -98,29 +100,37 @@ def resolve(model: nn.Module) -> Structure:
 
 def _blocks(model: nn.Module, trace: Trace) -> list[nn.Module]:
     """The model's `layers`, or else the longest list of modules that a pass runs through."""
+    layers = [m for m in getattr(model, "layers", None) or () if isinstance(m, nn.Module)]
+    if layers:
+        return layers
     ran = {id(event.module) for event in trace.events if event.module is not None}
-    lists = [getattr(model, "layers", None) or []]
-    for module in model.modules():
-        lists += [value for value in module.values() if isinstance(value, list)]
-    lists = [[m for m in each if isinstance(m, nn.Module) and id(m) in ran] for each in lists]
-    return lists[0] or max(lists, key=len)
+    lists = [v for m in model.modules() for v in m.values() if isinstance(v, list)]
+    return max(([m for m in each if id(m) in ran] for each in lists), key=len)
 
 
-def _map_ends(model: nn.Module, blocks: list[nn.Module], trace: Trace, role_of) -> None:
+def _entry(blocks: list[nn.Module], trace: Trace) -> int:
+    """Which argument of a block is what the block before it answered."""
+    for before, block in pairwise(blocks):
+        for first, then in zip(trace.calls(before), trace.calls(block), strict=False):
+            for index, argument in enumerate(then.args):
+                if first.answers(argument):
+                    return index
+    return 0
+
+
+def _map_ends(
+    model: nn.Module, blocks: list[nn.Module], entry: int, trace: Trace, role_of: RoleOf
+) -> None:
     """The points before the first block and after the last."""
     role_of(model).outputs[:] = [Point(None, C.LOGITS)]
-    first, last = trace.calls(blocks[0])[0], trace.calls(blocks[-1])[-1]
-    embedding = next(
-        (e for e in trace.events if e.module is not None and _embeds(e) and e.end < first.start),
-        None,
-    )
-    if embedding is not None:
-        add_point(role_of(embedding.module).inputs, Point(None, C.EMBEDDING, True))
-    if first.inputs[0].ndim == 3:
-        add_point(role_of(first.module).inputs, Point(None, C.EMBEDDING))
-    elif embedding is not None:
+    embedding = next(e for e in trace.events if e.module is not None and _embeds(e))
+    add_point(role_of(embedding.module).inputs, Point(None, C.EMBEDDING, True))
+    calls = [call for block in blocks for call in trace.calls(block)]
+    if calls and calls[0].argument(entry).ndim == 3:
+        add_point(role_of(calls[0].module).inputs, Point(None, C.EMBEDDING))
+    else:
         add_point(role_of(embedding.module).outputs, Point(None, C.EMBEDDING))
-    norm = _final_norm(trace, last)
+    norm = _final_norm(trace, calls)
     if norm is None:
         return
     into, out = Point(None, C.FINAL_NORM, True), Point(None, C.FINAL_NORM)
@@ -142,10 +152,14 @@ def _embeds(event: Event) -> bool:
     )
 
 
-def _final_norm(trace: Trace, last: Event) -> Event | None:
-    after = [e for e in trace.events if e.start > last.end and is_norm(e) and e.outputs]
-    taking = [e for e in after if last.outputs and e.takes(last.outputs[0])]
-    return next(iter(taking or after[-1:]), None)
+def _final_norm(trace: Trace, calls: list[Event]) -> Event | None:
+    """The norm that takes what the last block answered, or else the last norm of the pass."""
+    norms = [e for e in trace.events if is_norm(e) and e.outputs]
+    if calls:
+        norms = [norm for norm in norms if norm.start > calls[-1].end]
+        taking = [norm for norm in norms if norm.takes(calls[-1].outputs[0])]
+        norms = taking[:1] or norms
+    return norms[-1] if norms else None
 
 
 def _all(structure: Structure) -> list[tuple[int | None, C]]:
@@ -166,3 +180,14 @@ def _measure(structure: Structure) -> None:
     points = {point for _, role in structure.roles for point in role.points}
     with observed(structure, {point: visitor(point) for point in points}):
         structure.model(mx.zeros((1, PROMPT), dtype=mx.int32))
+    for point, shape in list(structure.shapes.items()):
+        if not _is_canonical(point, shape):
+            del structure.shapes[point]
+
+
+def _is_canonical(point: Point, shape: tuple[int, ...]) -> bool:
+    """Whether a value has one sequence, its positions where they belong, and no other axes."""
+    axes = 4 if point.component in {*PER_HEAD, C.EXPERT_OUTPUT} and not point.is_input else 3
+    if point == Point(None, C.EMBEDDING, True):
+        axes = 2
+    return len(shape) == axes and shape[0] == 1 and shape[sequence_axis(point)] == PROMPT

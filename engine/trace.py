@@ -16,8 +16,9 @@ from engine.taps import Scope, tapped
 class Event:
     """One call of a module (`name` in its parent), or one operation of a module's own code.
 
-    `owners` are the modules whose calls it happened in, outermost first. Arrays are compared by
-    identity: what one event answers and another takes is the same object.
+    `owners` are the modules whose calls it happened in, outermost first; `frame` is the number
+    of the innermost of these calls, `opens` the number of a module's own call. Arrays are compared
+    by identity: what one event answers and another takes is the same object.
     """
 
     owners: tuple[nn.Module, ...]
@@ -27,6 +28,8 @@ class Event:
     site: int | None = None
     function: Callable | None = None
     name: str = ""
+    frame: int = 0
+    opens: int | None = None
     outputs: list[mx.array] = field(default_factory=list)
     start: int = 0
     end: int = 0
@@ -42,6 +45,10 @@ class Event:
     def source(self) -> Source:
         """What the model's author wrote for this operation."""
         return sources[self.site]
+
+    def argument(self, index: int) -> mx.array:
+        """The positional argument `index`, or the first array if all have names."""
+        return self.args[index] if self.args else self.inputs[0]
 
     def takes(self, array: mx.array) -> bool:
         return any(array is each for each in self.inputs)
@@ -66,8 +73,8 @@ class Trace:
         return [event for event in self.events if event.is_within(whole)]
 
 
-PROMPT = 3
-"""Tokens of the traced prompt."""
+PROMPT = 11
+"""Tokens of the traced prompt: a number that no model has of heads."""
 
 
 def traced(model: nn.Module) -> list[Trace]:
@@ -98,10 +105,12 @@ class _Tracer:
         self.names = names
         self.events: list[Event] = []
         self.stack: list[nn.Module] = []
+        self.frames: list[int] = [0]
         self.clock = 0
 
     def call(self, scope, forward, module, args, kwargs):
         event = Event(tuple(self.stack), args, kwargs, module, name=self.names[id(module)])
+        event.opens = len(self.events) + 1
         self.stack.append(module)
         try:
             return self._timed(event, lambda: forward(module, *args, **kwargs))
@@ -114,10 +123,13 @@ class _Tracer:
 
     def _timed(self, event: Event, run: Callable[[], Any]) -> Any:
         self.events.append(event)
+        event.frame = self.frames[-1]
+        self.frames.append(event.opens or event.frame)
         self.clock += 1
         event.start = self.clock
         result = run()
         self.clock += 1
+        self.frames.pop()
         event.end = self.clock
         event.outputs = _arrays(result)
         return result
