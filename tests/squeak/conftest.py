@@ -26,4 +26,4 @@ def library() -> tuple[Path, ...]:
 def client(library: tuple[Path, ...]) -> tuple[Path, ...]:
     """The generated classes as committed for Squeak, and what they rely on."""
     packages = ("NeuroScope-Connection.st", "NeuroScope-Bridge.st")
-    return *library, *(GENERATED / package for package in packages)
+    return *library, *(GENERATED / package for package in packages), HERE / "text.st"

@@ -50,7 +50,7 @@ def test_the_installer_names_what_is_missing(squeak: Squeak, library: Files):
 
 def test_a_package_says_which_class_it_needs_first(squeak: Squeak, client: Files):
     with pytest.raises(SqueakError, match=r"NeuroScope-Bridge needs the class \w+: file in"):
-        squeak.evaluate("3", client[0], client[-1])
+        squeak.evaluate("3", client[0], GENERATED / "NeuroScope-Bridge.st")
 
 
 SPECIAL = np.array([0, -0.0, 1, -2.5, np.inf, -np.inf, 6e-8, 65504, 0.1], "<f4")
@@ -118,6 +118,12 @@ def test_json_is_read_and_written_without_loss(squeak: Squeak, client: Files, va
         f"NeuroScopePlatform writeJson: (NeuroScopePlatform readJson: {text})", *client
     )
     assert json.loads(answer) == value
+
+
+def test_escapes_in_json_are_the_code_points_that_they_name(squeak: Squeak, client: Files):
+    text = "naïve → 東京 \U0001f600"
+    answer = squeak.evaluate(f"NeuroScopePlatform readJson: {literal(json.dumps(text))}", *client)
+    assert answer == text
 
 
 @pytest.mark.parametrize("text", ["[1, 2", '{"a" 1}', '"open', "tru", "[1] 2", "", "[1,]", "-"])
