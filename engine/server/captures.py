@@ -16,6 +16,8 @@ from engine.errors import CaptureTooLargeError
 from engine.server.errors import UnknownCaptureError
 from engine.server.tensors import write_tensors
 
+MOST = 10_000
+"""How many captures are kept at most, however small."""
 REMEMBERED = 10_000
 """How many captures that are no longer kept are remembered with the reason."""
 
@@ -77,7 +79,7 @@ class CaptureStore:
                 f"{self.budget_bytes} bytes."
             )
         with self._lock:
-            while self._bytes + size > self.budget_bytes:
+            while self._bytes + size > self.budget_bytes or len(self._kept) >= MOST:
                 self._make_room(self._kept.popitem(last=False)[1])
             self._kept[capture.capture_id] = capture
             self._bytes += size
@@ -111,7 +113,8 @@ class CaptureStore:
         else:
             self._remember(
                 capture.capture_id,
-                f"it was dropped, being the oldest, to stay within {self.budget_bytes} bytes",
+                "it was dropped, being the oldest, to stay within "
+                f"{self.budget_bytes} bytes and {MOST} captures",
             )
 
     def _spill(self, capture: Capture) -> Capture:

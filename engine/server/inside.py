@@ -1,15 +1,17 @@
 """What a request asks to look at and to change, from the contract's words to the engine's."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 
 from engine.contract.schemas import HookSpec, InterventionSpec
-from engine.hooks import ActivationHookSpec, ResolvedHook
+from engine.hooks import ActivationHookSpec, resolve_hooks
 from engine.interventions import Intervention
 from engine.server.captures import Capture, CaptureStore
 from engine.server.errors import ImpossibleError
 from engine.server.wire import numbers, tensor_array
+from engine.structure import Structure
 
 
 def hook_specs(hooks: Iterable[HookSpec]) -> tuple[ActivationHookSpec, ...]:
@@ -28,18 +30,15 @@ def hook_specs(hooks: Iterable[HookSpec]) -> tuple[ActivationHookSpec, ...]:
     )
 
 
-def on_one_layer(hook: ResolvedHook) -> ActivationHookSpec:
-    """The specification that resolves to just this hook, wildcard or default id gone."""
-    return ActivationHookSpec(
-        layer_name=hook.layer_name,
-        component=hook.component,
-        hook_id=hook.hook_id,
-        capture_input=any(point.is_input for point in hook.points),
-        capture_output=not all(point.is_input for point in hook.points),
-        positions=hook.positions,
-        heads=hook.heads,
-        dtype=hook.dtype,
-    )
+def one_a_layer(
+    specs: Iterable[ActivationHookSpec], structure: Structure
+) -> list[ActivationHookSpec]:
+    """The same hooks, each on one layer and with an id of its own."""
+    return [
+        replace(spec, layer_name=hook.layer_name, hook_id=hook.hook_id)
+        for spec in specs
+        for hook in resolve_hooks([spec], structure)
+    ]
 
 
 def hook_entry(spec: ActivationHookSpec) -> HookSpec:

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -13,6 +14,7 @@ from engine.kit import ModelKit, load_model
 from engine.server.errors import UnknownModelError
 
 log = logging.getLogger(__name__)
+BROKEN = "\N{REPLACEMENT CHARACTER}"
 
 
 @dataclass
@@ -48,10 +50,14 @@ class LoadedModel:
             components=list(info.components),
         )
 
-    def token_texts(self, tokens: list[int]) -> list[str]:
-        """The text of each token by itself."""
+    def token_texts(self, tokens: Iterable[int]) -> list[str]:
+        """The text of each token by itself; of part of a character, its name in the vocabulary."""
         with self.lock:
-            return [self.kit.tokenizer.decode([token]) for token in tokens]
+            return [self._token_text(token) for token in tokens]
+
+    def _token_text(self, token: int) -> str:
+        text = self.kit.tokenizer.decode([token])
+        return self.kit.tokenizer.convert_ids_to_tokens(token) if BROKEN in text else text
 
 
 class Models:

@@ -1,7 +1,7 @@
 """OpenAI's bodies for a completion and a chat completion, whole and in stream chunks."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -48,6 +48,11 @@ class Reply:
             "choices": choices,
         }
 
+    def _alternatives(self, result: GenerationResult) -> Iterable[tuple[str, float]]:
+        """Text and log-probability of the likeliest tokens at this place."""
+        texts = self.model.token_texts(choice.token for choice in result.top_logprobs)
+        return zip(texts, (choice.logprob for choice in result.top_logprobs), strict=True)
+
     def _choice(self, results: Sequence[GenerationResult]) -> dict[str, Any]:
         raise NotImplementedError
 
@@ -78,10 +83,7 @@ class CompletionReply(Reply):
         return s.CompletionLogprobs(
             tokens=self.model.token_texts([result.token for result in results]),
             token_logprobs=[result.logprob for result in results],
-            top_logprobs=[
-                {choice.text: choice.logprob for choice in result.top_logprobs}
-                for result in results
-            ],
+            top_logprobs=[dict(self._alternatives(result)) for result in results],
             text_offset=offsets,
         ).model_dump()
 
@@ -109,14 +111,9 @@ class ChatReply(Reply):
                 s.TokenLogprob(
                     token=text,
                     logprob=result.logprob,
-                    bytes=list(text.encode()),
                     top_logprobs=[
-                        s.TopLogprob(
-                            token=choice.text,
-                            logprob=choice.logprob,
-                            bytes=list(choice.text.encode()),
-                        )
-                        for choice in result.top_logprobs
+                        s.TopLogprob(token=other, logprob=logprob)
+                        for other, logprob in self._alternatives(result)
                     ],
                 )
                 for text, result in zip(texts, results, strict=True)

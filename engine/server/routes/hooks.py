@@ -3,7 +3,7 @@
 from engine.contract import schemas as s
 from engine.errors import UnknownHookError
 from engine.hooks import resolve_hooks
-from engine.server.inside import hook_entry, hook_specs, on_one_layer
+from engine.server.inside import hook_entry, hook_specs, one_a_layer
 from engine.server.models import LoadedModel
 from engine.server.service import Service
 
@@ -11,11 +11,11 @@ from engine.server.service import Service
 def register(service: Service, request: s.RegisterHooksRequest) -> s.RegisteredHooks:
     """Register all of them or none; a wildcard becomes one hook a layer."""
     model = service.models.get(request.model)
+    structure = model.kit.structure
+    added = one_a_layer(hook_specs(request.hooks), structure)
     with model.lock:
-        known = tuple(model.hooks.values())
-        resolved = resolve_hooks(known + hook_specs(request.hooks), model.kit.structure)
-        added = resolved[len(known) :]
-        model.hooks.update((hook.hook_id, on_one_layer(hook)) for hook in added)
+        resolve_hooks((*model.hooks.values(), *added), structure)
+        model.hooks.update((hook.hook_id, hook) for hook in added)
     return s.RegisteredHooks(registered_hooks=[hook.hook_id for hook in added])
 
 
