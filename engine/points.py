@@ -47,6 +47,7 @@ def canonical(point: Point, value: mx.array, batch: int, length: int) -> mx.arra
     return value
 
 
-def restored(answer: mx.array, value: mx.array) -> mx.array:
-    """An exchanged value in the shape and dtype that the model calculates with."""
-    return answer.reshape(value.shape).astype(value.dtype)
+def restored(answer: mx.array, shown: mx.array, value: mx.array) -> mx.array:
+    """What was exchanged for a `value` shown in its canonical shape, as the model needs it."""
+    shaped = answer if shown is value else answer.reshape(value.shape)
+    return shaped.astype(value.dtype)

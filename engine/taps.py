@@ -56,7 +56,7 @@ class Scope:
             return value
         shown = canonical(point, value, self.batch, self.span.length)
         answer = visitor(shown, self.span)
-        return value if answer is shown else restored(answer, value)
+        return value if answer is shown else restored(answer, shown, value)
 
     def call(self, role: Role, forward, module: nn.Module, args: tuple, kwargs: dict) -> Any:
         self.frames.append(role)
