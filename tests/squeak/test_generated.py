@@ -71,12 +71,6 @@ def test_numbers_of_every_type_become_the_same_single_floats(
     assert floats_in(answer).tobytes() == array.astype("<f4").tobytes()
 
 
-def test_bfloat16_is_the_upper_half_of_a_single_float(squeak: Squeak, client: Files):
-    upper = SPECIAL.view("<u4") >> 16
-    answer = squeak.evaluate(floats(decoding(upper.astype("<u2"), "bfloat16")), *client)
-    assert floats_in(answer).tobytes() == (upper << 16).astype("<u4").tobytes()
-
-
 def test_an_unknown_type_of_numbers_is_an_error(squeak: Squeak, client: Files):
     with pytest.raises(SqueakError, match="cannot decode numbers of type complex64"):
         squeak.evaluate(
@@ -134,7 +128,7 @@ def test_text_that_is_not_json_is_an_error(squeak: Squeak, client: Files, text: 
 
 @pytest.mark.parametrize("size", range(5))
 def test_base64_is_that_of_everybody(squeak: Squeak, client: Files, size: int):
-    data = bytes(range(250, 250 + size)) if size < 5 else b""
+    data = bytes(range(250, 250 + size))
     numbers = " ".join(map(str, data))
     encoded = base64.b64encode(data).decode()
     answer = squeak.evaluate(
@@ -143,38 +137,3 @@ def test_base64_is_that_of_everybody(squeak: Squeak, client: Files, size: int):
         *client,
     )
     assert answer == f"{encoded} ({numbers})"
-
-
-def test_a_tensor_reduces_and_slices_as_numpy_does(squeak: Squeak, client: Files):
-    array = np.random.default_rng(7).standard_normal((2, 3, 4)).astype("float32")
-    answer = squeak.evaluate(
-        f"""| tensor part |
-        tensor := ActivationTensor fromTypedArray: {decoding(array, "float32")} shape: #(2 3 4).
-        part := tensor slice: #(2 0) axis: 1.
-        {{tensor mean. tensor std. tensor norm. tensor max. tensor min. tensor at: #(1 2 3).
-            part shape. part at: #(1 0 3)}} inject: '' into: [:text :each |
-                text , each printString , ';']""",
-        *client,
-    )
-    *numbers, shape, element = answer.rstrip(";").split(";")
-    wide = array.astype("float64")
-    expected = [
-        wide.mean(),
-        wide.std(),
-        np.linalg.norm(wide),
-        wide.max(),
-        wide.min(),
-        wide[1, 2, 3],
-    ]
-    assert np.allclose([float(number) for number in numbers], expected, rtol=1e-9)
-    assert shape == "(2 2 4)"
-    assert np.float32(element) == array[:, [2, 0]][1, 0, 3]
-
-
-def test_no_answer_from_the_server_is_an_error_of_its_own(squeak: Squeak, client: Files):
-    answer = squeak.evaluate(
-        """[(LMStudioRESTClient baseUrl: 'http://127.0.0.1:9') health]
-            on: LMStudioConnectionError do: [:error | error messageText]""",
-        *client,
-    )
-    assert answer.startswith("no answer from http://127.0.0.1:9/health")
