@@ -1,15 +1,15 @@
 """From values inside a forward pass to records in numpy."""
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import mlx.core as mx
 import numpy as np
 
 from engine.components import ComponentType
-from engine.errors import CaptureTooLargeError
-from engine.hooks import ResolvedHook
-from engine.points import Point, Span, Visitor, sequence_axis
+from engine.points import UNSEEN, Point, sequence_axis
+from engine.recorder import Kept, Taken
 
 
 @dataclass(frozen=True)
@@ -42,149 +42,86 @@ class CapturedActivation:
 Activations = dict[str, list[CapturedActivation]]
 
 
-@dataclass
-class Kept:
-    """What one hook keeps of one pass, still an MLX array."""
+def records(taken: Sequence[Taken], step: int) -> Activations:
+    """The records of one step, made of one pass or of several, such as a prompt's chunks.
 
-    hook: ResolvedHook
-    point: Point
-    is_input: bool
-    positions: tuple[int, int]
-    array: mx.array
-
-
-@dataclass
-class Pass:
-    """One forward pass and what was kept of it."""
-
-    span: Span
-    kept: list[Kept] = field(default_factory=list)
-    stacks: list[tuple[list[Kept], mx.array]] = field(default_factory=list)
-
-
-class Recorder:
-    """Keeps what the hooks ask for, pass by pass, and refuses what the budget does not allow.
-
-    `prompt_end` is the position after the prompt's last token, from which negative positions
-    count.
+    Rows of scores and patterns from chunks are as long as those of the last, with -inf and 0 for
+    the keys that came later.
     """
-
-    def __init__(
-        self, hooks: Sequence[ResolvedHook], prompt_end: int, budget_bytes: int | None = None
-    ):
-        self.hooks = hooks
-        self.prompt_end = prompt_end
-        self.budget_bytes = budget_bytes
-        self.held_bytes = 0
-        self.passes: list[Pass] = []
-
-    def visitors(self) -> dict[Point, Visitor]:
-        """One visitor for each point that a hook asks for."""
-        wanted: dict[Point, list[tuple[ResolvedHook, bool]]] = {}
-        for hook in self.hooks:
-            for point, is_input in hook.points:
-                wanted.setdefault(point, []).append((hook, is_input))
-        return {point: self._visitor(point, hooks) for point, hooks in wanted.items()}
-
-    def begin_pass(self, span: Span) -> None:
-        self.passes.append(Pass(span))
-
-    def end_pass(self) -> None:
-        """Start the computation of all that was kept, equal shapes stacked into one array."""
-        current = self.passes[-1]
-        groups: dict[tuple, list[Kept]] = {}
-        for kept in current.kept:
-            groups.setdefault((kept.array.shape, kept.array.dtype), []).append(kept)
-        for group in groups.values():
-            current.stacks.append((group, mx.stack([kept.array for kept in group])))
-            for kept in group:
-                kept.array = None
-        mx.async_eval([stack for _, stack in current.stacks])
-
-    def _visitor(self, point: Point, hooks: list[tuple[ResolvedHook, bool]]) -> Visitor:
-        def visit(value: mx.array, span: Span) -> mx.array:
-            for hook, is_input in hooks:
-                self._keep(hook, point, is_input, value, span)
-            return value
-
-        return visit
-
-    def _keep(
-        self, hook: ResolvedHook, point: Point, is_input: bool, value: mx.array, span: Span
-    ) -> None:
-        if hook.heads is not None:
-            value = mx.take(value, mx.array(hook.heads), axis=1)
-        first, last = span.first, span.first + span.length - 1
-        if hook.positions is not None:
-            chosen = self._positions(hook, span)
-            if not chosen:
-                return
-            first, last = chosen[0], chosen[-1]
-            index = mx.array([position - span.first for position in chosen])
-            value = mx.take(value, index, axis=sequence_axis(point))
-        if mx.issubdtype(value.dtype, mx.floating):
-            value = value.astype(getattr(mx, hook.dtype))
-        self._charge(value.nbytes)
-        self.passes[-1].kept.append(
-            Kept(hook, point, is_input, (first, last), mx.contiguous(value))
-        )
-
-    def _positions(self, hook: ResolvedHook, span: Span) -> list[int]:
-        absolute = (p if p >= 0 else self.prompt_end + p for p in hook.positions)
-        return [p for p in absolute if span.first <= p < span.first + span.length]
-
-    def _charge(self, nbytes: int) -> None:
-        needed = self.held_bytes + nbytes
-        if self.budget_bytes is not None and needed > self.budget_bytes:
-            raise CaptureTooLargeError(
-                f"this capture needs at least {needed} bytes; the budget is {self.budget_bytes}"
-            )
-        self.held_bytes = needed
-
-
-def records(passes: Sequence[Pass], step: int) -> Activations:
-    """The records of one step, made of one pass or of a prompt's chunks joined in order."""
-    pieces: dict[tuple[str, bool], list[tuple[Kept, np.ndarray]]] = {}
-    for each in passes:
-        for group, stack in each.stacks:
+    pieces: dict[tuple[str, bool, int], list[Piece]] = {}
+    for part in taken:
+        for group, stack in part.source.stacks:
             values = _to_numpy(stack)
-            for kept, value in zip(group, values, strict=True):
-                pieces.setdefault((kept.hook.hook_id, kept.is_input), []).append((kept, value))
+            for kept, value in zip(group, values if len(group) > 1 else [values], strict=True):
+                places = part.places(kept)
+                if places:
+                    piece = Piece(kept, value, places, part.stop, len(group) == 1)
+                    pieces.setdefault(kept.key, []).append(piece)
     activations: Activations = {}
-    for (hook_id, is_input), parts in pieces.items():
-        hook = parts[0][0].hook
-        activations.setdefault(hook_id, []).append(
-            CapturedActivation(
-                hook_id=hook_id,
-                layer_name=hook.layer_name,
-                layer=hook.layer,
-                component=hook.component,
-                step=step,
-                positions=(parts[0][0].positions[0], parts[-1][0].positions[1]),
-                is_input=is_input,
-                dtype=_dtype_name(hook, parts[0][1]),
-                data=_stitched([value for _, value in parts], parts[0][0].point),
-            )
-        )
+    for parts in pieces.values():
+        record = _record(parts, step)
+        activations.setdefault(record.hook_id, []).append(record)
     return activations
 
 
-def _to_numpy(stack: mx.array) -> np.ndarray:
-    return np.array(stack.view(mx.uint16) if stack.dtype == mx.bfloat16 else stack)
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """What one hook kept of one pass, in numpy: of its positions, `places` are wanted."""
+
+    kept: Kept
+    value: np.ndarray
+    places: list[int]
+    end: int
+    is_whole: bool
+
+    def chosen(self) -> np.ndarray:
+        """The wanted positions only, and no keys after them."""
+        axis = sequence_axis(self.kept.point)
+        value = self.value
+        if len(self.places) < value.shape[axis]:
+            value = value.take(self.places, axis)
+        if self.kept.point.component in UNSEEN and value.shape[-1] > self.end:
+            value = value[..., : self.end]
+        return np.ascontiguousarray(value) if self.is_whole else value.copy()
 
 
-def _dtype_name(hook: ResolvedHook, data: np.ndarray) -> str:
-    return "bfloat16" if data.dtype == np.uint16 and hook.dtype == "bfloat16" else data.dtype.name
+def _record(parts: list[Piece], step: int) -> CapturedActivation:
+    kept = parts[0].kept
+    hook = kept.hook
+    positions = [part.kept.positions[place] for part in parts for place in part.places]
+    data = _stitched([part.chosen() for part in parts], kept.point)
+    return CapturedActivation(
+        hook_id=hook.hook_id,
+        layer_name=hook.layer_name,
+        layer=hook.layer,
+        component=hook.component,
+        step=step,
+        positions=(positions[0], positions[-1]),
+        is_input=kept.is_input,
+        dtype="bfloat16" if data.dtype == np.uint16 else data.dtype.name,
+        data=data,
+    )
 
 
-def _stitched(parts: list[np.ndarray], point: Point) -> np.ndarray:
-    if point.component in (ComponentType.ATTENTION_SCORES, ComponentType.ATTENTION_PATTERN):
-        keys = max(part.shape[-1] for part in parts)
-        fill = 0.0 if point.component is ComponentType.ATTENTION_PATTERN else -np.inf
-        parts = [
-            np.pad(part, [(0, 0)] * 3 + [(0, keys - part.shape[-1])], constant_values=fill)
-            for part in parts
-        ]
-    if len(parts) == 1:
-        return np.ascontiguousarray(parts[0])
-    return np.concatenate(parts, axis=sequence_axis(point))
+def _to_numpy(array: mx.array) -> np.ndarray:
+    return np.array(array.view(mx.uint16) if array.dtype == mx.bfloat16 else array)
+
+
+def _stitched(values: list[np.ndarray], point: Point) -> np.ndarray:
+    if len(values) == 1:
+        return values[0]
+    if point.component in UNSEEN:
+        keys = max(value.shape[-1] for value in values)
+        fill = UNSEEN[point.component]
+        values = [_widened(value, keys, fill) for value in values]
+    return np.concatenate(values, axis=sequence_axis(point))
+
+
+def _widened(rows: np.ndarray, keys: int, fill: float) -> np.ndarray:
+    later = [(0, 0)] * (rows.ndim - 1) + [(0, keys - rows.shape[-1])]
+    return np.pad(rows, later, constant_values=_bits(fill, rows.dtype))
+
+
+def _bits(fill: float, dtype: np.dtype) -> float | int:
+    """A number as it stands in data: bfloat16's bits are the upper half of float32's."""
+    return int(np.float32(fill).view(np.uint32) >> 16) if dtype == np.uint16 else fill

@@ -23,8 +23,20 @@ from engine.structure import Structure, resolve
 TOKENS = [3, 31, 4, 15, 9, 26, 5, 35]
 HIDDEN = {C.EMBEDDING, C.RESIDUAL, C.RESIDUAL_MID, C.LAYERNORM, C.ATTENTION, C.MLP, C.FINAL_NORM}
 SQUARE = {C.ATTENTION_SCORES, C.ATTENTION_PATTERN}
-INSIDE_ATTENTION = {C.QUERY, C.KEY, C.VALUE, C.HEAD_OUTPUT} | SQUARE
-NO_SOFTMAX_ATTENTION = {"mamba", "mamba2", "rwkv7"}
+BLOCKS_THAT_ADD_MORE = {
+    "deepseek_v41",  # several streams
+    "falcon_h1",  # a state-space mixer beside attention
+    "gemma3n",  # several streams
+    "gemma4",  # an input for each layer, and a factor
+    "gemma4_text",
+    "iquestloopcoder",  # the blocks are woven together in a function of the model's
+    "kimi_k3",  # attention over earlier blocks
+    "longcat_flash",  # attention and mlp twice in a block, and a shortcut
+    "longcat_flash_ngram",
+    "rwkv7",  # the first block's stream is normed
+    "talkie",  # the embedding again
+}
+LOOKS_AHEAD = {"phi3small"}  # mlx-lm adds its mask as zeros and ones
 
 
 @dataclass
@@ -39,16 +51,19 @@ class Subject:
     def structure(self) -> Structure:
         return self.kit.structure
 
-    def captured(self, component: C, layer: int | None) -> CapturedActivation | None:
-        return next(
-            (
-                record
-                for records in self.result.activations.values()
-                for record in records
-                if (record.component, record.layer) == (component, layer)
-            ),
-            None,
-        )
+    def captured(
+        self, component: C, layer: int | None, is_input: bool = False
+    ) -> list[CapturedActivation]:
+        """One record, more where the pass goes through the layer again, none if it is absent."""
+        return [
+            record
+            for records in self.result.activations.values()
+            for record in records
+            if (record.component, record.layer, record.is_input) == (component, layer, is_input)
+        ]
+
+    def data(self, component: C, layer: int | None, is_input: bool = False) -> list[np.ndarray]:
+        return [record.data for record in self.captured(component, layer, is_input)]
 
 
 @pytest.fixture(scope="module", params=ARCHITECTURES)
@@ -56,7 +71,9 @@ def subject(request) -> Subject:
     model = tiny_model(request.param)
     kit = ModelKit(model, None, {}, request.param, None, resolve(model))
     specs = [
-        ActivationHookSpec("*" if layer is None else str(layer), component)
+        ActivationHookSpec(
+            "*" if layer is None else str(layer), component, capture_input=component is C.RESIDUAL
+        )
         for layer, component in everything(kit.structure)
         if Point(layer, component) in kit.structure.shapes
     ]
@@ -70,50 +87,68 @@ def everything(structure: Structure) -> list[tuple[int | None, C]]:
 
 def test_every_component_is_captured_or_absent_for_a_reason(subject):
     for layer, component in everything(subject.structure):
-        captured = subject.captured(component, layer) is not None
+        captured = bool(subject.captured(component, layer))
         reason = subject.structure.absent.get((layer, component), "")
         assert captured != bool(reason), f"{component} of layer {layer}: {reason!r}"
 
 
 def test_what_is_captured_has_the_shape_of_its_component(subject):
-    hidden = subject.captured(C.EMBEDDING, None).shape[-1]
+    hidden = subject.data(C.EMBEDDING, None)[0].shape[-1]
     for layer, component in everything(subject.structure):
-        record = subject.captured(component, layer)
-        if record is None:
-            continue
-        where = f"{component} of layer {layer}"
-        assert record.data.dtype == (np.uint32 if component is C.ROUTER_CHOICE else np.float32)
-        assert record.positions == (0, len(TOKENS) - 1), where
-        if component in HIDDEN:
-            assert record.shape == (1, len(TOKENS), hidden), where
-        elif component in SQUARE:
-            assert record.shape[2:] == (len(TOKENS), len(TOKENS)), where
-        elif component in PER_HEAD:
-            assert record.shape[2] == len(TOKENS), where
-        else:
-            assert record.shape[:2] == (1, len(TOKENS)), where
+        for record in subject.captured(component, layer):
+            where = f"{component} of layer {layer}"
+            assert record.data.dtype == (np.uint32 if component is C.ROUTER_CHOICE else np.float32)
+            assert record.positions == (0, len(TOKENS) - 1), where
+            if component in HIDDEN:
+                assert record.shape == (1, len(TOKENS), hidden), where
+            elif component in SQUARE:
+                assert record.shape[2:] == (len(TOKENS), len(TOKENS)), where
+            elif component in PER_HEAD:
+                assert record.shape[2] == len(TOKENS), where
+            else:
+                assert record.shape[:2] == (1, len(TOKENS)), where
+
+
+def test_attention_and_mlp_are_what_the_block_adds_to_the_residual_stream(subject):
+    if subject.name in BLOCKS_THAT_ADD_MORE:
+        return
+    for layer in range(subject.structure.layers):
+        before, between, after = (
+            subject.data(C.RESIDUAL, layer, is_input=True),
+            subject.data(C.RESIDUAL_MID, layer),
+            subject.data(C.RESIDUAL, layer),
+        )
+        attention, mlp = subject.data(C.ATTENTION, layer), subject.data(C.MLP, layer)
+        whole = [sum(parts) for parts in zip(before, *filter(None, (attention, mlp)), strict=True)]
+        np.testing.assert_allclose(whole, after, rtol=0, atol=1e-5)
+        if between:
+            halfway = [x + a for x, a in zip(before, attention, strict=True)]
+            np.testing.assert_allclose(halfway, between, rtol=0, atol=1e-5)
 
 
 def test_pattern_times_value_is_the_head_output(subject):
     for layer in range(subject.structure.layers):
-        pattern = subject.captured(C.ATTENTION_PATTERN, layer)
-        if pattern is None:
-            continue
-        value = subject.captured(C.VALUE, layer).data
-        value = np.repeat(value, pattern.shape[1] // value.shape[1], axis=1)
-        head_output = subject.captured(C.HEAD_OUTPUT, layer).data
-        np.testing.assert_allclose(pattern.data @ value, head_output, rtol=0, atol=1e-5)
+        for pattern, value, head_output in zip(
+            subject.data(C.ATTENTION_PATTERN, layer),
+            subject.data(C.VALUE, layer),
+            subject.data(C.HEAD_OUTPUT, layer),
+            strict=True,
+        ):
+            value = np.repeat(value, pattern.shape[1] // value.shape[1], axis=1)
+            np.testing.assert_allclose(pattern @ value, head_output, rtol=0, atol=1e-5)
 
 
 def test_rows_of_a_pattern_sum_to_one_less_what_a_sink_takes(subject):
     for layer, block in enumerate(subject.kit.model.layers):
-        pattern = subject.captured(C.ATTENTION_PATTERN, layer)
-        if pattern is None:
-            continue
-        scores = subject.captured(C.ATTENTION_SCORES, layer).data.astype(np.float64)
-        attended = np.exp(scores).sum(axis=-1)
-        expected = attended / (attended + np.exp(sinks_of(block, pattern.shape[1]))[:, None])
-        np.testing.assert_allclose(pattern.data.sum(axis=-1), expected, rtol=0, atol=1e-5)
+        for pattern, scores in zip(
+            subject.data(C.ATTENTION_PATTERN, layer),
+            subject.data(C.ATTENTION_SCORES, layer),
+            strict=True,
+        ):
+            attended = np.exp(scores.astype(np.float64)).sum(axis=-1)
+            sinks = np.exp(sinks_of(block, pattern.shape[1]))[:, None]
+            expected = attended / (attended + sinks)
+            np.testing.assert_allclose(pattern.sum(axis=-1), expected, rtol=0, atol=1e-5)
 
 
 def sinks_of(block: nn.Module, heads: int) -> np.ndarray:
@@ -122,12 +157,13 @@ def sinks_of(block: nn.Module, heads: int) -> np.ndarray:
     return np.array(sinks[0]) if sinks else np.full(heads, -np.inf)
 
 
-def test_a_pattern_is_causal(subject):
+def test_no_token_attends_to_a_later_one(subject):
+    if subject.name in LOOKS_AHEAD:
+        return
+    later = np.triu(np.ones((len(TOKENS), len(TOKENS)), dtype=bool), k=1)
     for layer in range(subject.structure.layers):
-        pattern = subject.captured(C.ATTENTION_PATTERN, layer)
-        if pattern is not None and subject.name != "phi3small":  # whose masks mlx-lm adds as 0 or 1
-            above = np.triu(np.ones(pattern.shape[2:], dtype=bool), k=1)
-            assert not pattern.data[..., above].any()
+        for pattern in subject.data(C.ATTENTION_PATTERN, layer):
+            assert not pattern[..., later].any()
 
 
 def test_capturing_everything_leaves_the_logits_bit_identical(subject):
@@ -158,3 +194,16 @@ def test_capturing_everything_leaves_cached_decoding_bit_identical(subject):
     assert seen
     for ours, theirs in zip(tapped, untapped, strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_block_that_runs_twice_in_a_pass_has_a_record_for_each_time():
+    model = tiny_model("nanbeige", num_loops=2)
+    kit = ModelKit(model, None, {}, "nanbeige", None, resolve(model))
+    specs = [ActivationHookSpec("*", C.RESIDUAL, capture_input=True)]
+    activations = forward(kit, [TOKENS], specs).activations
+    first_in, first_again = (r.data for r in activations["layer_0_residual"] if r.is_input)
+    last, last_again = (r.data for r in activations["layer_1_residual"] if not r.is_input)
+    norm = model.model.norm
+    np.testing.assert_array_equal(first_again, np.array(norm(mx.array(last))))
+    assert not np.array_equal(last, last_again)
+    assert not np.array_equal(first_in, first_again)
