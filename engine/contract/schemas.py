@@ -283,7 +283,9 @@ class ActivationRecord(Response):
     dtype: str
     byte_order: Literal["little"] = "little"
     is_input: bool
-    data: Any | None = Field(None, description="Nested lists, with format `array`.")
+    data: Any | None = Field(
+        None, description="Nested lists, with format `array`; null is -inf, a masked score."
+    )
     data_base64: str | None = Field(None, description="With format `base64`.")
     tensor: str | None = Field(
         None, description="Name in the safetensors body, with format `reference`."

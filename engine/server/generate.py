@@ -1,7 +1,7 @@
 """One generation: queued, run on the generation thread, its results read by the web thread."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 from engine.capture import Activations
@@ -35,7 +35,7 @@ def submit(
     resolve_hooks(hooks, model.kit.structure)
     label = {"request_id": request_id()}
 
-    def work(job: Job) -> Iterator[tuple[GenerationResult, Activations]]:
+    def work(job: Job) -> Generator[tuple[GenerationResult, Activations], None, None]:
         def progress(done: int, total: int) -> None:
             job.checkpoint()
             if total > LONG_PROMPT:

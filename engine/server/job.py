@@ -1,7 +1,7 @@
 """One request's work for the generation thread, and the bounded queue its results come back by."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from threading import Condition
 from time import monotonic
 from typing import Generic, TypeVar
@@ -27,7 +27,7 @@ class Job(Generic[Result]):
 
     def __init__(
         self,
-        work: "Callable[[Job[Result]], Iterator[Result]]",
+        work: "Callable[[Job[Result]], Generator[Result, None, None]]",
         gone: Callable[[], bool],
         patience: float,
     ) -> None:

@@ -17,7 +17,8 @@ SPARE_THREADS = 16
 DRAINED = 4
 """A body up to this many times the limit is read to its end, so that its client sees the 413."""
 OUTPUT_BUFFER = 16 << 20
-CLEANUP_SECONDS = 5
+CHECKS = 6
+"""How often a client is looked at within the time that it may be stuck."""
 
 
 class JsonErrorTask(ErrorTask):
@@ -66,7 +67,7 @@ class Listener(TcpWSGIServer):
             max_request_body_size=settings.max_body_bytes * DRAINED,
             channel_request_lookahead=1,  # notices that a client has gone while it is answered
             channel_timeout=int(settings.client_patience),
-            cleanup_interval=CLEANUP_SECONDS,
+            cleanup_interval=max(1, int(settings.client_patience / CHECKS)),
             outbuf_overflow=OUTPUT_BUFFER * 2,  # never a temporary file
             outbuf_high_watermark=OUTPUT_BUFFER,
             asyncore_use_poll=True,
@@ -80,10 +81,14 @@ class Listener(TcpWSGIServer):
         return f"http://{host}:{self.effective_port}"
 
     def maintenance(self, now: float) -> None:
-        """Close idle connections, and those that are stuck in the middle of a request."""
+        """Close idle connections, and those that are stuck in the middle of a request.
+
+        A stuck client's socket never becomes writable, so its channel is closed here and now.
+        """
         super().maintenance(now)
         cutoff = now - self._patience
-        for channel in self.active_channels.values():
+        for channel in list(self.active_channels.values()):
             unread = channel.total_outbufs_len and channel.last_activity < cutoff
             unsent = channel.arriving_since is not None and channel.arriving_since < cutoff
-            channel.will_close |= bool(unread or unsent)
+            if unread or unsent:
+                channel.handle_close()

@@ -47,7 +47,7 @@ def record_json(record: CapturedActivation, form: ActivationFormat) -> dict[str,
 def _data(record: CapturedActivation, form: ActivationFormat) -> Mapping[str, Any]:
     match form:
         case "array":
-            return {"data": np.ascontiguousarray(numbers(record.data, record.dtype))}
+            return {"data": _listed(record)}
         case "base64":
             text = binascii.b2a_base64(np.ascontiguousarray(record.data), newline=False)
             return {"data_base64": orjson.Fragment(b'"%b"' % text)}
@@ -55,6 +55,16 @@ def _data(record: CapturedActivation, form: ActivationFormat) -> Mapping[str, An
             return {"tensor": tensor_name(record)}
         case "metadata":
             return {}
+
+
+def _listed(record: CapturedActivation) -> np.ndarray:
+    """The numbers for JSON, in which -inf, a masked score, is null; it has no NaN and no +inf."""
+    data = np.ascontiguousarray(numbers(record.data, record.dtype))
+    if not np.isfinite(data).all() and not np.all(np.isfinite(data) | np.isneginf(data)):
+        raise ImpossibleError(
+            f"{record.hook_id!r} holds NaN or infinity, which lists cannot; ask for base64."
+        )
+    return data
 
 
 def tensor_array(value: TensorValue, param: str) -> np.ndarray:

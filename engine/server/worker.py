@@ -2,7 +2,7 @@
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from threading import Condition, Thread
 from time import monotonic
@@ -54,7 +54,7 @@ class GenerationThread:
         return len(self._waiting)
 
     def submit(
-        self, work: Callable[[Job[Result]], Iterator[Result]], gone: Callable[[], bool]
+        self, work: Callable[[Job[Result]], Generator[Result, None, None]], gone: Callable[[], bool]
     ) -> Job[Result]:
         """Queue `work`; raises QueueFullError or ShuttingDownError at once rather than wait."""
         job = Job(work, gone, self._patience)
@@ -76,7 +76,7 @@ class GenerationThread:
     ) -> Result:
         """Run `function` on the generation thread and answer what it answers."""
 
-        def work(job: Job[Result]) -> Iterator[Result]:
+        def work(job: Job[Result]) -> Generator[Result, None, None]:
             yield function(job)
 
         with closing(self.submit(work, gone)) as job:
