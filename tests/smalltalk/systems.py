@@ -1,0 +1,121 @@
+"""Smalltalk systems that the generated code is filed into and run in."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Protocol
+
+from squeak.machine import HERE as SQUEAK
+from squeak.machine import Squeak
+
+HERE = Path(__file__).parent
+GENERATED = HERE.parents[1] / "smalltalk"
+LIMIT_SECONDS = 60
+
+
+class SmalltalkError(Exception):
+    """A run failed; the message is what the system said."""
+
+
+class System(Protocol):
+    """A Smalltalk with the packages of its dialect installed."""
+
+    name: str
+
+    def run(self, expression: str) -> str:
+        """Evaluate an expression, which answers a String, and answer that."""
+        ...
+
+
+def answer(system: System, expression: str) -> Any:
+    """The value of an expression, by way of JSON; it may declare temporaries first."""
+    declared, temporaries, rest = expression.strip().partition("|")[1], "", expression.strip()
+    if declared and rest.startswith("|"):
+        temporaries, rest = re.match(r"(\|[^|]*\|)(.*)", rest, re.S).groups()
+    *statements, last = [part.strip() for part in rest.split(";;")]
+    body = ". ".join([*statements, f"NeuroScopePlatform writeJson: ({last})"])
+    return json.loads(system.run(f"{temporaries} {body}"))
+
+
+class Amber:
+    """Amber under Node: always there, for its packages are pinned beside this file."""
+
+    name = "amber"
+
+    def __init__(self, folder: Path = GENERATED) -> None:
+        if not (HERE / "node_modules").is_dir():
+            subprocess.run(["npm", "ci", "--no-fund", "--no-audit"], cwd=HERE, check=True)
+        self.files = sorted_packages(folder / self.name)
+
+    def run(self, expression: str) -> str:
+        return checked(["node", HERE / "amber.js", *self.files, expression])
+
+
+class GnuSmalltalk:
+    """GNU Smalltalk, where `GST` names it or the path has it."""
+
+    name = "gst"
+    complaint = re.compile(r"^[^ ]+:\d+: ", re.M)
+
+    def __init__(self, folder: Path = GENERATED) -> None:
+        self.program = gst_program()
+        self.folder = folder / self.name
+
+    def run(self, expression: str) -> str:
+        with TemporaryDirectory() as work:
+            script, result = Path(work, "run.st"), Path(work, "result")
+            script.write_text(
+                f"NeuroScopeInstaller installFrom: '{self.folder}'!\n"
+                "| answer |\n"
+                f"answer := [{expression}] on: Error do: [:error |\n"
+                "\tstderr nextPutAll: error class name , ': ' , error messageText asString; flush.\n"
+                "\tObjectMemory quit: 1].\n"
+                f"(FileStream open: '{result}' mode: FileStream write) nextPutAll: answer; close!\n"
+            )
+            checked(
+                [self.program, "--no-user-files", "-q", self.folder / "install.st", script],
+                complaint=self.complaint,
+            )
+            return result.read_text()
+
+
+class OldSqueak:
+    """Debian's Squeak, with what newer ones have filed in first."""
+
+    name = "squeak"
+
+    def __init__(self, machine: Squeak, folder: Path = GENERATED) -> None:
+        self.machine = machine
+        self.files = [
+            SQUEAK / "library.st",
+            SQUEAK / "webclient.st",
+            *sorted_packages(folder / self.name),
+            SQUEAK / "text.st",
+        ]
+
+    def run(self, expression: str) -> str:
+        return self.machine.evaluate(expression, *self.files, limit=LIMIT_SECONDS)
+
+
+def gst_program() -> str | None:
+    return os.environ.get("GST") or shutil.which("gst")
+
+
+def sorted_packages(folder: Path) -> list[Path]:
+    """The packages of a dialect in the order in which its installer files them in."""
+    names = re.search(r"\^#\(('NeuroScope.*)\)", (folder / "install.st").read_text())
+    return [folder / f"{name}.st" for name in re.findall(r"'([^']+)'", names[1])]
+
+
+def checked(command: list[Any], complaint: re.Pattern[str] | None = None) -> str:
+    """Run a program and answer its output; SmalltalkError if it failed or complained."""
+    done = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, timeout=LIMIT_SECONDS
+    )
+    if done.returncode or (complaint and complaint.search(done.stderr)):
+        raise SmalltalkError(f"{done.stdout}\n{done.stderr}".strip())
+    return done.stdout.removesuffix("\n")
