@@ -328,6 +328,23 @@ class InterventionSpec(TypedDict):
     seed: NotRequired[int | None]
 
 
+class LensLayer(TypedDict):
+    layer: int
+    top: list[list[TopToken]]
+
+
+class LogitLens(TypedDict):
+    tokens: list[int]
+    texts: list[str]
+    layers: list[LensLayer]
+
+
+class LogitLensRequest(TypedDict):
+    prompt: str | TokenIds
+    model: NotRequired[str | None]
+    top_k: NotRequired[int]
+
+
 class RegisterHooksRequest(TypedDict):
     hooks: list[HookSpec]
     model: NotRequired[str | None]

@@ -31,6 +31,7 @@ Count = Annotated[int, Field(ge=1, le=LARGEST), Whole]
 CacheSize = Annotated[int, Field(ge=8, le=LARGEST), Whole]
 Alternatives = Annotated[int, Field(ge=0, le=20), Whole]
 Likeliest = Annotated[int, Field(ge=0, le=1000), Whole]
+LensTokens = Annotated[int, Field(ge=1, le=100), Whole]
 Text = Annotated[str, Field(min_length=1)]
 
 # Named in the document too, for those that generate types from it.
@@ -532,3 +533,23 @@ class Forward(Captured):
     texts: list[list[str]]
     logits: ActivationRecord | None
     top: list[list[TopToken]] = Field(description="For each sequence, the likeliest next tokens.")
+
+
+# --- logit lens ------------------------------------------------------------------------------
+
+
+class LogitLensRequest(Request):
+    prompt: Text | TokenIds = Field(description="Text, or token ids.")
+    model: str | None = None
+    top_k: LensTokens = Field(5, description="How many tokens to list at each place.")
+
+
+class LensLayer(Response):
+    layer: int
+    top: list[list[TopToken]] = Field(description="For each position, its likeliest next tokens.")
+
+
+class LogitLens(Response):
+    tokens: list[int]
+    texts: list[str]
+    layers: list[LensLayer]

@@ -10,7 +10,7 @@ from engine.contract.operations import OPERATIONS, Operation
 from engine.server import guard, logs
 from engine.server.answers import answer, error_answer
 from engine.server.requests import body_of, query_of
-from engine.server.routes import captures, forward, generation, hooks, models, tokens
+from engine.server.routes import captures, forward, generation, hooks, lens, models, tokens
 from engine.server.service import Service
 
 HANDLERS: dict[str, Callable[..., Any]] = {
@@ -26,6 +26,7 @@ HANDLERS: dict[str, Callable[..., Any]] = {
     "createCompletionWithActivations": generation.complete,
     "createChatCompletionWithActivations": generation.chat,
     "forward": forward.forward,
+    "logitLens": lens.logit_lens,
     "registerHooks": hooks.register,
     "listHooks": hooks.list_hooks,
     "deleteHooks": hooks.remove_all,

@@ -15,6 +15,7 @@ from engine.hooks import resolve_hooks
 from engine.server import inside
 from engine.server.captures import new_capture
 from engine.server.errors import ImpossibleError, LimitError
+from engine.server.likeliest import likeliest
 from engine.server.models import LoadedModel
 from engine.server.prompts import checked, prompt_tokens
 from engine.server.requests import client_gone
@@ -119,16 +120,4 @@ def _top(model: LoadedModel, logits: np.ndarray | None, count: int) -> list[list
     """For each sequence, the `count` likeliest next tokens, likeliest first."""
     if logits is None or count == 0:
         return []
-    return [
-        _likeliest(model, row, min(count, row.size)) for row in logits[:, -1].astype(np.float64)
-    ]
-
-
-def _likeliest(model: LoadedModel, logits: np.ndarray, count: int) -> list[dict]:
-    ids = np.argsort(-logits, kind="stable")[:count]
-    weights = np.exp(logits - logits.max())
-    probabilities = weights / weights.sum()
-    return [
-        {"id": token, "text": text, "logit": logits[token], "probability": probabilities[token]}
-        for token, text in zip(ids.tolist(), model.token_texts(ids.tolist()), strict=True)
-    ]
+    return [likeliest(model, row, count) for row in logits[:, -1]]
