@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import mlx.core as mx
 import mlx.nn as nn
 
+from engine.components import ComponentType
 from engine.points import Point
 from engine.taps import Scope
 
@@ -58,8 +59,13 @@ class ModuleRole:
 
     @property
     def points(self) -> set[Point]:
-        """All hook points that a pass through this module visits."""
-        mine = {*self.inputs, *self.outputs, *([self.choice] if self.choice else [])}
+        """All hook points for which a pass through this module is to be observed.
+
+        The router's weights are spread over the experts that were chosen here.
+        """
+        mine = {*self.inputs, *self.outputs}
+        if self.choice:
+            mine |= {self.choice, Point(self.choice.layer, ComponentType.ROUTER)}
         return mine.union(*(operation.points for operation in self.operations.values()))
 
     def call(self, scope: Scope, forward, module: nn.Module, args: tuple, kwargs: dict) -> Any:

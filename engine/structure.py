@@ -127,7 +127,8 @@ def _map_ends(
     add_point(role_of(embedding.module).inputs, Point(None, C.EMBEDDING, True))
     calls = [call for block in blocks for call in trace.calls(block)]
     if calls and calls[0].argument(entry).ndim == 3:
-        add_point(role_of(calls[0].module).inputs, Point(None, C.EMBEDDING))
+        into, embedded = role_of(calls[0].module).inputs, Point(None, C.EMBEDDING)
+        into[:] = [embedded, *(point for point in into if point != embedded)]
     else:
         add_point(role_of(embedding.module).outputs, Point(None, C.EMBEDDING))
     norm = _final_norm(trace, calls)
