@@ -1,8 +1,8 @@
 """From values inside a forward pass to records in numpy."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import mlx.core as mx
 import numpy as np
@@ -17,7 +17,8 @@ class CapturedActivation:
     """One activation of one step: step 0 is the whole prompt, step k one generated token.
 
     `positions` are the first and last position of the sequence that `data` covers. With dtype
-    ``bfloat16``, for which numpy has no type, `data` holds the same bits as uint16.
+    ``bfloat16``, for which numpy has no type, `data` holds the same bits as uint16. `turn` counts
+    the records of one step where a model runs through a layer several times.
     """
 
     hook_id: str
@@ -29,6 +30,7 @@ class CapturedActivation:
     is_input: bool
     dtype: str
     data: np.ndarray
+    turn: int = 0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -37,6 +39,22 @@ class CapturedActivation:
     @property
     def nbytes(self) -> int:
         return self.data.nbytes
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """All but the data, ready for JSON."""
+        return {
+            "hook_id": self.hook_id,
+            "layer_name": self.layer_name,
+            "layer": self.layer,
+            "component": self.component.value,
+            "step": self.step,
+            "positions": list(self.positions),
+            "shape": list(self.shape),
+            "dtype": self.dtype,
+            "byte_order": "little",
+            "is_input": self.is_input,
+        }
 
 
 Activations = dict[str, list[CapturedActivation]]
@@ -100,7 +118,13 @@ def _record(parts: list[Piece], step: int) -> CapturedActivation:
         is_input=kept.is_input,
         dtype="bfloat16" if data.dtype == np.uint16 else data.dtype.name,
         data=data,
+        turn=kept.turn,
     )
+
+
+def numbers(data: np.ndarray, dtype: str) -> np.ndarray:
+    """The data as numbers: bfloat16's bits are widened to float32."""
+    return (data.astype(np.uint32) << 16).view(np.float32) if dtype == "bfloat16" else data
 
 
 def _to_numpy(array: mx.array) -> np.ndarray:

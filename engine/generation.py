@@ -1,25 +1,30 @@
 """Generation with captures: tokens, their text, and what was captured while they were made."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
+from typing import Literal
 
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
-from mlx_lm.generate import generate_step
+from mlx_lm.generate import generation_stream, wired_limit
 from mlx_lm.models.cache import make_prompt_cache
-from mlx_lm.sample_utils import make_logits_processors, make_sampler
 
-from engine.capture import Activations, Recorder, records
-from engine.errors import InterventionError, InvalidRequestError
-from engine.hooks import ActivationHookSpec, resolve_hooks
+from engine.capture import Activations, records
+from engine.errors import InterventionError
+from engine.hooks import ActivationHookSpec
 from engine.intervening import Interventions
 from engine.interventions import Intervention
 from engine.kit import ModelKit
 from engine.observation import observed, tokens_in
+from engine.recorder import Recorder
+from engine.sampling import Sampling, Step, generated_tokens
 from engine.stopping import StopStrings
 from engine.weaving import in_turn
+
+_host_stream = mx.new_thread_local_stream(mx.default_device())
+"""Where results are read: never behind the pass that generation has already begun."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +38,16 @@ class TokenChoice:
 
 @dataclass(frozen=True)
 class GenerationResult:
-    """One generated token; `text` is the text that it completes, which may be empty."""
+    """One generated token; `text` is the text that it completes, which may be empty.
+
+    Log-probabilities are natural, after penalties and biases and before temperature.
+    """
 
     token: int
     text: str
     logprob: float
     top_logprobs: tuple[TokenChoice, ...]
-    finish_reason: str | None
+    finish_reason: Literal["stop", "length"] | None
     prompt_tokens: int
     completion_tokens: int
 
@@ -69,63 +77,101 @@ def create_generator_with_activations(
 ) -> Iterator[tuple[GenerationResult, Activations]]:
     """Generate, yielding each token with the activations of the pass that chose it.
 
-    Step 0 holds the whole prompt, step k the k-th generated token's pass. Closing the iterator
-    removes the taps. Raises InterventionError if by the end an intervention has not acted.
+    Step 0 holds the whole prompt, step k the pass over the k-th generated token, one position.
+    The end-of-text token and stop strings are not part of any text. With a `prompt_cache`,
+    `tokens` continue what it holds, and positions count from its beginning; with a `draft_model`
+    it holds the model's caches and then the draft model's.
+
+    Taps are in place only while a token is being made. Raises InvalidRequestError, what
+    `resolve_hooks` raises, UnknownPositionError, CaptureTooLargeError past the byte budget, and
+    InterventionError if by the end an intervention has not acted.
     """
     _check_passes(interventions)
-    if draft_model is not None:
-        raise InvalidRequestError("draft models are not available in this version")
-    hooks = resolve_hooks(activation_hooks, kit.structure)
-    if seed is not None:
-        mx.random.seed(seed)
+    kit.check_tokens([tokens])
+    sampling = Sampling(
+        max_tokens=max_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        top_k=top_k,
+        min_p=min_p,
+        seed=seed,
+        repetition_penalty=repetition_penalty,
+        repetition_context_size=repetition_context_size,
+        logit_bias=logit_bias or {},
+        top_logprobs=top_logprobs,
+        num_draft_tokens=num_draft_tokens,
+    )
+    sampling.check(kit)
+    hooks = kit.hooks.hooks_for(activation_hooks)
     cache = prompt_cache or make_prompt_cache(kit.model, kit.max_kv_size)
     first = tokens_in(cache)
     end = first + len(tokens)
-    recorder = Recorder(hooks, end, budget_bytes)
-    changes = Interventions(interventions, kit.structure, end, range(first, end + max_tokens - 1))
-    steps = generate_step(
-        mx.array(tokens),
-        kit.model,
-        max_tokens=max_tokens,
-        sampler=make_sampler(temperature, top_p, min_p, top_k=top_k),
-        logits_processors=make_logits_processors(
-            logit_bias, repetition_penalty, repetition_context_size
-        ),
-        prompt_cache=cache,
-        kv_bits=kit.kv_bits,
-        kv_group_size=kit.kv_group_size,
-        quantized_kv_start=kit.quantized_kv_start,
-        prompt_progress_callback=prompt_progress_callback,
-    )
-    stop = StopStrings(stop_strings)
-    detokenizer = kit.tokenizer.detokenizer
-    prompt_end = recorder.prompt_end
-    visitors = in_turn(changes.visitors(), recorder.visitors())
-    with observed(kit.structure, visitors, recorder):
-        for count, (token, logprobs) in enumerate(islice(steps, max_tokens), start=1):
-            ended = token in kit.tokenizer.eos_token_ids
-            if not ended:
-                detokenizer.add_token(token)
-            if ended or count == max_tokens:
-                detokenizer.finalize()
-            text = stop.released(detokenizer.last_segment, ended or count == max_tokens)
-            reason = "stop" if ended or stop.found else "length" if count == max_tokens else None
-            mine = _take_step(recorder, prompt_end, count - 1)
-            yield (
-                GenerationResult(
-                    token=token,
-                    text=text,
-                    logprob=logprobs[token].item(),
-                    top_logprobs=_top(kit, logprobs, top_logprobs),
-                    finish_reason=reason,
-                    prompt_tokens=len(tokens),
-                    completion_tokens=count,
-                ),
-                records(mine, step=count - 1),
-            )
-            if reason is not None:
-                changes.check_done(end + count - 1)
-                return
+    reach = range(first, end + max_tokens - 1)
+    recorder = Recorder(hooks, end, reach, budget_bytes)
+    changes = Interventions(interventions, kit.structure, end, reach)
+    steps = generated_tokens(kit, tokens, sampling, cache, draft_model, prompt_progress_callback)
+    run = _Run(kit, tokens, sampling, recorder, changes, StopStrings(stop_strings))
+    return run.results(steps, first, end)
+
+
+@dataclass
+class _Run:
+    kit: ModelKit
+    tokens: Sequence[int]
+    sampling: Sampling
+    recorder: Recorder
+    changes: Interventions
+    stop: StopStrings
+
+    def results(
+        self, steps: Iterator[Step], first: int, end: int
+    ) -> Iterator[tuple[GenerationResult, Activations]]:
+        detokenizer = self.kit.tokenizer.detokenizer
+        visitors = in_turn(self.changes.visitors(), self.recorder.visitors())
+        positions = range(first, end)
+        with closing(steps), wired_limit(self.kit.model, [generation_stream]):
+            for count in range(1, self.sampling.max_tokens + 1):
+                with observed(self.kit.structure, visitors, self.recorder):
+                    step = next(steps)
+                ended = step.token in self.kit.tokenizer.eos_token_ids
+                is_last = ended or count == self.sampling.max_tokens
+                if not ended:
+                    detokenizer.add_token(step.token)
+                if is_last:
+                    detokenizer.finalize()
+                text = self.stop.released(detokenizer.last_segment, is_last)
+                stopped = ended or self.stop.found is not None
+                reason = "stop" if stopped else "length" if is_last else None
+                with mx.stream(_host_stream):
+                    result = self._result(step, text, reason, count)
+                    activations = records(self.recorder.take(positions), step=count - 1)
+                self.kit.hooks.collect(activations)
+                yield result, activations
+                if reason is not None:
+                    self.changes.check_done(positions.stop)
+                    return
+                positions = range(positions.stop, positions.stop + 1)
+
+    def _result(self, step: Step, text: str, reason, count: int) -> GenerationResult:
+        return GenerationResult(
+            token=step.token,
+            text=text,
+            logprob=step.logprobs[step.token].item(),
+            top_logprobs=self._likeliest(step.logprobs),
+            finish_reason=reason,
+            prompt_tokens=len(self.tokens),
+            completion_tokens=count,
+        )
+
+    def _likeliest(self, logprobs: mx.array) -> tuple[TokenChoice, ...]:
+        if self.sampling.top_logprobs == 0:
+            return ()
+        values = np.array(logprobs.astype(mx.float32))
+        likeliest = np.argsort(-values, kind="stable")[: self.sampling.top_logprobs]
+        return tuple(
+            TokenChoice(token, self.kit.tokenizer.decode([token]), float(values[token]))
+            for token in likeliest.tolist()
+        )
 
 
 def _check_passes(interventions: Sequence[Intervention]) -> None:
@@ -134,21 +180,3 @@ def _check_passes(interventions: Sequence[Intervention]) -> None:
             "mean cannot act in a generation, which runs the sequence in several passes: take the "
             "mean of a capture, and replace by it"
         )
-
-
-def _take_step(recorder: Recorder, prompt_end: int, step: int) -> list:
-    """Remove and answer the passes of a step: the prompt's chunks, or one pass."""
-    end = prompt_end + step
-    mine = [each for each in recorder.passes if each.span.first < end]
-    recorder.passes = [each for each in recorder.passes if each.span.first >= end]
-    return mine
-
-
-def _top(kit: ModelKit, logprobs: mx.array, count: int) -> tuple[TokenChoice, ...]:
-    if count == 0:
-        return ()
-    values = np.array(logprobs.astype(mx.float32))
-    best = np.argsort(-values, kind="stable")[:count]
-    return tuple(
-        TokenChoice(int(t), kit.tokenizer.decode([int(t)]), float(values[t])) for t in best
-    )

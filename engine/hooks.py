@@ -71,12 +71,17 @@ def resolve_hooks(
     naming what exists.
     """
     hooks = tuple(hook for spec in specs for hook in _resolve(spec, structure))
+    check_distinct(hooks)
+    return hooks
+
+
+def check_distinct(hooks: Sequence[ResolvedHook]) -> None:
+    """Raise DuplicateHookError if two hooks have one id."""
     seen: set[str] = set()
     for hook in hooks:
         if hook.hook_id in seen:
             raise DuplicateHookError(f"two hooks have the id {hook.hook_id!r}")
         seen.add(hook.hook_id)
-    return hooks
 
 
 def _resolve(spec: ActivationHookSpec, structure: Structure) -> list[ResolvedHook]:

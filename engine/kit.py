@@ -6,7 +6,11 @@ from pathlib import Path
 
 import mlx.nn as nn
 
+from engine.capture import Activations
 from engine.components import ComponentType
+from engine.errors import InvalidRequestError
+from engine.hook_manager import ActivationHookManager
+from engine.hooks import ActivationHookSpec
 from engine.loading import load
 from engine.points import Point
 from engine.structure import Structure, resolve
@@ -42,9 +46,43 @@ class ModelKit:
     kv_group_size: int = 64
     quantized_kv_start: int = 0
     info: ModelInfo = field(init=False)
+    hooks: ActivationHookManager = field(init=False)
 
     def __post_init__(self):
         self.info = _info(self.config, self.structure)
+        self.hooks = ActivationHookManager(self.structure)
+
+    def register_activation_hook(self, spec: ActivationHookSpec) -> str:
+        """Capture on every later run; answers the id. Raises what `resolve_hooks` raises."""
+        return self.hooks.register(spec)
+
+    def unregister_activation_hook(self, hook_id: str) -> None:
+        """Stop capturing, and forget what this hook captured. Raises UnknownHookError."""
+        self.hooks.unregister(hook_id)
+
+    def clear_activation_hooks(self) -> None:
+        """Remove all registered hooks and what they captured."""
+        self.hooks.clear()
+
+    def get_captured_activations(self) -> Activations:
+        """What the registered hooks captured since the last clearing, by hook id."""
+        return self.hooks.captured()
+
+    def clear_captured_activations(self) -> None:
+        """Forget what the registered hooks captured; they go on capturing."""
+        self.hooks.clear_captured()
+
+    def check_tokens(self, batch: Sequence[Sequence[int]]) -> None:
+        """Raise InvalidRequestError for no tokens, unequal lengths, or ids that do not exist."""
+        lengths = sorted({len(sequence) for sequence in batch})
+        if not lengths or lengths[0] == 0:
+            raise InvalidRequestError("tokens: at least one token is needed")
+        if len(lengths) > 1:
+            raise InvalidRequestError(f"tokens: sequences of one length are needed, not {lengths}")
+        vocab = self.info.vocab_size
+        for token in (token for sequence in batch for token in sequence):
+            if not 0 <= token < vocab:
+                raise InvalidRequestError(f"tokens: {token} is outside the vocabulary of {vocab}")
 
 
 def load_model(

@@ -29,6 +29,10 @@ Visitor = Callable[[mx.array, Span], mx.array]
 Visitors = Mapping[Point, Visitor]
 
 
+UNSEEN = {ComponentType.ATTENTION_SCORES: -mx.inf, ComponentType.ATTENTION_PATTERN: 0.0}
+"""Components with one column a key, and what stands where a position does not see the key."""
+
+
 def sequence_axis(point: Point) -> int:
     """The axis of a point's value that counts positions."""
     return 2 if point.component in PER_HEAD and not point.is_input else 1
