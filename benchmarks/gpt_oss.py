@@ -1,0 +1,260 @@
+# ruff: noqa: I001
+"""gpt-oss-20b's exact shape with random weights: what captures are, and what they cost.
+
+    python -m benchmarks.gpt_oss [--tiny] [--tokens 128] [--rounds 3]
+
+Builds the model layer by layer in 4 bits, group 32 (13 GB; --tiny: a few MB, for a dry run on a
+CPU), captures every component of every layer and checks each shape, then prints tokens a second:
+mlx-lm's own generation, ours without hooks, and ours with the residual stream of all layers
+delivered as numpy, in turn within one run.
+"""
+
+import argparse
+from collections.abc import Callable, Iterator
+from statistics import median
+from time import perf_counter
+
+import engine  # noqa: F401 -- before mlx.core, to put its BLAS in place
+import mlx.core as mx
+import mlx.nn as nn
+from mlx.utils import tree_map
+from mlx_lm.generate import generate_step
+from mlx_lm.models import gpt_oss
+from mlx_lm.tokenizer_utils import TokenizerWrapper
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import PreTrainedTokenizerFast
+
+from engine.capture import CapturedActivation
+from engine.components import WHOLE_MODEL
+from engine.components import ComponentType as C
+from engine.forward import forward
+from engine.generation import create_generator_with_activations
+from engine.hooks import ActivationHookSpec
+from engine.kit import ModelKit
+from engine.structure import resolve
+
+FULL = {
+    "model_type": "gpt_oss",
+    "num_hidden_layers": 24,
+    "hidden_size": 2880,
+    "intermediate_size": 2880,
+    "num_local_experts": 32,
+    "num_experts_per_tok": 4,
+    "num_attention_heads": 64,
+    "num_key_value_heads": 8,
+    "head_dim": 64,
+    "vocab_size": 201088,
+    "sliding_window": 128,
+    "layer_types": ["sliding_attention", "full_attention"] * 12,
+    "rope_theta": 150000.0,
+    "rope_scaling": {
+        "rope_type": "yarn",
+        "factor": 32.0,
+        "original_max_position_embeddings": 4096,
+        "beta_fast": 32.0,
+        "beta_slow": 1.0,
+        "truncate": False,
+    },
+    "quantization": {"bits": 4, "group_size": 32},
+}
+TINY = FULL | {
+    "num_hidden_layers": 4,
+    "layer_types": ["sliding_attention", "full_attention"] * 2,
+    "hidden_size": 128,
+    "intermediate_size": 128,
+    "num_local_experts": 8,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "vocab_size": 512,
+}
+PROMPT = 160
+"""Tokens of the prompt that captures are checked on: more than the sliding window."""
+
+
+def main() -> None:
+    """Build, capture, check, measure, print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--tiny", action="store_true", help="a small model of the same kind")
+    parser.add_argument("--tokens", type=int, default=128, help="tokens of each generation")
+    parser.add_argument("--rounds", type=int, default=3, help="generations of each kind")
+    options = parser.parse_args()
+    config = TINY if options.tiny else FULL
+
+    begin = perf_counter()
+    kit = random_kit(config)
+    print(f"device      {mx.default_device()}")
+    built = perf_counter() - begin
+    print(f"weights     {weight_bytes(kit.model) / 1e9:.2f} GB, built in {built:.0f} s")
+    print(f"components  {', '.join(kit.info.components)}")
+
+    prompt = [token % config["vocab_size"] for token in range(11, 11 + PROMPT)]
+    begin = perf_counter()
+    checked = check_prompt(kit, prompt) + check_generation(kit, prompt)
+    print(
+        f"captures    {checked} records, every shape as expected, in {perf_counter() - begin:.0f} s"
+    )
+
+    for line in speeds(kit, prompt[:16], options.tokens, options.rounds):
+        print(line)
+    print(f"memory      {mx.get_peak_memory() / 1e9:.2f} GB at most")
+
+
+# --- the model ---------------------------------------------------------------------------
+
+
+def random_kit(config: dict) -> ModelKit:
+    """A model with random quantised weights, of which no float form is ever calculated."""
+    model = gpt_oss.Model(gpt_oss.ModelArgs.from_dict(config))
+    quantise = config["quantization"]
+    nn.quantize(model, quantise["group_size"], quantise["bits"], class_predicate=quantised(model))
+    mx.random.seed(0)
+    parts = [*model.model.layers, model.model.embed_tokens, model.model.norm, model.lm_head]
+    for part in parts:
+        part.update(tree_map(random_like, part.parameters()))
+        mx.eval(part.parameters())
+    model.eval()
+    tokenizer = TokenizerWrapper(numbered_words(config["vocab_size"]))
+    return ModelKit(model, tokenizer, config, "gpt-oss, random weights", None, resolve(model))
+
+
+def quantised(model: nn.Module) -> Callable[[str, nn.Module], bool | dict]:
+    """What mlx-lm quantises, and how: routers in 8 bits."""
+    return lambda path, module: (
+        hasattr(module, "to_quantized") and model.quant_predicate(path, module)
+    )
+
+
+def random_like(parameter: mx.array) -> mx.array:
+    """Bits at random, and scales and biases for which dequantised weights are about ±0.03."""
+    if parameter.dtype == mx.uint32:
+        return mx.random.randint(-(1 << 31), (1 << 31) - 1, parameter.shape).view(mx.uint32)
+    return (0.004 * mx.random.normal(parameter.shape)).astype(mx.bfloat16)
+
+
+def weight_bytes(model: nn.Module) -> int:
+    sizes: list[int] = []
+    tree_map(lambda parameter: sizes.append(parameter.nbytes), model.parameters())
+    return sum(sizes)
+
+
+def numbered_words(size: int) -> PreTrainedTokenizerFast:
+    """A tokenizer with one word for each token id."""
+    words = {f"w{token}": token for token in range(size)}
+    return PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel(words, unk_token="w0")))
+
+
+# --- what is captured --------------------------------------------------------------------
+
+
+def everything(kit: ModelKit) -> list[ActivationHookSpec]:
+    missing = set(C) - set(kit.info.components)
+    assert not missing, f"not captured: {missing}"
+    return [ActivationHookSpec("*", component) for component in C]
+
+
+def check_prompt(kit: ModelKit, prompt: list[int]) -> int:
+    """Capture one forward pass; the number of records, of which each shape was right."""
+    records = [
+        r for kept in forward(kit, [prompt], everything(kit)).activations.values() for r in kept
+    ]
+    assert len(records) == expected_records(kit), len(records)
+    for record in records:
+        check_shape(kit, record, len(prompt), len(prompt))
+    return len(records)
+
+
+def check_generation(kit: ModelKit, prompt: list[int]) -> int:
+    """Capture a generation past the sliding window; the number of records."""
+    count = 0
+    steps = create_generator_with_activations(kit, prompt, everything(kit), max_tokens=3)
+    for step, (_, activations) in enumerate(steps):
+        records = [record for kept in activations.values() for record in kept]
+        assert len(records) == expected_records(kit), len(records)
+        seen = len(prompt) + step
+        for record in records:
+            check_shape(kit, record, 1 if step else seen, seen)
+            check_window(kit, record, seen)
+        count += len(records)
+    return count
+
+
+def expected_records(kit: ModelKit) -> int:
+    return len(WHOLE_MODEL) + (len(C) - len(WHOLE_MODEL)) * kit.info.layers
+
+
+def check_shape(kit: ModelKit, record: CapturedActivation, length: int, keys: int) -> None:
+    config = kit.config
+    hidden, width = config["hidden_size"], config["head_dim"]
+    heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
+    chosen = config["num_experts_per_tok"]
+    expected = {
+        C.QUERY_PRE_ROPE: (1, heads, length, width),
+        C.KEY_PRE_ROPE: (1, kv_heads, length, width),
+        C.QUERY: (1, heads, length, width),
+        C.KEY: (1, kv_heads, length, width),
+        C.VALUE: (1, kv_heads, length, width),
+        C.ATTENTION_SCORES: (1, heads, length, keys),
+        C.ATTENTION_PATTERN: (1, heads, length, keys),
+        C.HEAD_OUTPUT: (1, heads, length, width),
+        C.ROUTER: (1, length, config["num_local_experts"]),
+        C.ROUTER_CHOICE: (1, length, chosen),
+        C.EXPERT_OUTPUT: (1, length, chosen, hidden),
+        C.LOGITS: (1, length, config["vocab_size"]),
+    }.get(record.component, (1, length, hidden))
+    assert record.shape == expected, (
+        f"{record.hook_id}, step {record.step}: {record.shape}, not {expected}"
+    )
+
+
+def check_window(kit: ModelKit, record: CapturedActivation, seen: int) -> None:
+    """No key outside the sliding window gets weight from the newest query."""
+    slides = record.layer is not None and kit.config["layer_types"][record.layer].startswith("slid")
+    if record.component is C.ATTENTION_PATTERN and slides:
+        outside = record.data[..., -1, : seen - kit.config["sliding_window"]]
+        assert not outside.any(), f"{record.hook_id}, step {record.step}, attends beyond the window"
+
+
+# --- what it costs -----------------------------------------------------------------------
+
+
+def speeds(kit: ModelKit, prompt: list[int], tokens: int, rounds: int) -> Iterator[str]:
+    """Tokens a second of each kind of generation, run in turn, and their ratio to the first."""
+    residual = [ActivationHookSpec("*", C.RESIDUAL)]
+    kinds = {
+        "mlx-lm's own generation": lambda: plain(kit, prompt, tokens),
+        "ours, no hooks": lambda: create_generator_with_activations(kit, prompt, max_tokens=tokens),
+        "ours, residual of all layers as numpy": lambda: create_generator_with_activations(
+            kit, prompt, residual, max_tokens=tokens
+        ),
+    }
+    measured: dict[str, list[float]] = {kind: [] for kind in kinds}
+    for turn in range(rounds + 1):
+        for kind, generation in kinds.items():
+            speed = tokens_per_second(generation(), tokens)
+            if turn:  # the first warms up
+                measured[kind].append(speed)
+    first = median(next(iter(measured.values())))
+    for kind, values in measured.items():
+        low, middle, high = min(values), median(values), max(values)
+        yield f"{kind:38} {middle:7.1f} tokens/s ({low:.1f} to {high:.1f})  {middle / first:.3f}"
+
+
+def plain(kit: ModelKit, prompt: list[int], tokens: int) -> Iterator:
+    return generate_step(mx.array(prompt), kit.model, max_tokens=tokens)
+
+
+def tokens_per_second(generation: Iterator, tokens: int) -> float:
+    """The speed after the first token, so that the prompt does not count."""
+    next(generation)
+    begin = perf_counter()
+    count = sum(1 for _ in generation)
+    assert count >= tokens - 1, f"{count + 1} tokens in place of {tokens}"
+    return count / (perf_counter() - begin)
+
+
+if __name__ == "__main__":
+    main()
