@@ -9,8 +9,8 @@ from bridge.generator.errors import GeneratorError
 class Dialect:
     """One Smalltalk system; its shim is the template `shims/NAME.st`.
 
-    `extras` are class templates that its base image has no match for, `needs` the names of the
-    packages of that system which the shim uses.
+    `extras` are class templates that its base image has no match for, `needs` the packages of that
+    system which the shim uses, `globals` the classes of the system that the code names.
     """
 
     name: str
@@ -18,18 +18,58 @@ class Dialect:
     formats: tuple[str, ...]
     extras: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
+    globals: frozenset[str] = frozenset()
 
 
 OWN_JSON = ("LMStudioJson", "LMStudioBase64")
+EVERYWHERE = frozenset(
+    ("Array", "Association", "Collection", "Dictionary", "Error", "Object", "OrderedCollection")
+) | frozenset(("Random", "Smalltalk", "String", "TestCase", "Transcript"))
+NATIVE = EVERYWHERE | {"Boolean", "ByteArray", "Character", "WriteStream"}
+BIT_BLOCK = NATIVE | {"BitBlt", "FloatArray", "Form", "NetworkError", "WebClient"}
 
 DIALECTS: dict[str, Dialect] = {
     dialect.name: dialect
     for dialect in (
-        Dialect("amber", "Amber 0.30 and later", ("fileout",)),
-        Dialect("cuis", "Cuis 7", ("cuis",), ("LMStudioBase64",), ("WebClient", "JSON")),
-        Dialect("gst", "GNU Smalltalk 3.2 and later", ("fileout",), OWN_JSON),
-        Dialect("pharo", "Pharo 10 to 13", ("tonel",)),
-        Dialect("squeak", "Squeak 5.3, 6.0 and in the browser", ("fileout", "tree"), OWN_JSON),
+        Dialect(
+            "amber",
+            "Amber 0.30 and later",
+            ("fileout",),
+            globals=EVERYWHERE
+            | {"Importer", "SequenceableCollection", "TNativeZeroBasedCollection"},
+        ),
+        Dialect(
+            "cuis",
+            "Cuis 7",
+            ("cuis",),
+            extras=("LMStudioBase64",),
+            needs=("WebClient", "JSON"),
+            globals=BIT_BLOCK | {"CodePackageFile", "Feature", "Json"},
+        ),
+        Dialect(
+            "gst",
+            "GNU Smalltalk 3.2 and later",
+            ("fileout",),
+            extras=OWN_JSON,
+            globals=NATIVE
+            | {"ArrayedCollection", "SystemExceptions.FileError"}
+            | {"Delay", "FileStream", "PackageLoader", "Sockets.Socket", "Time"},
+        ),
+        Dialect(
+            "pharo",
+            "Pharo 10 to 13",
+            ("tonel",),
+            globals=NATIVE
+            | {"Metacello", "NetworkError", "STONJSON", "ZnBase64Encoder", "ZnByteArrayEntity"}
+            | {"ZnClient"},
+        ),
+        Dialect(
+            "squeak",
+            "Squeak 5.3, 6.0 and in the browser",
+            ("fileout", "tree"),
+            extras=OWN_JSON,
+            globals=BIT_BLOCK | {"FileDirectory"},
+        ),
     )
 }
 

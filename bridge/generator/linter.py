@@ -1,15 +1,17 @@
-"""What good Smalltalk of ours looks like, checked on the intermediate representation."""
+"""What good and portable Smalltalk looks like here, checked on the intermediate representation."""
 
 import re
+from collections import Counter
 from statistics import median
 
 from bridge.generator.dialects import Dialect
 from bridge.generator.errors import GeneratorError
 from bridge.generator.model import Method, Package, SmalltalkClass
+from bridge.generator.syntax import Facts, Parser, SmalltalkSyntaxError
 
 MAX_LINES = 30
 MAX_MEDIAN_BYTES = 200
-TOKEN = re.compile(r"\"(?:[^\"]|\"\")*\"|'(?:[^']|'')*'|\$.|#?[A-Za-z]\w*(?::(?!=))?|:\w+|\S", re.S)
+NO_POINT = re.compile(r"\d+e")
 
 
 class LintError(GeneratorError):
@@ -17,42 +19,88 @@ class LintError(GeneratorError):
 
 
 def lint(packages: tuple[Package, ...], dialect: Dialect) -> None:
-    """Raise LintError if any class breaks a rule."""
-    found = [
-        f"{name}: {problem}"
-        for package in packages
-        for cls in package.classes
-        for name, problem in _class_problems(cls)
+    """Raise LintError if a class or method of the packages breaks a rule."""
+    classes = {cls.name: cls for package in packages for cls in package.classes}
+    known = {*classes, *dialect.globals}
+    problems = [
+        f"{dialect.name}, {place}: {problem}"
+        for cls in classes.values()
+        for place, problem in [
+            *_in_comment(cls),
+            *_in_protocols(cls),
+            *_in_methods(cls, _variables(cls, classes), known),
+        ]
     ]
-    sizes = [len(m.source.encode()) for p in packages for c in p.classes for m in _all(c)]
+    sizes = [len(m.source.encode()) for c in classes.values() for m in c.all_methods]
     if median(sizes) >= MAX_MEDIAN_BYTES:
-        found.append(f"{dialect.name}: the median method has {median(sizes):.0f} bytes")
-    if found:
-        raise LintError("\n".join(found))
+        problems.append(f"{dialect.name}: the median method has {median(sizes):.0f} bytes")
+    if problems:
+        raise LintError("\n".join(problems))
 
 
-def _all(cls: SmalltalkClass) -> tuple[Method, ...]:
-    return (*cls.class_methods, *cls.methods)
+def _variables(cls: SmalltalkClass, classes: dict[str, SmalltalkClass]) -> frozenset[str]:
+    above = classes.get(cls.superclass)
+    return frozenset(cls.variables) | (_variables(above, classes) if above else frozenset())
 
 
-def _class_problems(cls: SmalltalkClass) -> list[tuple[str, str]]:
-    problems = []
-    if "Example:" not in cls.comment:
-        problems.append((cls.name, "the class comment has no example"))
+def _in_comment(cls: SmalltalkClass) -> list[tuple[str, str]]:
+    problems = [] if "Example:\n" in cls.comment else ["its comment has no example"]
     problems += [
-        (cls.name, f"the class comment does not mention {variable}")
+        f"its comment does not explain {variable}"
         for variable in cls.variables
-        if variable not in cls.comment
+        if not re.search(rf"^\t{variable}\t<", cls.comment, re.M)
     ]
-    for method in _all(cls):
-        problems += [(f"{cls.name}>>{method.selector}", p) for p in _method_problems(method)]
-    return problems
+    if not cls.comment.isascii():
+        problems.append("its comment is not ASCII")
+    return [(cls.name, problem) for problem in problems]
 
 
-def _method_problems(method: Method) -> list[str]:
+def _in_protocols(cls: SmalltalkClass) -> list[tuple[str, str]]:
+    return [
+        (f"{cls.name}{side}>>{selector}", "defined twice")
+        for side, methods in ((" class", cls.class_methods), ("", cls.methods))
+        for selector, count in Counter(m.selector for m in methods).items()
+        if count > 1
+    ]
+
+
+def _in_methods(
+    cls: SmalltalkClass, variables: frozenset[str], known: set[str]
+) -> list[tuple[str, str]]:
+    found = []
+    for side, methods, names in (
+        (" class", cls.class_methods, frozenset[str]()),
+        ("", cls.methods, variables),
+    ):
+        for method in methods:
+            place = f"{cls.name}{side}>>{method.selector}"
+            found += [(place, problem) for problem in _in_method(method, names, known)]
+    return found
+
+
+def _in_method(method: Method, variables: frozenset[str], known: set[str]) -> list[str]:
     problems = []
-    if not method.comment.endswith((".", "?")):
+    if not method.comment.rstrip().endswith((".", "?")):
         problems.append("no comment of a sentence")
-    if method.source.count("\n") + 1 > MAX_LINES:
+    if method.source.count("\n") >= MAX_LINES:
         problems.append(f"longer than {MAX_LINES} lines")
-    return problems
+    if not method.source.isascii():
+        problems.append("not ASCII")
+    try:
+        facts = Parser(method.source, variables).facts
+    except SmalltalkSyntaxError as problem:
+        return [*problems, f"syntax: {problem}"]
+    return problems + _in_facts(facts, variables, known)
+
+
+def _in_facts(facts: Facts, variables: frozenset[str], known: set[str]) -> list[str]:
+    named = {
+        "undeclared": facts.unknown - variables - known,
+        "declared twice": facts.shadowing,
+        "never used": facts.temporaries - facts.used,
+        "never assigned": facts.temporaries - facts.assigned,
+        "with an underscore": {n for n in facts.used | facts.temporaries if "_" in n},
+        "without # in a literal array": facts.bare,
+        "an exponent without a point": {n for n in facts.numbers if NO_POINT.match(n)},
+    }
+    return [f"{what}: {', '.join(sorted(names))}" for what, names in named.items() if names]

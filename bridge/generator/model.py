@@ -43,6 +43,10 @@ class SmalltalkClass:
     methods: tuple[Method, ...]
     class_methods: tuple[Method, ...]
 
+    @property
+    def all_methods(self) -> tuple[Method, ...]:
+        return (*self.class_methods, *self.methods)
+
 
 @dataclass(frozen=True)
 class Package:

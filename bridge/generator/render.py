@@ -60,9 +60,7 @@ def _tree(packages: tuple[Package, ...], render: Render) -> dict[str, str]:
     for package in packages:
         for cls in package.classes:
             folder = f"classes/{cls.name}"
-            files[f"{folder}/COMMENT.md"] = render(
-                "comment.md", package=package, **{"class": cls}
-            )
+            files[f"{folder}/COMMENT.md"] = render("comment.md", package=package, **{"class": cls})
             for side, methods in (("class/", cls.class_methods), ("", cls.methods)):
                 for method in methods:
                     name = method.selector.replace("/", "%2F")
