@@ -1,6 +1,17 @@
 """`neuroscope-bridge models`: fetch the default model, see what is there."""
 
 import click
+from rich.console import Console
+from rich.filesize import decimal
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.table import Table
+
+COLUMNS = (
+    TextColumn("{task.description}"),
+    BarColumn(),
+    DownloadColumn(),
+    TransferSpeedColumn(),
+)
 
 
 @click.group()
@@ -12,15 +23,13 @@ def models() -> None:
 @click.argument("name", type=click.Choice(["smollm2"]))
 def pull(name: str) -> None:
     """Fetch a model into the cache; nothing is done if it is there."""
-    from rich.progress import Progress
-
     from engine.errors import EngineError
     from engine.smollm2 import pull_smollm2, smollm2_folder
 
     if smollm2_folder().is_dir():
         click.echo(f"{name} is there already: {smollm2_folder()}")
         return
-    with Progress(*_columns()) as bar:
+    with Progress(*COLUMNS) as bar:
         download = bar.add_task(name, total=None)
         try:
             folder = pull_smollm2(
@@ -31,19 +40,9 @@ def pull(name: str) -> None:
     click.echo(folder)
 
 
-def _columns() -> tuple:
-    from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
-
-    return TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
-
-
 @models.command("list")
 def list_models() -> None:
     """Show the models that are there, by the names that other commands know them by."""
-    from rich.console import Console
-    from rich.filesize import decimal
-    from rich.table import Table
-
     from engine.stored import stored_models
 
     table = Table("model", "size", "folder", box=None)
