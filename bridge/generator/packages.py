@@ -9,13 +9,37 @@ from bridge.generator.templates import Templates
 CONNECTION = "NeuroScope-Connection"
 CONNECTION_CLASSES = ("LMStudioRecord", "LMStudioResponse", "LMStudioError", "LMStudioConnection")
 BRIDGE = "NeuroScope-Bridge"
-BRIDGE_CLASSES = ("ScoreRanking", "ActivationTensor", "TensorDecoder", "SafetensorsBody")
+BRIDGE_CLASSES = (
+    "NeuroScopeNames",
+    "ScoreRanking",
+    "ActivationTensor",
+    "TensorDecoder",
+    "SafetensorsBody",
+)
 BRIDGE_CLIENT = "LMStudioRESTClient"
+CORE = "NeuroScope-Core"
+CORE_CLASSES = (
+    "NeuroScopeErrors",
+    "HookPoint",
+    "ActivationCache",
+    "Hook",
+    "ActivationHook",
+    "CachingHook",
+    "InterventionHook",
+    "HookManager",
+    "ModelConfig",
+    "TransformerTokenizer",
+    "ModelOutput",
+    "CachedModelOutput",
+    "TransformerModel",
+)
+TESTS = "NeuroScope-Tests"
+TEST_CLASSES = ("ActivationTensorTest", "NeuroScopeClientTest")
 INSTALLER = "NeuroScope-Installer"
 
 
 def packages_of(client: Client, dialect: Dialect, templates: Templates) -> tuple[Package, ...]:
-    """The connection, and the client with what it needs, superclasses first."""
+    """The connection, the client with what it needs, NeuroScope's classes; superclasses first."""
     connection = Package(
         CONNECTION,
         (
@@ -32,12 +56,15 @@ def packages_of(client: Client, dialect: Dialect, templates: Templates) -> tuple
         ),
         requires=(connection,),
     )
-    return (connection, package)
+    if not own:
+        return (connection, package)
+    base = (connection, package)
+    core = Package(CORE, _from(templates, *CORE_CLASSES, folder="neuroscope"), requires=base)
+    tests = _from(templates, *TEST_CLASSES, folder="tests", client=client)
+    return (*base, core, Package(TESTS, tests, requires=base))
 
 
-def installer_of(
-    packages: tuple[Package, ...], dialect: Dialect, templates: Templates
-) -> Package:
+def installer_of(packages: tuple[Package, ...], dialect: Dialect, templates: Templates) -> Package:
     """The package whose one class files in the others."""
     classes = _classes(
         templates,
@@ -50,7 +77,7 @@ def installer_of(
 
 def baseline_name(packages: tuple[Package, ...]) -> str:
     """The name of the whole for Metacello: that of the client's package, without punctuation."""
-    return packages[-1].name.replace("-", "")
+    return packages[1].name.replace("-", "")
 
 
 def _client_class(client: Client, templates: Templates) -> tuple[SmalltalkClass, ...]:
@@ -59,8 +86,11 @@ def _client_class(client: Client, templates: Templates) -> tuple[SmalltalkClass,
     return _classes(templates, name, client=client)
 
 
-def _from(templates: Templates, *names: str) -> tuple[SmalltalkClass, ...]:
-    return tuple(c for name in names for c in _classes(templates, f"classes/{name}.st"))
+def _from(
+    templates: Templates, *names: str, folder: str = "classes", **context: object
+) -> tuple[SmalltalkClass, ...]:
+    files = [f"{folder}/{name}.st" for name in names]
+    return tuple(c for file in files for c in _classes(templates, file, **context))
 
 
 def _classes(templates: Templates, name: str, **context: object) -> tuple[SmalltalkClass, ...]:
