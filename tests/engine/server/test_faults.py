@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+from engine.interventions import Intervention
+from engine.server import inside
 from tests.engine.server.conftest import LAYERS, running
 
 HOOK = {"layer_name": "*", "component": "residual"}
@@ -138,11 +140,12 @@ def test_a_generation_that_raises_inside_a_tap_fails_alone(server, monkeypatch):
     model = server.service.models.get(None).kit.model
     before = [type(module) for _, module in model.named_modules()]
 
-    def raising(*arguments):
+    def raising(value, point, positions):
         raise RuntimeError("inside the tap")
 
+    change = Intervention("0", "residual", "function", function=raising)
     with monkeypatch.context() as broken:
-        broken.setattr("engine.capture.Recorder._keep", raising)
+        broken.setattr(inside, "interventions", lambda *_: (change,))
         error = server.error(
             "/v1/completions/with_activations", 500, prompt="a", activation_hooks=[HOOK]
         )

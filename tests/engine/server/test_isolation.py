@@ -1,15 +1,13 @@
 """Clients at once: none sees, changes or waits for ever on another's work."""
 
-import resource
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import numpy as np
-import pytest
 from safetensors.numpy import load as load_safetensors
 
-from tests.engine.server.conftest import LAYERS, running
+from tests.engine.server.conftest import LAYERS
 
 CLIENTS = 64
 COMPONENTS = ("residual", "attention", "mlp", "query", "attention_pattern", "layernorm", "value")
@@ -52,29 +50,3 @@ def test_64_clients_at_once_each_capture_what_they_would_alone(server):
         assert crowd_tensors.keys() == tensors.keys()
         for name, tensor in tensors.items():
             np.testing.assert_array_equal(crowd_tensors[name], tensor)
-
-
-def most_memory():
-    """The most resident memory that this process has had."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
-@pytest.fixture
-def small_server(tiny_model):
-    with running(tiny_model, capture_bytes=1 << 20) as server:
-        yield server
-
-
-def test_a_thousand_requests_with_captures_leave_no_memory_behind(small_server):
-    hook = {"layer_name": "*", "component": "residual"}
-    for number in range(1100):
-        small_server.post(
-            "/v1/completions/with_activations",
-            prompt="hello there",
-            max_tokens=2,
-            activation_hooks=[hook],
-            activation_format="base64",
-        )
-        if number == 99:
-            before = most_memory()
-    assert most_memory() < 1.05 * before
