@@ -104,6 +104,22 @@ class LMStudioNeuroScopeClient:
         body = {"prompt": prompt, "activation_hooks": activation_hooks, **options}
         return self._json("POST", "/v1/forward", body)
 
+    def logit_lens(self, prompt: "str | Sequence[int]", **options: Any) -> "api.LogitLens":
+        """What each layer's residual stream would predict at each position."""
+        return self._json("POST", "/v1/logit_lens", {"prompt": prompt, **options})
+
+    def patch_circuit(
+        self,
+        clean: "str | Sequence[int]",
+        corrupted: "str | Sequence[int]",
+        answer: str | int,
+        distractor: str | int,
+        **options: Any,
+    ) -> "api.CircuitPatch":
+        """How much each part of the model matters to the difference between two prompts."""
+        task = {"clean": clean, "corrupted": corrupted, "answer": answer, "distractor": distractor}
+        return self._json("POST", "/v1/circuits/patch", {**task, **options})
+
     def register_hooks(
         self, hooks: "Sequence[api.HookSpec]", model: str | None = None
     ) -> list[str]:
