@@ -25,5 +25,5 @@ def library() -> tuple[Path, ...]:
 @pytest.fixture(scope="session")
 def client(library: tuple[Path, ...]) -> tuple[Path, ...]:
     """The generated classes as committed for Squeak, and what they rely on."""
-    packages = ("NeuroScope-Connection.st", "NeuroScope-Bridge.st")
-    return *library, *(GENERATED / package for package in packages), HERE / "text.st"
+    packages = ("Connection", "Bridge", "Core")
+    return *library, *(GENERATED / f"NeuroScope-{name}.st" for name in packages), HERE / "text.st"
