@@ -9,10 +9,7 @@ import numpy as np
 from engine.components import ComponentType
 from engine.errors import InterventionError
 from engine.interventions import Intervention
-from engine.points import Point, Span, sequence_axis
-
-MASKED = {ComponentType.ATTENTION_SCORES: -mx.inf, ComponentType.ATTENTION_PATTERN: 0.0}
-"""What stands where a position does not see a key."""
+from engine.points import UNSEEN, Point, Span, sequence_axis
 
 
 class Edit:
@@ -94,7 +91,7 @@ def _ablation(edit: Edit, part: Part) -> mx.array:
 
 def _mean(edit: Edit, part: Part) -> mx.array:
     value = part.value.astype(mx.float32)
-    seen = value != MASKED.get(edit.point.component, mx.nan)
+    seen = value != UNSEEN.get(edit.point.component, mx.nan)
     total = mx.where(seen, value, 0).sum(part.axis, keepdims=True)
     mean = total / seen.sum(part.axis, keepdims=True)
     return mx.where(seen, mean, value)[part.index]
