@@ -93,7 +93,8 @@ def resolve(model: nn.Module) -> Structure:
     _measure(structure)
     for layer, component in _all(structure):
         if Point(layer, component) not in structure.shapes:
-            reason = reason_absent(component, layer, blocks, traces[0])
+            present = {point.component for point in structure.shapes if point.layer == layer}
+            reason = reason_absent(component, layer, present, blocks, traces[0])
             structure.absent[layer, component] = reason
     return structure
 
