@@ -11,10 +11,11 @@ import struct
 
 FILE_HEADER = 64
 MAGIC = 6502
+NIL, SCHEDULER, SMALLTALK = 0, 3, 8  # places in the array of special objects
 POINTERS, BYTES = 3, 8  # object formats: indexable pointers after fixed ones; bytes
 STRING, METHOD_CONTEXT = 11, 14  # compact class indices
-ONE_WORD_HEADER = 3
-SIZE_WITH_OWN_WORD = 0
+ONE_WORD_HEADER, THREE_WORD_HEADER = 3, 0
+LONGEST = 252  # bytes of an object whose size is in its base header word, with that word
 SMALL_FRAME, LARGE_FRAME = 22, 62  # slots of a context
 
 
@@ -26,7 +27,7 @@ def evaluating(image: bytes, source: str) -> bytes:
     """Answer a copy of `image` that, once started, sends `evaluate:` with `source` to Compiler.
 
     Raises UnknownImageError for any other image format, ValueError for a `source` that does not
-    fit an object with a short header (more than 240 bytes).
+    fit an object with a short header (more than 248 bytes).
     """
     memory = ObjectMemory(image)
     compiler = memory.global_named("Compiler")
@@ -37,13 +38,17 @@ def evaluating(image: bytes, source: str) -> bytes:
 
 
 class ObjectMemory:
+    """The objects of an image file; an oop becomes a file offset by two constants."""
+
     def __init__(self, image: bytes) -> None:
         self.image = bytearray(image)
         if len(image) < FILE_HEADER or self.word(0) != MAGIC or self.word(4) != FILE_HEADER:
             raise UnknownImageError(f"not a 32-bit Squeak image from before Spur (magic {MAGIC})")
+        if len(image) != FILE_HEADER + self.word(8):
+            raise UnknownImageError(f"{len(image)} bytes are not the whole image")
         self.start = self.word(12)
         self.special_objects = self.word(16)
-        self.nil = self.slot(self.special_objects, 0)
+        self.nil = self.special_object(NIL)
 
     def as_image(self) -> bytes:
         struct.pack_into("<I", self.image, 8, len(self.image) - FILE_HEADER)
@@ -58,9 +63,12 @@ class ObjectMemory:
     def size(self, oop: int) -> int:
         """Bytes of the object, with its base header word."""
         header = self.word(self.offset(oop))
-        if header & 3 == SIZE_WITH_OWN_WORD:
+        if header & 3 == THREE_WORD_HEADER:
             return self.word(self.offset(oop) - 8) & ~3
         return header & 0xFC
+
+    def special_object(self, index: int) -> int:
+        return self.slot(self.special_objects, index)
 
     def slot(self, oop: int, index: int) -> int:
         return self.word(self.offset(oop) + 4 + 4 * index)
@@ -78,8 +86,8 @@ class ObjectMemory:
         return self.word(self.offset(oop) - 4) & ~3
 
     def global_named(self, name: str) -> int:
-        associations = self.slot(self.slot(self.special_objects, 8), 1)
-        for association in self.slots(associations):
+        associations = self.slots(self.slot(self.special_object(SMALLTALK), 1))
+        for association in associations:
             if association != self.nil and self.text(self.slot(association, 0)) == name:
                 return self.slot(association, 1)
         raise UnknownImageError(f"the image has no global named {name}")
@@ -114,7 +122,7 @@ class ObjectMemory:
         """Add an object of a compact class at the end of the object memory; answer its oop."""
         unused = -len(body) % 4
         size = 4 + len(body) + unused
-        if size > 252:
+        if size > LONGEST:
             raise ValueError(f"{len(body)} bytes do not fit an object with a short header")
         oop = len(self.image) - FILE_HEADER + self.start
         header = size | (format + unused) << 8 | compact_class << 12 | ONE_WORD_HEADER
@@ -122,7 +130,7 @@ class ObjectMemory:
         return oop
 
     def suspend_active_process_in(self, context: int) -> None:
-        scheduler = self.slot(self.slot(self.special_objects, 3), 1)
+        scheduler = self.slot(self.special_object(SCHEDULER), 1)
         process = self.slot(scheduler, 1)
         struct.pack_into("<I", self.image, self.offset(process) + 8, context)
 

@@ -15,11 +15,12 @@ Language
 Library
     Of exceptions just what exceptions.st brings. Every failure but a division by zero and a
     message that is not understood is a plain Error.
-    Not understood: `isString isSymbol isArray isCharacter isDictionary isBlock isClass ifEmpty:
-    notEmpty xor: displayString codePoint trimBoth substrings: join: format: sorted: count:
-    do:separatedBy: allSatisfy: sum: detectMax: at:incrementBy: wordAt: utf8Encoded base64Encoded`.
+    Understood once library.st is filed in: `isString do:separatedBy: squeakToUtf8 utf8ToSqueak`.
+    Not understood: `isSymbol isArray isCharacter isDictionary isBlock isClass ifEmpty: notEmpty
+    xor: displayString codePoint trimBoth substrings: join: format: sorted: count: allSatisfy: sum:
+    detectMax: at:incrementBy: wordAt: utf8Encoded base64Encoded`.
     `1/3` is a Float, `0.0 negated` is 0.0. A String holds bytes; its lines end in CR.
-    library.st brings some of what is missing, webclient.st what stands in for WebClient.
+    webclient.st and sunit.st stand in for as much of these packages as generated code uses.
 """
 
 import subprocess

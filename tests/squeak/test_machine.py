@@ -149,6 +149,16 @@ def test_an_endless_recursion_is_an_error(squeak: Squeak, counter: Path):
         squeak.evaluate("Counter new deepen", counter, limit=60)
 
 
+def test_quitting_before_there_is_a_value_is_an_error(squeak: Squeak):
+    with pytest.raises(SqueakError, match="quit without a value"):
+        squeak.evaluate("Smalltalk quitPrimitive")
+
+
+def test_blocks_kept_from_one_loop_share_its_variable(squeak: Squeak):
+    kept = "#(1 2 3) collect: [:each | [each * 10]]"
+    assert squeak.evaluate(f"({kept}) collect: [:block | block value]") == "(30 30 30)"
+
+
 def test_a_wait_ends(squeak: Squeak):
     assert squeak.evaluate("(Delay forMilliseconds: 20) wait. 3") == "3"
 
@@ -230,6 +240,11 @@ def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, tmp_pat
 def test_another_kind_of_image_is_refused():
     with pytest.raises(UnknownImageError, match="magic 6502"):
         evaluating(b"\x85\x19" + bytes(100), "3")
+
+
+def test_a_part_of_an_image_is_refused():
+    with pytest.raises(UnknownImageError, match="1000 bytes are not the whole image"):
+        evaluating(machine.IMAGE.read_bytes()[:1000], "3")
 
 
 def test_a_source_too_long_for_its_object_is_refused():
