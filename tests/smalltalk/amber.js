@@ -52,7 +52,7 @@ const load = requirejs.config({
 const files = process.argv.slice(2, -1);
 const expression = process.argv[process.argv.length - 1];
 load(
-  ['amber/boot', 'amber/lang', 'amber/core/Platform-Node'],
+  ['amber/boot', 'amber/lang', 'amber/core/Platform-Node', 'amber/core/SUnit'],
   (boot, amber) =>
     amber.api
       .initialize()

@@ -26,17 +26,19 @@ class System(Protocol):
 
     name: str
 
-    def run(self, expression: str) -> str:
-        """Evaluate an expression, which answers a String, and answer that."""
+    def run(self, expression: str, *files: Path) -> str:
+        """File in more files, evaluate an expression that answers a String, and answer that."""
         ...
 
 
 def answer(system: System, expression: str) -> Any:
-    """The value of an expression, by way of JSON; it may declare temporaries first."""
-    declared, temporaries, rest = expression.strip().partition("|")[1], "", expression.strip()
-    if declared and rest.startswith("|"):
-        temporaries, rest = re.match(r"(\|[^|]*\|)(.*)", rest, re.S).groups()
-    *statements, last = [part.strip() for part in rest.split(";;")]
+    """The value of an expression, by way of JSON.
+
+    It may declare temporaries first; `;;` parts its statements, the last of which is the value.
+    """
+    declared = re.match(r"\s*\|[^|]*\|", expression)
+    temporaries = declared[0] if declared else ""
+    *statements, last = expression[len(temporaries) :].split(";;")
     body = ". ".join([*statements, f"NeuroScopePlatform writeJson: ({last})"])
     return json.loads(system.run(f"{temporaries} {body}"))
 
@@ -51,8 +53,8 @@ class Amber:
             subprocess.run(["npm", "ci", "--no-fund", "--no-audit"], cwd=HERE, check=True)
         self.files = sorted_packages(folder / self.name)
 
-    def run(self, expression: str) -> str:
-        return checked(["node", HERE / "amber.js", *self.files, expression])
+    def run(self, expression: str, *files: Path) -> str:
+        return checked(["node", HERE / "amber.js", *self.files, *files, expression])
 
 
 class GnuSmalltalk:
@@ -65,14 +67,15 @@ class GnuSmalltalk:
         self.program = gst_program()
         self.folder = folder / self.name
 
-    def run(self, expression: str) -> str:
+    def run(self, expression: str, *files: Path) -> str:
         with TemporaryDirectory() as work:
             script, result = Path(work, "run.st"), Path(work, "result")
             script.write_text(
                 f"NeuroScopeInstaller installFrom: '{self.folder}'!\n"
-                "| answer |\n"
+                + "".join(f"FileStream fileIn: '{path}'!\n" for path in files)
+                + "| answer |\n"
                 f"answer := [{expression}] on: Error do: [:error |\n"
-                "\tstderr nextPutAll: error class name , ': ' , error messageText asString; flush.\n"
+                "\tstderr nextPutAll: error class name , ': ' , error messageText; flush.\n"
                 "\tObjectMemory quit: 1].\n"
                 f"(FileStream open: '{result}' mode: FileStream write) nextPutAll: answer; close!\n"
             )
@@ -97,8 +100,8 @@ class OldSqueak:
             SQUEAK / "text.st",
         ]
 
-    def run(self, expression: str) -> str:
-        return self.machine.evaluate(expression, *self.files, limit=LIMIT_SECONDS)
+    def run(self, expression: str, *files: Path) -> str:
+        return self.machine.evaluate(expression, *self.files, *files, limit=LIMIT_SECONDS)
 
 
 def gst_program() -> str | None:

@@ -11,6 +11,9 @@ PROMPT = "The capital of France is"
 HOOK = '{{"layer_name": "5", "component": "{}", "dtype": "{}"}}'
 
 
+TENSORS = "(c convertActivationsForNeuroScope: (r at: 'activations'))"
+
+
 def client(engine: LMStudioNeuroScopeClient) -> str:
     return f"(LMStudioRESTClient baseUrl: '{engine.base_url}')"
 
@@ -44,11 +47,10 @@ def test_a_safetensors_body_holds_the_numbers_of_base64(
         "| c hooks r | c := {};; hooks := {{c hookForLayer: 3 component: #attentionPattern}};; "
         "r := c forward: '{}' hooks: hooks options: "
         "(LMStudioRecord withAll: {{'activation_format' -> '{}'}});; "
-        "(((c convertActivationsForNeuroScope: (r at: 'activations')) "
-        "at: #'layer_3_attention_pattern') at: 1) data"
+        "(({} at: #'layer_3_attention_pattern') at: 1) data"
     )
     by_format = [
-        answer(system, expression.format(client(engine), PROMPT, wire_format))
+        answer(system, expression.format(client(engine), PROMPT, wire_format, TENSORS))
         for wire_format in ("base64", "reference", "array")
     ]
     assert by_format[0] == by_format[1] == by_format[2]
@@ -58,14 +60,16 @@ def test_a_safetensors_body_holds_the_numbers_of_base64(
 def test_many_hooks_are_fetched_as_one_body(
     system: System, engine: LMStudioNeuroScopeClient
 ) -> None:
-    formats = answer(
+    record, shape = answer(
         system,
         f"| c r | c := {client(engine)};; "
         f"r := c forward: '{PROMPT}' hooks: (c createCircuitAnalysisHooks: 30);; "
-        "{((r at: 'activations') at: 'layer_29_mlp') first includesKey: 'data_base64'. "
-        "((c convertActivationsForNeuroScope: (r at: 'activations')) at: 'layer_29_mlp') first shape}",
+        "{((r at: 'activations') at: 'layer_29_mlp') at: 1. "
+        f"({TENSORS} at: 'layer_29_mlp') first shape}}",
     )
-    assert formats[1] == [1, 5, 576]
+    assert record["tensor"]
+    assert not record.get("data_base64")
+    assert shape == [1, 5, 576]
 
 
 def test_text_token_ids_and_messages_are_told_apart(
@@ -74,7 +78,8 @@ def test_text_token_ids_and_messages_are_told_apart(
     tokens = engine.tokenize(PROMPT)["tokens"]
     answers = answer(
         system,
-        f"| c hooks | c := {client(engine)};; hooks := {{c hookForLayer: 0 component: #residual}};; "
+        f"| c hooks | c := {client(engine)};; "
+        "hooks := {c hookForLayer: 0 component: #residual};; "
         f"{{(((c generateWithActivations: '{PROMPT}' hooks: hooks maxTokens: 2 temperature: 0) "
         "at: #choices) at: 1) at: #text. "
         f"(((c generateWithActivations: #({' '.join(map(str, tokens))}) hooks: hooks maxTokens: 2 "
@@ -141,7 +146,8 @@ def test_text_beyond_ascii_survives_the_way(
     literal = "".join(chr(c) if c < 128 else f"\\u{c:04x}" for c in _utf16(text))
     spoken = answer(
         system,
-        f"| c text | c := {client(engine)};; text := NeuroScopePlatform readJson: '\"{literal}\"';; "
+        f"| c text | c := {client(engine)};; "
+        f"text := NeuroScopePlatform readJson: '\"{literal}\"';; "
         "(c detokenize: ((c tokenize: text) at: 'tokens')) at: 'text'",
     )
     assert spoken == text

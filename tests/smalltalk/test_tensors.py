@@ -87,9 +87,7 @@ def test_a_tensor_travels_to_the_server_and_back_unchanged(system: System) -> No
         ("(ActivationTensor zeros: #(0)) mean", "no elements"),
     ],
 )
-def test_what_does_not_fit_is_a_shape_error(
-    system: System, expression: str, message: str
-) -> None:
+def test_what_does_not_fit_is_a_shape_error(system: System, expression: str, message: str) -> None:
     caught = f"[{expression}. 'nothing'] on: ShapeMismatchError do: [:error | error messageText]"
     assert message in answer(system, caught)
 
