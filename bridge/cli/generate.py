@@ -29,6 +29,12 @@ from bridge.rooms import OPENAPI
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Templates that take the place of ours of the same name.",
 )
+@click.option(
+    "--diff",
+    "old_spec",
+    metavar="OLD-SPEC",
+    help="Write nothing; say which selectors differ from those of this older document.",
+)
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 if anything would differ.")
 @click.option("--force", is_flag=True, help="Overwrite what was edited by hand.")
 def generate(
@@ -36,18 +42,24 @@ def generate(
     names: tuple[str, ...],
     output: Path,
     templates: Path | None,
+    old_spec: str | None,
     check: bool,
     force: bool,
 ) -> None:
     """Render the Smalltalk bindings of an API document."""
     from bridge.generator import generate as generator
+    from bridge.generator.client import client_of
     from bridge.generator.dialects import DIALECTS, dialect_named
+    from bridge.generator.diff import selector_diff
     from bridge.generator.document import read_document
     from bridge.generator.errors import GeneratorError
 
     try:
-        dialects = tuple(dialect_named(name) for name in names or DIALECTS)
         document = read_document(spec)
+        if old_spec:
+            click.echo(selector_diff(client_of(read_document(old_spec)), client_of(document)))
+            return
+        dialects = tuple(dialect_named(name) for name in names or DIALECTS)
         files = generator.render(document, dialects, templates)
         if check:
             found = generator.check(output, document, dialects, files)

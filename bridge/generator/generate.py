@@ -3,13 +3,13 @@
 from dataclasses import replace
 from pathlib import Path
 
+from bridge.generator.client import client_of
 from bridge.generator.dialects import Dialect
 from bridge.generator.document import Document
 from bridge.generator.drift import Drift, Kind, drifts
 from bridge.generator.errors import DriftError
 from bridge.generator.linter import lint
 from bridge.generator.manifest import MANIFEST, Manifest, manifest_of, read_manifest
-from bridge.generator.operations import client_of
 from bridge.generator.packages import installer_of, packages_of
 from bridge.generator.render import render_dialect
 from bridge.generator.templates import Templates

@@ -71,3 +71,8 @@ def class_name(title: str) -> str:
     """`Swagger Petstore` as `SwaggerPetstore`."""
     name = camel_case(title)
     return name[0].upper() + name[1:]
+
+
+def plain(text: str) -> str:
+    """Text as a Smalltalk comment can hold it in every file format: one line of ASCII, no `!`."""
+    return " ".join(text.replace("!", ".").encode("ascii", "replace").decode().split())
