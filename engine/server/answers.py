@@ -11,7 +11,7 @@ from werkzeug.exceptions import MethodNotAllowed
 
 from engine.server.errors import RETRY_AFTER, UnavailableError, error_body, error_detail
 from engine.server.job import Job
-from engine.server.wire import dumps
+from engine.server.json_text import json_pieces, json_text
 
 log = logging.getLogger(__name__)
 
@@ -22,14 +22,17 @@ def answer(body: Any) -> Response:
         return body
     if isinstance(body, BaseModel):
         body = body.model_dump(mode="json")
-    return Response(dumps(body), mimetype="application/json")
+    size, pieces = json_pieces(body)
+    response = Response(pieces, mimetype="application/json")
+    response.content_length = size
+    return response
 
 
 def error_answer(error: Exception) -> Response:
     detail = error_detail(error)
     if detail.code == 500:
         log.error("unforeseen error", exc_info=error)
-    response = Response(dumps(error_body(error)), detail.code, mimetype="application/json")
+    response = Response(json_text(error_body(error)), detail.code, mimetype="application/json")
     if isinstance(error, MethodNotAllowed):
         response.allow.update(error.valid_methods or ())
     if detail.code == 503:
@@ -58,11 +61,11 @@ def event_stream(events: Iterator[dict[str, Any]], job: Job) -> Response:
 def _lines(events: Iterator[dict[str, Any]]) -> Iterator[bytes]:
     try:
         for event in events:
-            yield _event(dumps(event))
+            yield _event(json_text(event))
     except Exception as error:
         if error_detail(error).code == 500:
             log.error("unforeseen error in a stream", exc_info=error)
-        yield _event(dumps(error_body(error)))
+        yield _event(json_text(error_body(error)))
     else:
         yield _event(b"[DONE]")
 

@@ -1,24 +1,19 @@
 """Records between numpy and JSON."""
 
-import binascii
 import math
+from binascii import a2b_base64
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import orjson
 
-from engine.capture import Activations, CapturedActivation
+from engine.capture import Activations, CapturedActivation, numbers
 from engine.contract.schemas import ActivationFormat, TensorValue
 from engine.server.errors import ImpossibleError
+from engine.server.json_text import Base64
 from engine.server.tensors import tensor_name
 
 STORED = {"float32": np.dtype("<f4"), "float16": np.dtype("<f2"), "bfloat16": np.dtype("<u2")}
-
-
-def dumps(body: Any) -> bytes:
-    """JSON text of a body that may hold arrays."""
-    return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def activations_json(activations: Activations, form: ActivationFormat) -> dict[str, list[dict]]:
@@ -30,18 +25,7 @@ def activations_json(activations: Activations, form: ActivationFormat) -> dict[s
 
 def record_json(record: CapturedActivation, form: ActivationFormat) -> dict[str, Any]:
     """The record of api.md; its data in the form that the client asked for."""
-    return {
-        "hook_id": record.hook_id,
-        "layer_name": record.layer_name,
-        "layer": record.layer,
-        "component": record.component,
-        "step": record.step,
-        "positions": list(record.positions),
-        "shape": list(record.shape),
-        "dtype": record.dtype,
-        "byte_order": "little",
-        "is_input": record.is_input,
-    } | _data(record, form)
+    return record.metadata | _data(record, form)
 
 
 def _data(record: CapturedActivation, form: ActivationFormat) -> Mapping[str, Any]:
@@ -49,8 +33,7 @@ def _data(record: CapturedActivation, form: ActivationFormat) -> Mapping[str, An
         case "array":
             return {"data": _listed(record)}
         case "base64":
-            text = binascii.b2a_base64(np.ascontiguousarray(record.data), newline=False)
-            return {"data_base64": orjson.Fragment(b'"%b"' % text)}
+            return {"data_base64": Base64(record.data)}
         case "reference":
             return {"tensor": tensor_name(record)}
         case "metadata":
@@ -88,17 +71,10 @@ def _from_lists(value: TensorValue, param: str) -> np.ndarray:
 
 def _from_base64(value: TensorValue, param: str) -> np.ndarray:
     try:
-        raw = binascii.a2b_base64(value.data_base64 or "", strict_mode=True)
+        raw = a2b_base64(value.data_base64 or "", strict_mode=True)
         flat = np.frombuffer(raw, STORED[value.dtype])
     except ValueError as error:
         raise ImpossibleError(
             f"{param}: data_base64 is not {value.dtype}: {error}", param
         ) from None
     return numbers(flat, value.dtype).astype(np.float32)
-
-
-def numbers(data: np.ndarray, dtype: str) -> np.ndarray:
-    """The data as numbers; bfloat16, which numpy holds as its bits, is widened to float32."""
-    if dtype != "bfloat16":
-        return data
-    return (data.astype(np.uint32) << 16).view(np.float32)

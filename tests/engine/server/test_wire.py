@@ -11,6 +11,7 @@ from safetensors import deserialize
 from engine.contract.schemas import TensorValue
 from engine.errors import EngineError
 from engine.server import tensors, wire
+from engine.server.json_text import PIECE, Base64, json_pieces, json_text
 from tests.engine.server.test_captures import record
 
 VALUES = np.array([[1.5, -2.25, 3e-3], [0, 65504, -1e-8]], np.float32)
@@ -25,13 +26,13 @@ FORMS = [
 
 @pytest.mark.parametrize(("dtype", "data", "numbers"), FORMS)
 def test_lists_hold_the_numbers(dtype, data, numbers):
-    sent = orjson.loads(wire.dumps(wire.record_json(record(dtype=dtype, data=data), "array")))
+    sent = orjson.loads(json_text(wire.record_json(record(dtype=dtype, data=data), "array")))
     np.testing.assert_array_equal(np.asarray(sent["data"], numbers.dtype), numbers)
 
 
 @pytest.mark.parametrize(("dtype", "data", "numbers"), FORMS)
 def test_base64_holds_the_bytes_little_endian_and_row_major(dtype, data, numbers):
-    sent = orjson.loads(wire.dumps(wire.record_json(record(dtype=dtype, data=data), "base64")))
+    sent = orjson.loads(json_text(wire.record_json(record(dtype=dtype, data=data), "base64")))
     assert base64.b64decode(sent["data_base64"]) == data.tobytes()
     assert (sent["dtype"], sent["shape"], sent["byte_order"]) == (dtype, [2, 3], "little")
 
@@ -67,12 +68,12 @@ def test_views_that_skip_memory_are_sent_in_order():
     _, pieces = tensors.body([record(data=data)], {})
     assert b"".join(list(pieces)[1:]) == data.tobytes()
     sent = wire.record_json(record(data=data), "base64")
-    assert base64.b64decode(orjson.loads(wire.dumps(sent))["data_base64"]) == data.tobytes()
+    assert base64.b64decode(orjson.loads(json_text(sent))["data_base64"]) == data.tobytes()
 
 
 def test_a_masked_score_is_null_in_lists():
     data = np.array([[1, -np.inf]], np.float32)
-    sent = orjson.loads(wire.dumps(wire.record_json(record(data=data), "array")))
+    sent = orjson.loads(json_text(wire.record_json(record(data=data), "array")))
     assert sent["data"] == [[1.0, None]]
 
 
@@ -117,3 +118,14 @@ def test_a_tensor_that_a_client_sends_is_read(value):
 def test_a_tensor_that_is_none_is_refused_with_the_reason(value, words):
     with pytest.raises(EngineError, match=words):
         wire.tensor_array(TensorValue(shape=[2, 3], **value), "value")
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, PIECE, PIECE + 1, 2 * PIECE - 1])
+def test_json_in_pieces_is_as_long_as_it_says_and_whole(size):
+    data = np.random.default_rng(size).integers(0, 256, size, np.uint8)
+    length, pieces = json_pieces({"a": Base64(data), "b": [Base64(data), "\0"], "c": data[:2]})
+    text = b"".join(pieces)
+    assert len(text) == length
+    sent = json.loads(text)
+    assert base64.b64decode(sent["a"]) == base64.b64decode(sent["b"][0]) == data.tobytes()
+    assert (sent["b"][1], sent["c"]) == ("\0", data[:2].tolist())
