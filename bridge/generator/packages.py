@@ -1,8 +1,8 @@
 """The packages of a document in a dialect: which classes, in which order."""
 
+from bridge.generator.client import Client
 from bridge.generator.dialects import Dialect
 from bridge.generator.model import Package, SmalltalkClass
-from bridge.generator.operations import Client
 from bridge.generator.sources import read_classes
 from bridge.generator.templates import Templates
 
@@ -15,6 +15,7 @@ BRIDGE_CLASSES = (
     "ActivationTensor",
     "TensorDecoder",
     "SafetensorsBody",
+    "CapturedActivations",
 )
 BRIDGE_CLIENT = "LMStudioRESTClient"
 CORE = "NeuroScope-Core"
@@ -32,6 +33,18 @@ CORE_CLASSES = (
     "ModelOutput",
     "CachedModelOutput",
     "TransformerModel",
+    "CircuitComponent",
+    "CircuitExample",
+    "CircuitDataset",
+    "AttentionAnalysis",
+    "AttentionComparison",
+    "AttentionAnalyzer",
+    "ActivationAnalyzer",
+    "TokenActivation",
+    "NeuronAnalyzer",
+    "LinearSystem",
+    "LogisticFit",
+    "LinearProbe",
 )
 TESTS = "NeuroScope-Tests"
 TEST_CLASSES = ("ActivationTensorTest", "NeuroScopeClientTest")
