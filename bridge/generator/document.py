@@ -9,7 +9,7 @@ import httpx
 
 from bridge.generator.errors import DocumentError
 
-METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
+METHODS = frozenset(("get", "put", "post", "delete", "options", "head", "patch", "trace"))
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Document:
         return [
             (f"#/paths/{_escape(path)}/{method}", path, method, item[method])
             for path, item in self.content["paths"].items()
-            for method in METHODS
-            if method in item
+            for method in item
+            if method in METHODS
         ]
 
     def shared_parameters(self, path: str) -> list[dict[str, Any]]:

@@ -52,16 +52,16 @@ def write(
     Raises DriftError, having written nothing, where that would lose an edit made by hand or the
     work of a newer generator, unless `force`.
     """
-    old = None if force else read_manifest(folder)
+    old = read_manifest(folder, ignore_broken=force)
     new = _whole(old, manifest_of(document, files), dialects)
     found = drifts(folder, old, new)
-    stale = [d.subject for d in found if d.kind is Kind.STALE]
+    stale = sorted({*(old.files if old else ())} - {*new.files})
     lost = [d for d in found if d.kind is Kind.NEWER_GENERATOR]
     lost += [d for d in found if d.kind is Kind.EDITED and d.subject in {*files, *stale}]
-    if lost:
+    if lost and not force:
         raise DriftError("\n".join(map(str, lost)) + "\nnothing was written; --force overwrites")
     for path in stale:
-        (folder / path).unlink()
+        (folder / path).unlink(missing_ok=True)
     for path, text in {**files, MANIFEST: new.to_json()}.items():
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -44,14 +44,19 @@ def manifest_of(document: Document, files: dict[str, str]) -> Manifest:
     )
 
 
-def read_manifest(folder: Path) -> Manifest | None:
-    """The manifest in an output folder, or None if nothing was ever generated there."""
+def read_manifest(folder: Path, *, ignore_broken: bool = False) -> Manifest | None:
+    """The manifest in an output folder, or None if nothing was ever generated there.
+
+    Raises DriftError for a file of that name which is no manifest, unless that is to be ignored.
+    """
     path = folder / MANIFEST
     if not path.exists():
         return None
     try:
         return Manifest(**json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
+        if ignore_broken:
+            return None
         raise DriftError(f"{path} is not a manifest ({error}); --force replaces it") from error
 
 
