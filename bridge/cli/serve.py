@@ -25,7 +25,7 @@ MEGABYTE = 1 << 20
     "model_roots",
     multiple=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Clients may load models below this folder. Repeatable.",
+    help="Clients may load models below this folder, and always those pulled. Repeatable.",
 )
 @click.option("--allow-hub", is_flag=True, help="Clients may load models by hub id.")
 @click.option("--allow-host", "allowed_hosts", multiple=True, help="A name this server goes by.")
@@ -68,6 +68,7 @@ def serve(
     """
     console = Console(stderr=True, highlight=False)
     with console.status("starting the engine"):
+        from engine.cache import models_folder
         from engine.contract.schemas import LoadModelRequest
         from engine.errors import EngineError
         from engine.server import logs
@@ -82,7 +83,7 @@ def serve(
         token=os.environ.get(TOKEN_VARIABLE) or None,
         allowed_hosts=allowed_hosts,
         allowed_origins=allowed_origins,
-        model_roots=model_roots,
+        model_roots=(*model_roots, models_folder(), *((Path(model),) if model else ())),
         allow_hub=allow_hub,
         capture_bytes=capture_budget * MEGABYTE,
         spill_folder=spill_folder,
@@ -90,8 +91,9 @@ def serve(
     )
     wanted = None
     if model:
+        folder = Path(model)
         wanted = LoadModelRequest(
-            model_path=model,
+            model_path=str(folder.resolve()) if folder.is_dir() else model,
             model_id=model_id,
             dtype=dtype,
             max_kv_size=max_kv_size,

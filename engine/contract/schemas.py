@@ -122,7 +122,11 @@ class ModelList(Response):
 
 
 class LoadModelRequest(Request):
-    model_path: str = Field(min_length=1, description="A model folder, or a hub id where allowed.")
+    model_path: str = Field(
+        min_length=1,
+        pattern=r"^[^\x00]+$",
+        description="A model folder, a pulled model's name, or a hub id where allowed.",
+    )
     model_id: str | None = Field(
         None, description="The name to give it; default: the last part of the path."
     )

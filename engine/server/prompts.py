@@ -9,12 +9,17 @@ from engine.server.models import LoadedModel
 from engine.server.settings import Settings
 
 
-def text_tokens(model: LoadedModel, text: str) -> list[int]:
+def text_tokens(model: LoadedModel, text: str, settings: Settings, param: str) -> list[int]:
+    _check_length(len(text), settings, param)
     with model.lock:
         return tokenize(model.kit, text)
 
 
-def chat_tokens(model: LoadedModel, messages: list[ChatMessage]) -> list[int]:
+def chat_tokens(
+    model: LoadedModel, messages: list[ChatMessage], settings: Settings, param: str = "messages"
+) -> list[int]:
+    """The token ids of messages under the chat template."""
+    _check_length(sum(len(message.content) for message in messages), settings, param)
     with model.lock:
         return tokenize(model.kit, [message.model_dump() for message in messages])
 
@@ -23,8 +28,9 @@ def prompt_tokens(
     model: LoadedModel, prompt: str | list[int], settings: Settings, param: str = "prompt"
 ) -> list[int]:
     """The token ids of a text or of ids already; raises on none, too many, unknown ones."""
-    tokens = text_tokens(model, prompt) if isinstance(prompt, str) else prompt
-    return checked(model, tokens, settings, param)
+    if isinstance(prompt, str):
+        prompt = text_tokens(model, prompt, settings, param)
+    return checked(model, prompt, settings, param)
 
 
 def checked(model: LoadedModel, tokens: list[int], settings: Settings, param: str) -> list[int]:
@@ -46,3 +52,9 @@ def check_vocabulary(model: LoadedModel, tokens: Iterable[int], param: str) -> N
             raise UnknownTokenError(
                 f"{param}: {token} is no token id; they go from 0 to {size - 1}.", param
             )
+
+
+def _check_length(length: int, settings: Settings, param: str) -> None:
+    most = settings.max_prompt_characters
+    if length > most:
+        raise LimitError(f"{param} holds {length} characters; at most {most} are taken.", param)

@@ -23,6 +23,7 @@ class Settings:
     spill_folder: Path | None = None
 
     max_body_bytes: int = 64 * MEGABYTE
+    max_prompt_characters: int = 1_000_000
     max_prompt_tokens: int = 32768
     max_batch_tokens: int = 65536
     max_tokens: int = 8192

@@ -27,7 +27,8 @@ def complete(service: Service, request: s.CompletionRequest) -> Answer:
 
 def chat(service: Service, request: s.ChatCompletionRequest) -> Answer:
     model = service.models.get(request.model)
-    tokens = checked(model, chat_tokens(model, request.messages), service.settings, "messages")
+    tokens = chat_tokens(model, request.messages, service.settings)
+    tokens = checked(model, tokens, service.settings, "messages")
     top_logprobs = (request.top_logprobs or 0) if request.logprobs else None
     return _answer(service, tokens, request, ChatReply(model, top_logprobs))
 

@@ -1,18 +1,17 @@
 """Health, and the models: list, load, unload."""
 
 import gc
-import re
 from pathlib import Path
 
 import mlx.core as mx
 
 from engine.contract import schemas as s
 from engine.contract.openapi import API_VERSION
+from engine.loading import HUB_ID
 from engine.server.errors import ForbiddenError
 from engine.server.service import Service
 from engine.server.settings import Settings
-
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
+from engine.smollm2 import NAME as PULLED
 
 
 def health(service: Service) -> s.Health:
@@ -33,8 +32,9 @@ def list_models(service: Service) -> s.ModelList:
 
 
 def load_model(service: Service, request: s.LoadModelRequest) -> s.ModelEntry:
-    check_allowed(request.model_path, service.settings)
-    return service.worker.call(lambda job: service.models.load(request)).entry
+    path = permitted(request.model_path, service.settings)
+    wanted = request.model_copy(update={"model_path": path})
+    return service.worker.call(lambda job: service.models.load(wanted)).entry
 
 
 def unload_model(service: Service, request: s.UnloadModelRequest) -> s.UnloadModelResponse:
@@ -43,18 +43,22 @@ def unload_model(service: Service, request: s.UnloadModelRequest) -> s.UnloadMod
     return s.UnloadModelResponse(unloaded=request.model)
 
 
-def check_allowed(model_path: str, settings: Settings) -> None:
-    """A folder must really lie below an allowed root; a hub id needs hub access. No URLs."""
-    if settings.allow_hub and HUB_ID.fullmatch(model_path) and not Path(model_path).exists():
-        return
+def permitted(model_path: str, settings: Settings) -> str:
+    """What a client may load by this path: a pulled model by its name, a folder that really lies
+    below an allowed root, a hub id where those are allowed. Raises ForbiddenError."""
     folder = Path(model_path).resolve()
-    if not any(folder.is_relative_to(root.resolve()) for root in settings.model_roots):
-        roots = ", ".join(map(str, settings.model_roots)) or "none"
-        raise ForbiddenError(
-            f"model_path: {model_path!r} is not below an allowed folder (allowed: {roots}); "
-            "allow one by --model-root.",
-            "model_path",
-        )
+    if model_path == PULLED:
+        return model_path
+    if any(folder.is_relative_to(root.resolve()) for root in settings.model_roots):
+        return str(folder)
+    if settings.allow_hub and HUB_ID.fullmatch(model_path):
+        return model_path
+    roots = ", ".join(map(str, settings.model_roots)) or "none"
+    raise ForbiddenError(
+        f"model_path: {model_path!r} is not below an allowed folder (allowed: {roots}); "
+        "allow one by --model-root.",
+        "model_path",
+    )
 
 
 def _free() -> None:

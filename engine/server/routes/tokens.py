@@ -8,9 +8,9 @@ from engine.server.service import Service
 def tokenize(service: Service, request: s.TokenizeRequest) -> s.TokenizeResponse:
     model = service.models.get(request.model)
     if request.messages is not None:
-        tokens = chat_tokens(model, request.messages)
+        tokens = chat_tokens(model, request.messages, service.settings)
     else:
-        tokens = text_tokens(model, request.text or "")
+        tokens = text_tokens(model, request.text or "", service.settings, "text")
     return s.TokenizeResponse(tokens=tokens, texts=model.token_texts(tokens))
 
 

@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 
+import httpx
 import pytest
 
 from engine.interventions import Intervention
@@ -66,6 +67,37 @@ def test_a_prompt_too_long_is_refused_with_the_limit(impatient):
     assert "64" in impatient.error("/v1/completions", 422, prompt="a" * 65)["message"]
     messages = [{"role": "user", "content": "a" * 65}]
     assert "64" in impatient.error("/v1/chat/completions", 422, messages=messages)["message"]
+
+
+def test_a_model_path_that_no_file_system_has_is_refused(server):
+    assert server.error("/v1/models/load", 400, model_path="a\0b")["param"] == "model_path"
+
+
+def test_a_text_too_long_is_refused_before_it_is_tokenised(tiny_model):
+    with running(tiny_model, max_prompt_characters=10) as server:
+        for body in ({"text": "a" * 11}, {"messages": [{"role": "user", "content": "a" * 11}]}):
+            error = server.error("/v1/tokenize", 422, **body)
+            assert (error["type"], "10" in error["message"]) == ("over_limit", True)
+
+
+def test_the_progress_of_a_long_prompt_is_logged_under_its_request(server, caplog):
+    with caplog.at_level("INFO"):
+        headers = {"X-Request-Id": "long-one"}
+        body = {"prompt": [1] * 3000, "max_tokens": 1}
+        assert server.http.post("/v1/completions", json=body, headers=headers).status_code == 200
+    mine = [r for r in caplog.records if getattr(r, "request_id", None) == "long-one"]
+    progress = [r.getMessage() for r in mine if r.getMessage().startswith("prompt")]
+    assert "prompt: 2048 of 3000 tokens" in progress
+
+
+def test_a_client_that_goes_away_during_a_long_prompt_cancels_it(server, caplog):
+    with caplog.at_level("INFO"):
+        body = {"prompt": [1] * 30000, "max_tokens": 1}
+        with pytest.raises(httpx.ReadTimeout):
+            server.http.post("/v1/completions", json=body, timeout=0.3)
+        assert goes_on(server)
+    progress = [r.getMessage() for r in caplog.records if r.getMessage().startswith("prompt")]
+    assert not any(message.startswith("prompt: 30000") for message in progress)
 
 
 def test_a_hundred_hooks_all_capture(server):
