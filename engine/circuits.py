@@ -157,7 +157,7 @@ def _measured(
         for batch in patched_scores(kit, base, of_layer, replacement, task.score, batch_bytes):
             scores.extend(batch)
             progress(len(scores), total)
-    return np.reshape(scores, (len(parts), -1))
+    return np.reshape(np.array(scores, np.float64), (len(parts), -1))
 
 
 def _estimated(
@@ -174,26 +174,24 @@ def _estimated(
         for part in of_layer:
             by_position = change if part.head is None else change[part.head]
             scores.append(base.score + by_position[list(part.positions)].sum())
-    return np.reshape(scores, (len(parts), -1))
+    return np.reshape(np.array(scores, np.float64), (len(parts), -1))
 
 
 def _check(task: Task, kit: ModelKit) -> None:
-    if not task.clean or len(task.clean) != len(task.corrupted):
+    if len(task.clean) != len(task.corrupted):
         raise InvalidRequestError(
             f"clean has {len(task.clean)} tokens and corrupted {len(task.corrupted)}; "
-            "both need the same number, at least one"
+            "both need the same number"
         )
-    size = kit.info.vocab_size
-    for name in ("clean", "corrupted", "answer", "distractor"):
-        given = getattr(task, name)
-        for token in (given,) if isinstance(given, int) else given:
-            if not 0 <= token < size:
-                raise InvalidRequestError(f"{name}: {token} is outside the vocabulary of {size}")
+    for tokens in (task.clean, task.corrupted, (task.answer, task.distractor)):
+        kit.check_tokens([tokens])
     if task.answer == task.distractor:
         raise InvalidRequestError(f"answer and distractor are the same token, {task.answer}")
 
 
 def _points(kit: ModelKit, component: ComponentType, layers: Sequence[int] | None) -> list[Point]:
+    if layers is not None and len(layers) == 0:
+        raise InvalidRequestError("layers: at least one is needed")
     names = ["*"] if layers is None else [str(layer) for layer in layers]
     specs = [ActivationHookSpec(name, component) for name in names]
     return [Point(hook.layer, component) for hook in resolve_hooks(specs, kit.structure)]
