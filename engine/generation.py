@@ -9,7 +9,6 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 from mlx_lm.generate import generation_stream, wired_limit
-from mlx_lm.models.cache import make_prompt_cache
 
 from engine.capture import Activations, records
 from engine.errors import InterventionError
@@ -71,6 +70,7 @@ def create_generator_with_activations(
     top_logprobs: int = 0,
     draft_model: nn.Module | None = None,
     num_draft_tokens: int = 3,
+    prefill_step_size: int = 2048,
     prompt_cache: list | None = None,
     prompt_progress_callback: Callable[[int, int], None] | None = None,
     budget_bytes: int | None = None,
@@ -80,7 +80,8 @@ def create_generator_with_activations(
     Step 0 holds the whole prompt, step k the pass over the k-th generated token, one position.
     The end-of-text token and stop strings are not part of any text. With a `prompt_cache`,
     `tokens` continue what it holds, and positions count from its beginning; with a `draft_model`
-    it holds the model's caches and then the draft model's.
+    it holds the model's caches and then the draft model's. The prompt runs in passes of at most
+    `prefill_step_size` tokens, its last token alone; step 0 is all of them, joined.
 
     Taps are in place only while a token is being made. Raises InvalidRequestError, what
     `resolve_hooks` raises, UnknownPositionError, CaptureTooLargeError past the byte budget, and
@@ -100,10 +101,11 @@ def create_generator_with_activations(
         logit_bias=logit_bias or {},
         top_logprobs=top_logprobs,
         num_draft_tokens=num_draft_tokens,
+        prefill_step_size=prefill_step_size,
     )
     sampling.check(kit)
     hooks = kit.hooks.hooks_for(activation_hooks)
-    cache = prompt_cache or make_prompt_cache(kit.model, kit.max_kv_size)
+    cache = prompt_cache or kit.make_cache()
     first = tokens_in(cache)
     end = first + len(tokens)
     reach = range(first, end + max_tokens - 1)

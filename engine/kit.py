@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import mlx.nn as nn
+from mlx_lm.models.cache import KVCache, RotatingKVCache, make_prompt_cache
 
 from engine.capture import Activations
 from engine.components import ComponentType
@@ -33,7 +34,10 @@ class ModelInfo:
 
 @dataclass(eq=False)
 class ModelKit:
-    """A loaded model, ready to be looked into."""
+    """A loaded model, ready to be looked into.
+
+    Raises InvalidRequestError if `kv_bits` are given for a cache that cannot be quantised.
+    """
 
     model: nn.Module
     tokenizer: object
@@ -51,6 +55,33 @@ class ModelKit:
     def __post_init__(self):
         self.info = _info(self.config, self.structure)
         self.hooks = ActivationHookManager(self.structure)
+        if self.kv_bits is not None:
+            self._check_quantised_cache()
+
+    def make_cache(self) -> list:
+        """Empty caches of the model, rotating ones of `max_kv_size` for layers without a limit."""
+        caches = make_prompt_cache(self.model)
+        if self.max_kv_size is None:
+            return caches
+        return [
+            RotatingKVCache(self.max_kv_size, keep=4) if type(cache) is KVCache else cache
+            for cache in caches
+        ]
+
+    def _check_quantised_cache(self) -> None:
+        kinds = {type(cache) for cache in self.make_cache()}
+        if RotatingKVCache in kinds:
+            raise InvalidRequestError("kv_bits: this model's rotating cache cannot be quantised")
+        widths = {
+            shape[-1]
+            for point, shape in self.structure.shapes.items()
+            if point.component in (ComponentType.KEY, ComponentType.VALUE)
+        }
+        for width in widths:
+            if width % self.kv_group_size:
+                raise InvalidRequestError(
+                    f"kv_group_size: {self.kv_group_size} does not divide the heads' width {width}"
+                )
 
     def register_activation_hook(self, spec: ActivationHookSpec) -> str:
         """Capture on every later run; answers the id. Raises what `resolve_hooks` raises."""
@@ -95,7 +126,12 @@ def load_model(
     kv_group_size: int = 64,
     quantized_kv_start: int = 0,
 ) -> ModelKit:
-    """Load a model folder or hub id. Raises ModelNotFoundError."""
+    """Load a model folder or hub id.
+
+    `max_kv_size` limits the cache to so many tokens, the first 4 and the newest; `kv_bits`
+    quantises it from `quantized_kv_start` tokens on. Raises ModelNotFoundError,
+    UnsupportedModelError, InvalidRequestError.
+    """
     model, tokenizer, config, path = load(path_or_id, dtype=dtype)
     return ModelKit(
         model=model,

@@ -36,6 +36,7 @@ class Sampling:
     logit_bias: dict[int, float] = field(default_factory=dict)
     top_logprobs: int = 0
     num_draft_tokens: int = 3
+    prefill_step_size: int = 2048
 
     def check(self, kit: ModelKit) -> None:
         """Raise InvalidRequestError for a value that has no meaning."""
@@ -53,6 +54,7 @@ class Sampling:
             "logit_bias": (all(0 <= t < vocab for t in self.logit_bias), f"tokens below {vocab}"),
             "top_logprobs": (0 <= self.top_logprobs <= vocab, f"0 to {vocab}"),
             "num_draft_tokens": (self.num_draft_tokens >= 1, "at least 1"),
+            "prefill_step_size": (self.prefill_step_size >= 1, "at least 1"),
         }
         for name, (is_fine, range_) in allowed.items():
             if not is_fine:
@@ -82,6 +84,7 @@ def generated_tokens(
         "logits_processors": make_logits_processors(
             sampling.logit_bias, sampling.repetition_penalty, sampling.repetition_context_size
         ),
+        "prefill_step_size": sampling.prefill_step_size,
         "kv_bits": kit.kv_bits,
         "kv_group_size": kit.kv_group_size,
         "quantized_kv_start": kit.quantized_kv_start,
