@@ -5,7 +5,7 @@ only if a visitor exchanges one of them is the output computed from the pattern 
 """
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import mlx.core as mx
@@ -20,19 +20,26 @@ from engine.taps import Scope
 
 @dataclass(eq=False)
 class CacheUpdate:
-    """New keys and values on their way into the cache: where an exchange of them lasts."""
+    """New keys and values on their way into the cache: where an exchange of them lasts.
+
+    `readers` are later layers that attend to the same keys.
+    """
 
     layer: int
+    readers: set[int] = field(default_factory=set)
 
     @property
     def points(self) -> list[Point]:
-        return [Point(self.layer, C.KEY), Point(self.layer, C.VALUE)]
+        shared = [Point(layer, each) for layer in self.readers for each in KERNEL_COMPONENTS]
+        return [Point(self.layer, C.KEY), Point(self.layer, C.VALUE), *shared]
 
     def __call__(self, scope: Scope, function, args: tuple, kwargs: dict) -> Any:
         keys, values = args
         scope.cached_layer, scope.cache = self.layer, function.__self__
-        key, value = self.points
-        return function(scope.visit(key, keys), scope.visit(value, values), **kwargs)
+        key, value = self.points[:2]
+        cached = function(scope.visit(key, keys), scope.visit(value, values), **kwargs)
+        scope.caches.append((cached[0], scope.cache))
+        return cached
 
 
 @dataclass(eq=False)
@@ -49,14 +56,18 @@ class Kernel:
     def __call__(self, scope: Scope, function, args: tuple, kwargs: dict) -> mx.array:
         call = _bound(function, args, kwargs)
         queries, keys, values = call["queries"], call["keys"], call["values"]
+        if queries.shape[0] != scope.batch:  # each query is a batch of its own, with its own keys
+            return function(*args, **kwargs)
+        if call["cache"] is None:
+            call["cache"] = next((c for each, c in scope.caches if each is keys), None)
         if keys is values and "unembed_out" in self.module:
             return self._absorbed(scope, function, call)
         queries = self._visit(scope, C.QUERY, queries)
         if scope.cached_layer == self.layer:
             scope.cached_layer = None
         else:
-            keys = self._visit_newest(scope, C.KEY, keys)
-            values = self._visit_newest(scope, C.VALUE, values)
+            keys = self._visit_newest(scope, C.KEY, keys, call["cache"])
+            values = self._visit_newest(scope, C.VALUE, values, call["cache"])
         call |= {"queries": queries, "keys": keys, "values": values}
         output = self._from_pattern(scope, call)
         if output is None:
@@ -66,16 +77,17 @@ class Kernel:
     def _visit(self, scope: Scope, component: C, value: mx.array) -> mx.array:
         return scope.visit(Point(self.layer, component), value)
 
-    def _visit_newest(self, scope: Scope, component: C, values: mx.array) -> mx.array:
+    def _visit_newest(self, scope: Scope, component: C, values: mx.array, cache) -> mx.array:
         """Visit what this pass adds to keys or values that were not seen on the way to a cache."""
         if not scope.wants(Point(self.layer, component)):
             return values
-        old = values.shape[2] - scope.span.length
-        newest = values[:, :, old:] if old > 0 else values
+        order = KeyOrder.of(cache, values.shape[2], sum(scope.span))
+        arranged = order.arranged(values, axis=2)
+        old, newest = mx.split(arranged, [values.shape[2] - scope.span.length], axis=2)
         answer = self._visit(scope, component, newest)
         if answer is newest:
             return values
-        return mx.concatenate([values[:, :, :old], answer], axis=2) if old > 0 else answer
+        return order.disarranged(mx.concatenate([old, answer], axis=2), axis=2)
 
     def _from_pattern(self, scope: Scope, call: dict) -> mx.array | None:
         """Visit scores and pattern; the output that follows if one of them was exchanged."""
@@ -109,10 +121,15 @@ class Kernel:
         The kernel sees the latent in place of keys and values. The hook points mean the same as
         in a longer pass, so the projections are applied for whoever looks.
         """
-        latent = call["keys"][:, :, -scope.span.length :]
         project = self.module.embed_q, self.module.unembed_out
-        self._look(scope, C.KEY, lambda: project[0](latent, transpose=False))
-        self._look(scope, C.VALUE, lambda: project[1](latent))
+
+        def newest() -> mx.array:
+            latent = call["keys"]
+            order = KeyOrder.of(call["cache"], latent.shape[2], sum(scope.span))
+            return order.arranged(latent, axis=2)[:, :, -scope.span.length :]
+
+        self._look(scope, C.KEY, lambda: project[0](newest(), transpose=False))
+        self._look(scope, C.VALUE, lambda: project[1](newest()))
         if self._from_pattern(scope, call) is not None:
             raise InterventionError("the pattern of latent attention cannot be exchanged")
         output = _run(function, call)

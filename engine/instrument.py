@@ -16,7 +16,7 @@ from types import FunctionType
 from typing import Any, NamedTuple
 
 OPERATORS = {ast.Add: "add", ast.MatMult: "matmul", ast.Mult: "mul"}
-METHODS = frozenset({"softmax", "scaled_dot_product_attention", "update_and_fetch"})
+METHODS = frozenset({"softmax", "scaled_dot_product_attention", "update_and_fetch", "embed_q"})
 ROTATIONS = ("rope", "rotary")
 
 

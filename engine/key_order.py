@@ -5,6 +5,8 @@ from typing import Any
 
 import mlx.core as mx
 
+from engine.errors import UnknownComponentError
+
 
 @dataclass(frozen=True)
 class KeyOrder:
@@ -22,7 +24,15 @@ class KeyOrder:
 
     @classmethod
     def of(cls, cache: Any, length: int, total: int) -> "KeyOrder":
-        """The order of `length` keys of this cache after `total` tokens; None is no cache."""
+        """The order of `length` keys of this cache after `total` tokens; None is no cache.
+
+        Raises UnknownComponentError if keys are missing that no limit of the cache explains.
+        """
+        limited = hasattr(cache, "max_size") or hasattr(cache, "chunk_size")
+        if length < total and not limited:
+            raise UnknownComponentError(
+                f"attention picked {length} of {total} keys for this token, and does not say which"
+            )
         keep = getattr(cache, "keep", 0)
         index = getattr(cache, "_idx", length)
         wrapped = total > length and index < length

@@ -31,6 +31,7 @@ class LayerMap:
         self.layer = layer
         self.block = block
         self.entry = entry
+        self.trace = trace
         self.role_of = role_of
         self.events = trace.within(block)
         self.kernels = [event for event in self.events if _is_operation(event, KERNEL)]
@@ -143,7 +144,18 @@ class LayerMap:
         for event in self._beside(kernel):
             if _is_operation(event, "update_and_fetch") and event.answers(kernel.args[1]):
                 operations[event.site] = CacheUpdate(self.layer)
+            if _is_operation(event, "embed_q") and event.answers(kernel.args[0]):
+                self._through(event).operands[0] = self._point(C.QUERY)
+        self._map_sharing(kernel)
         self._map_rotations(kernel)
+
+    def _map_sharing(self, kernel: Event) -> None:
+        """Have a layer's cache known where a later layer attends to what it answered."""
+        for event in self.trace.events:
+            if _is_operation(event, "update_and_fetch") and event.answers(kernel.args[1]):
+                update = self.role_of(event.owner).operations.get(event.site)
+                if isinstance(update, CacheUpdate) and update.layer != self.layer:
+                    update.readers.add(self.layer)
 
     def _map_softmax(self, softmax: Event) -> None:
         operations = self.role_of(softmax.owner).operations

@@ -65,6 +65,7 @@ class _WholeModel:
         cache = kwargs.get("cache", args[1] if len(args) > 1 else None)
         scope.batch = tokens.shape[0]
         scope.span = Span(tokens_in(cache), tokens.shape[1])
+        scope.caches.clear()
         self.observer.begin_pass(scope.span)
         result: mx.array = self.role.call(scope, forward, module, args, kwargs)
         self.observer.end_pass()

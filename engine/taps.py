@@ -33,7 +33,8 @@ class Scope:
     """What one thread observes: visitors by point, roles of modules, the pass that runs now.
 
     `cached_layer` is the layer whose new keys and values were seen entering `cache`, `choice`
-    what a router chose; both are set for the operation that comes next.
+    what a router chose; both are set for the operation that comes next. `caches` are the keys
+    that caches answered in this pass, each with its cache, for layers that share them.
     """
 
     def __init__(self, roles: dict[int, Role], visitors: Visitors):
@@ -45,6 +46,7 @@ class Scope:
         self.cached_layer: int | None = None
         self.cache: Any = None
         self.choice: mx.array | None = None
+        self.caches: list[tuple[mx.array, Any]] = []
 
     def wants(self, point: Point) -> bool:
         return point in self.visitors

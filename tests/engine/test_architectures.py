@@ -1,26 +1,31 @@
 """Every architecture of mlx-lm that runs on a CPU: what is captured, and that it is exact."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 import pytest
-from architectures import ARCHITECTURES, tiny_model
+from architectures import ARCHITECTURES, NOT_ON_A_CPU, tiny_model
+from mlx_lm.models import llama
 from mlx_lm.models.cache import make_prompt_cache
 
 from engine.capture import CapturedActivation
 from engine.components import PER_HEAD, WHOLE_MODEL
 from engine.components import ComponentType as C
+from engine.errors import UnknownComponentError
 from engine.forward import ForwardResult, forward
 from engine.hooks import ActivationHookSpec
 from engine.kit import ModelKit
 from engine.observation import observed
-from engine.points import Point
+from engine.points import Point, sequence_axis
 from engine.structure import Structure, resolve
 
-TOKENS = [3, 31, 4, 15, 9, 26, 5, 35]
+TOKENS, NEXT = [3, 31, 4, 15, 9, 26, 5, 35], [7, 11]
 HIDDEN = {C.EMBEDDING, C.RESIDUAL, C.RESIDUAL_MID, C.LAYERNORM, C.ATTENTION, C.MLP, C.FINAL_NORM}
 SQUARE = {C.ATTENTION_SCORES, C.ATTENTION_PATTERN}
 BLOCKS_THAT_ADD_MORE = {
@@ -37,6 +42,15 @@ BLOCKS_THAT_ADD_MORE = {
     "talkie",  # the embedding again
 }
 LOOKS_AHEAD = {"phi3small"}  # mlx-lm adds its mask as zeros and ones
+INSIDE_ATTENTION = {C.QUERY, C.KEY, C.VALUE, C.HEAD_OUTPUT} | SQUARE
+PICKS_KEYS = {"deepseek_v32", "glm_moe_dsa"}  # for a single token, once there are many
+DECODES_APART = {
+    "gear",  # each head has its keys before they are seen, unless a cache sees them first
+    "gemma3n",  # later layers share keys with earlier ones only where there is a cache
+    "mistral4",  # for one token, the rotated part of query and key is kept apart
+    "plamo3",  # its cache is one token shorter than the window of its mask
+    *LOOKS_AHEAD,
+}
 
 
 @dataclass
@@ -70,14 +84,19 @@ class Subject:
 def subject(request) -> Subject:
     model = tiny_model(request.param)
     kit = ModelKit(model, None, {}, request.param, None, resolve(model))
-    specs = [
+    result = forward(kit, [TOKENS], everywhere(kit.structure), logits="all")
+    return Subject(request.param, kit, result)
+
+
+def everywhere(structure: Structure) -> list[ActivationHookSpec]:
+    """A hook on all that there is, and on the input of each block."""
+    return [
         ActivationHookSpec(
             "*" if layer is None else str(layer), component, capture_input=component is C.RESIDUAL
         )
-        for layer, component in everything(kit.structure)
-        if Point(layer, component) in kit.structure.shapes
+        for layer, component in everything(structure)
+        if Point(layer, component) in structure.shapes
     ]
-    return Subject(request.param, kit, forward(kit, [TOKENS], specs, logits="all"))
 
 
 def everything(structure: Structure) -> list[tuple[int | None, C]]:
@@ -172,7 +191,32 @@ def test_capturing_everything_leaves_the_logits_bit_identical(subject):
 
 
 def test_capturing_everything_leaves_cached_decoding_bit_identical(subject):
-    model, structure = subject.kit.model, subject.kit.structure
+    untapped, _ = decoded(subject, subject.structure.shapes, tapped=False)
+    tapped, seen = decoded(subject, subject.structure.shapes)
+    assert seen
+    for ours, theirs in zip(tapped, untapped, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_decoding_captures_what_a_pass_over_the_whole_sequence_does(subject):
+    if subject.name in DECODES_APART:
+        return
+    points = [p for p in subject.structure.shapes if p.component is not C.ROUTER_CHOICE]
+    _, seen = decoded(subject, points)
+    whole = forward(subject.kit, [[*TOKENS, *NEXT]], everywhere(subject.kit.structure)).activations
+    for point, value in seen.items():
+        records = [r for kept in whole.values() for r in kept if not r.is_input]
+        expected = next((r for r in reversed(records) if (r.layer, r.component) == point[:2]), None)
+        if expected is None or point.is_input:
+            continue
+        newest = np.take(expected.data, [-1], axis=sequence_axis(point))
+        np.testing.assert_allclose(np.array(value), newest, rtol=0, atol=1e-4, err_msg=str(point))
+
+
+def decoded(
+    subject: Subject, points: Iterable[Point], tapped: bool = True
+) -> tuple[list[np.ndarray], dict[Point, mx.array]]:
+    """The logits of a prompt and of two tokens after it, and what the last pass went through."""
     seen: dict[Point, mx.array] = {}
 
     def keep(point: Point) -> Callable:
@@ -182,18 +226,42 @@ def test_capturing_everything_leaves_cached_decoding_bit_identical(subject):
 
         return visit
 
-    def decoded() -> list[np.ndarray]:
-        cache = make_prompt_cache(model)
-        logits = [model(mx.array([chunk]), cache=cache) for chunk in (TOKENS, [7], [11])]
-        mx.eval(logits, list(seen.values()))
-        return [np.array(each.astype(mx.float32)) for each in logits]
+    model = subject.kit.model
+    if subject.name in PICKS_KEYS:
+        points = [p for p in points if p.component not in INSIDE_ATTENTION - {C.QUERY}]
+    cache = make_prompt_cache(model)
+    with ExitStack() as stack:
+        if tapped:
+            visitors = {point: keep(point) for point in points}
+            stack.enter_context(observed(subject.structure, visitors))
+        logits = [model(mx.array([chunk]), cache=cache) for chunk in (TOKENS, *[[t] for t in NEXT])]
+    mx.eval(logits, list(seen.values()))
+    return [np.array(each.astype(mx.float32)) for each in logits], seen
 
-    untapped = decoded()
-    with observed(structure, {point: keep(point) for point in structure.shapes}):
-        tapped = decoded()
-    assert seen
-    for ours, theirs in zip(tapped, untapped, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+
+def test_a_router_weighs_the_chosen_experts_and_no_other(subject):
+    for layer in range(subject.structure.layers):
+        for weights, choice in zip(
+            subject.data(C.ROUTER, layer), subject.data(C.ROUTER_CHOICE, layer), strict=False
+        ):
+            chosen = np.zeros(weights.shape, dtype=bool)
+            np.put_along_axis(chosen, choice.astype(np.int64), True, axis=-1)
+            assert choice.shape[-1] == chosen.sum(axis=-1).max()
+            assert not weights[~chosen].any()
+            assert weights[chosen].all() or "longcat" in subject.name  # an expert may be none
+
+
+@pytest.mark.parametrize("name", sorted(PICKS_KEYS))
+def test_a_pattern_over_keys_that_were_picked_is_refused_not_misplaced(name):
+    model = tiny_model(name)
+    structure, cache = resolve(model), make_prompt_cache(model)
+    model(mx.array([TOKENS]), cache=cache)
+    pattern = Point(0, C.ATTENTION_PATTERN)
+    with (
+        observed(structure, {pattern: lambda value, span: value}),
+        pytest.raises(UnknownComponentError, match="picked 4 of 9 keys"),
+    ):
+        model(mx.array([[7]]), cache=cache)
 
 
 def test_a_block_that_runs_twice_in_a_pass_has_a_record_for_each_time():
@@ -207,3 +275,19 @@ def test_a_block_that_runs_twice_in_a_pass_has_a_record_for_each_time():
     np.testing.assert_array_equal(first_again, np.array(norm(mx.array(last))))
     assert not np.array_equal(last, last_again)
     assert not np.array_equal(first_in, first_again)
+
+
+def test_nearly_every_architecture_has_every_component():
+    structures = [resolve(tiny_model(name)) for name in ARCHITECTURES]
+    count = {c: sum(c in structure.components for structure in structures) for c in C}
+    assert len(structures) == 123
+    assert count[C.EMBEDDING] == count[C.LOGITS] == 123
+    assert min(count[c] for c in (C.RESIDUAL, C.ATTENTION, C.MLP)) >= 120
+    assert min(count[c] for c in INSIDE_ATTENTION) >= 118  # of 120 with softmax attention
+
+
+def test_every_architecture_of_mlx_lm_is_tested_or_named_with_what_it_needs():
+    texts = {file.stem: file.read_text() for file in Path(llama.__file__).parent.glob("*.py")}
+    defined = re.compile(r"^class Model\(|import Model\b", re.MULTILINE)
+    architectures = {name for name, text in texts.items() if defined.search(text)}
+    assert set(ARCHITECTURES) | set(NOT_ON_A_CPU) == architectures
