@@ -9,14 +9,16 @@ from bridge.generator.errors import GeneratorError
 class Dialect:
     """One Smalltalk system; its shim is the template `shims/NAME.st`.
 
-    `extras` are class templates that its base image has no match for, `needs` the packages of that
-    system which the shim uses, `globals` the classes of the system that the code names.
+    `extras` are class templates that its base image has no match for, `variants` those of clients
+    that only this system can have, `needs` the packages of that system which the shim uses,
+    `globals` the classes of the system that the code names.
     """
 
     name: str
     title: str
     formats: tuple[str, ...]
     extras: tuple[str, ...] = ()
+    variants: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     globals: frozenset[str] = frozenset()
 
@@ -35,6 +37,7 @@ DIALECTS: dict[str, Dialect] = {
             "amber",
             "Amber 0.30 and later",
             ("fileout",),
+            variants=("LMStudioPromisingClient",),
             globals=EVERYWHERE
             | {"Importer", "SequenceableCollection", "TNativeZeroBasedCollection"},
         ),

@@ -66,6 +66,7 @@ def packages_of(client: Client, dialect: Dialect, templates: Templates) -> tuple
         (
             *(_from(templates, *BRIDGE_CLASSES) if own else ()),
             *_client_class(client, templates),
+            *(_from(templates, *dialect.variants) if own else ()),
         ),
         requires=(connection,),
     )

@@ -1,0 +1,63 @@
+"""How fast each Smalltalk here takes in a tensor: base64 to bytes, and bytes to single floats.
+
+One million float32 (4 MB). Beside the milliseconds stands the ratio to a plain loop over the same
+bytes in the same run, which says how far from the system's own pace the decoding is, whatever the
+machine. GNU Smalltalk runs where `GST` names it or the path has it.
+"""
+
+import json
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rich.console import Console
+from rich.table import Table
+
+ROOT = Path(__file__).parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "smalltalk")]
+
+from squeak.machine import Squeak  # noqa: E402
+from systems import Amber, GnuSmalltalk, OldSqueak, System, gst_program  # noqa: E402
+
+COUNT = 1_000_000
+REPEATS = {"amber": 20, "squeak": 20, "gst": 1}
+STEPS = ("loop over the bytes", "base64 to bytes", "bytes to floats", "floats to bytes")
+EXPRESSION = """| bytes text floats sum times |
+floats := NeuroScopePlatform floats: COUNT.
+1 to: COUNT do: [:index | floats at: index put: index * 0.25].
+bytes := NeuroScopePlatform bytesFromFloats: floats.
+text := NeuroScopePlatform encodeBase64: bytes.
+sum := 0.
+times := {
+    Time millisecondsToRun: [1 to: bytes size do: [:index | sum := sum + (bytes at: index)]].
+    Time millisecondsToRun: [bytes := NeuroScopePlatform decodeBase64: text].
+    Time millisecondsToRun: [REPEATS timesRepeat: [
+        floats := NeuroScopePlatform floatsFrom: bytes startingAt: 1 count: COUNT]].
+    Time millisecondsToRun: [REPEATS timesRepeat: [
+        NeuroScopePlatform bytesFromFloats: floats]]}.
+(floats at: COUNT) = (COUNT * 0.25) ifFalse: [self error: 'decoded wrongly'].
+NeuroScopePlatform writeJson: times"""
+
+
+def main() -> None:
+    table = Table("system", *STEPS, title=f"{COUNT:,} float32, milliseconds (times the loop)")
+    with TemporaryDirectory() as folder:
+        for system in systems(Path(folder)):
+            repeats = REPEATS[system.name]
+            said = system.run(
+                EXPRESSION.replace("COUNT", str(COUNT)).replace("REPEATS", str(repeats))
+            )
+            loop, base64, floats, back = json.loads(said)
+            times = (base64, floats / repeats, back / repeats)
+            cells = [f"{ms:.1f} ({ms / loop:.3f})" for ms in times]
+            table.add_row(system.name, f"{loop:.0f}", *cells)
+    Console().print(table)
+
+
+def systems(folder: Path) -> list[System]:
+    found: list[System] = [Amber(), OldSqueak(Squeak(folder))]
+    return [*found, *([GnuSmalltalk()] if gst_program() else [])]
+
+
+if __name__ == "__main__":
+    main()

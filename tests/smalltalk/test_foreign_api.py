@@ -1,0 +1,100 @@
+"""A document that is none of ours becomes a client that loads, and that asks as it should."""
+
+import json
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import pytest
+from squeak.machine import Squeak
+from systems import HERE, Amber, GnuSmalltalk, OldSqueak, System, answer, gst_program
+
+from bridge.generator.dialects import DIALECTS
+from bridge.generator.document import read_document
+from bridge.generator.generate import render, write
+
+
+class Store(BaseHTTPRequestHandler):
+    """Answers what it was asked; /v1/pets/slow takes longer than any test waits."""
+
+    def answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.path.endswith("slow"):
+            time.sleep(3)
+        asked = {
+            "method": self.command,
+            "path": self.path,
+            "token": self.headers.get("Authorization"),
+            "body": json.loads(body) if body else None,
+        }
+        content = b"" if self.command == "DELETE" else json.dumps(asked).encode()
+        self.send_response(204 if self.command == "DELETE" else 200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    do_GET = do_POST = do_DELETE = answer  # noqa: N815 - named by http.server
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[str]:
+    """The address of a running store."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Store)
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/v1"
+    server.shutdown()
+
+
+@pytest.fixture(scope="module", params=["amber", "squeak", *(["gst"] if gst_program() else [])])
+def image(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> System:
+    """Each system, with the client of the pet store filed in."""
+    folder = tmp_path_factory.mktemp("pets")
+    document = read_document(HERE / "petstore.json")
+    dialects = (DIALECTS[request.param],)
+    write(folder, document, dialects, render(document, dialects))
+    if request.param == "amber":
+        return Amber(folder)
+    if request.param == "gst":
+        return GnuSmalltalk(folder)
+    return OldSqueak(Squeak(tmp_path_factory.mktemp("squeak")), folder)
+
+
+def test_each_operation_asks_what_the_document_says(image: System, store: str) -> None:
+    asked = answer(
+        image,
+        f"| c | c := PetStoreClient baseUrl: '{store}';; c token: 'secret';; "
+        "{c listPets. c listPets: 3. c createPet: (c fields: {'name' -> 'Rex'. 'age' -> (1 / 2)}). "
+        "c showPetById: 'a b/c'}",
+    )
+    assert [(a["method"], a["path"]) for a in asked] == [
+        ("GET", "/v1/pets"),
+        ("GET", "/v1/pets?limit=3"),
+        ("POST", "/v1/pets"),
+        ("GET", "/v1/pets/a%20b%2Fc"),
+    ]
+    assert asked[2]["body"] == {"name": "Rex", "age": 0.5}
+    assert {a["token"] for a in asked} == {"Bearer secret"}
+
+
+def test_an_answer_without_json_is_bytes(image: System, store: str) -> None:
+    expression = f"(PetStoreClient baseUrl: '{store}') deletePet: 'x'"
+    assert answer(image, f"({expression}) size") == 0
+
+
+def test_the_default_client_asks_the_documents_server(image: System) -> None:
+    assert answer(image, "PetStoreClient default baseUrl") == "http://pets.example/v1"
+
+
+def test_a_slow_server_is_an_error_after_the_time_limit(image: System, store: str) -> None:
+    said = answer(
+        image,
+        f"| c | c := PetStoreClient baseUrl: '{store}';; c timeLimit: 1;; "
+        "[c showPetById: 'slow'. 'nothing'] on: LMStudioConnectionError "
+        "do: [:error | error messageText]",
+    )
+    assert "no answer" in said
