@@ -10,7 +10,16 @@ from engine.contract.operations import OPERATIONS, Operation
 from engine.server import guard, logs
 from engine.server.answers import answer, error_answer
 from engine.server.requests import body_of, query_of
-from engine.server.routes import captures, forward, generation, hooks, lens, models, tokens
+from engine.server.routes import (
+    captures,
+    circuits,
+    forward,
+    generation,
+    hooks,
+    lens,
+    models,
+    tokens,
+)
 from engine.server.service import Service
 
 HANDLERS: dict[str, Callable[..., Any]] = {
@@ -27,6 +36,7 @@ HANDLERS: dict[str, Callable[..., Any]] = {
     "createChatCompletionWithActivations": generation.chat,
     "forward": forward.forward,
     "logitLens": lens.logit_lens,
+    "patchCircuit": circuits.patch,
     "registerHooks": hooks.register,
     "listHooks": hooks.list_hooks,
     "deleteHooks": hooks.remove_all,
@@ -42,7 +52,7 @@ HANDLERS: dict[str, Callable[..., Any]] = {
 def create_app(service: Service) -> Flask:
     """The WSGI application of one server."""
     app = Flask("neuroscope", static_folder=None)
-    app.url_map.strict_slashes = True
+    app.url_map.merge_slashes = False
     logs.install(app)
     guard.install(app, service.settings)
     app.register_error_handler(Exception, error_answer)

@@ -21,8 +21,8 @@ class Job(Generic[Result]):
     """Filled by the generation thread, iterated by one web thread.
 
     `work` is called with the job and iterated on the generation thread. `gone` says whether the
-    client has gone away. A reader that takes nothing for `patience` seconds, while the queue is
-    full, loses its job.
+    client has gone away. A reader may keep the generation thread waiting, with a full queue, for
+    `patience` seconds in all; then it loses its job.
     """
 
     def __init__(
@@ -54,9 +54,11 @@ class Job(Generic[Result]):
 
     def put(self, result: Result) -> None:
         with self._changed:
+            started = monotonic()
             room = self._changed.wait_for(
                 lambda: self._finished or len(self._results) < BOUND, self._patience
             )
+            self._patience -= monotonic() - started
             if not room:
                 raise SlowClientError("The client takes its results too slowly.")
             if not self._finished:

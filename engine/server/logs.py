@@ -13,18 +13,14 @@ FIELDS = ("request_id", "method", "path", "status", "milliseconds", "client")
 
 
 class PlainFormatter(logging.Formatter):
-    """`12:00:01 INFO message field=value …`"""
-
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S")
+    """`12:00:01 INFO message field=value …`, on one line but for a traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
-        fields = "".join(f" {name}={value}" for name, value in _fields(record).items())
-        return (
-            super().format(record).replace("\n", fields + "\n", 1)
-            if record.exc_info
-            else (super().format(record) + fields)
-        )
+        time = self.formatTime(record, "%H:%M:%S")
+        fields = (f"{name}={_one_line(value)}" for name, value in _fields(record).items())
+        message = _one_line(record.getMessage())
+        line = " ".join((time, record.levelname, message, *fields))
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
 class JsonFormatter(logging.Formatter):
@@ -76,6 +72,12 @@ def install(app: Flask) -> None:
             log.info("request", extra=fields | {"milliseconds": took})
 
         return response
+
+
+def _one_line(value: object) -> str:
+    """The text of a value, quoted if a client put more than printable characters into it."""
+    text = str(value)
+    return text if text.isprintable() else repr(text)
 
 
 def _fields(record: logging.LogRecord) -> dict:

@@ -278,6 +278,12 @@ def test_malformed_json_and_unknown_routes_are_answered_in_json(server):
     broken = server.http.post("/v1/forward", content=b'{"prompt": "a"')
     assert (broken.status_code, broken.json()["error"]["type"]) == (400, "invalid_request")
     assert server.http.get("/v1/nothing").json()["error"]["code"] == 404
+    assert server.http.get("/v1//models").json()["error"]["code"] == 404
     wrong = server.http.put("/health")
     assert wrong.json()["error"]["code"] == 405
     assert "GET" in wrong.headers["Allow"]
+
+
+def test_a_body_may_come_in_chunks(server):
+    chunks = iter([b'{"tex', b't": "a', b'b"}'])
+    assert server.http.post("/v1/tokenize", content=chunks).json()["texts"] == ["a", "b"]

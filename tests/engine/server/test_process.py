@@ -121,6 +121,15 @@ def test_its_json_log_tells_each_request_and_never_its_body(tiny_model):
     assert not any("private" in line for line in process.log)
 
 
+def test_a_client_cannot_write_lines_into_the_log(tiny_model):
+    with serving(tiny_model) as (process, url):
+        httpx.get(f"{url}/v1/activations/x%0A00:00:00%20INFO%20forged")
+        process.terminate()
+        process.wait(20)
+    assert any(r"x\n00:00:00 INFO forged" in line for line in process.log)
+    assert not any(line.startswith("00:00:00 INFO forged") for line in process.log)
+
+
 def test_a_token_from_the_environment_is_required(tiny_model):
     with serving(tiny_model, NEUROSCOPE_TOKEN="t0ken") as (_, url):
         assert httpx.get(f"{url}/health").status_code == 401
@@ -134,7 +143,6 @@ def test_it_does_not_listen_beyond_this_machine_without_a_token():
 
 def test_a_wrong_model_is_named(tmp_path):
     assert "config.json" in refused("--model", str(tmp_path))
-    assert "nowhere" in refused("--model", "nowhere")
 
 
 def test_a_taken_port_is_said_to_be_taken():

@@ -131,6 +131,23 @@ def test_a_reader_that_takes_nothing_loses_its_job_and_holds_up_nobody(worker):
         next(slow)
 
 
+def test_a_reader_that_takes_little_loses_its_job_too(worker):
+    def endless(job):
+        while True:
+            yield 1
+
+    slow, taken = worker.submit(endless, never_gone), []
+
+    def take():
+        for result in slow:
+            taken.append(result)
+            time.sleep(0.01)
+
+    with pytest.raises(SlowClientError):
+        take()
+    assert len(taken) < BOUND + 30
+
+
 def test_a_job_without_a_sign_of_life_makes_it_not_ready(worker):
     release = threading.Event()
     assert worker.ready
