@@ -9,8 +9,14 @@ from safetensors import deserialize
 
 from bridge.errors import InvalidRecordError
 
-SAFETENSORS_DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "I32": "int32"}
-STORED = {"float32": "<f4", "float16": "<f2", "bfloat16": "<u2", "int32": "<i4"}
+SAFETENSORS_DTYPES = {
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "I32": "int32",
+    "U32": "uint32",
+}
+STORED = {"float32": "<f4", "float16": "<f2", "bfloat16": "<u2", "int32": "<i4", "uint32": "<u4"}
 
 
 def from_bytes(raw: bytes, dtype: str, shape: list[int]) -> np.ndarray:
@@ -47,7 +53,9 @@ def from_record(record: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) ->
         raw = base64.b64decode(record["data_base64"], validate=True)
         return from_bytes(raw, record["dtype"], record["shape"])
     if record.get("data") is not None:
-        return np.asarray(record["data"], "f4").reshape(record["shape"])
+        values = np.asarray(record["data"], "f4")
+        values[np.isnan(values)] = -np.inf  # null: a masked score
+        return values.reshape(record["shape"])
     if record.get("tensor") in tensors:
         return tensors[record["tensor"]]
     raise InvalidRecordError(f"the record of {record['hook_id']!r} holds no data")

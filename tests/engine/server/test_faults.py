@@ -141,6 +141,21 @@ def test_a_full_queue_is_503_with_retry_after_and_health_still_answers(impatient
     assert goes_on(impatient)
 
 
+def test_health_tells_when_the_generation_thread_is_stuck(tiny_model):
+    release = threading.Event()
+
+    def stuck(job):
+        yield release.wait(20)
+
+    with running(tiny_model, stuck_after=0.2) as server:
+        job = server.service.worker.submit(stuck, lambda: False)
+        wait_until(lambda: not server.get("/health")["ready"])
+        assert server.get("/health")["status"] == "failed"
+        release.set()
+        list(job)
+        wait_until(lambda: server.get("/health")["ready"])
+
+
 @pytest.mark.parametrize("missing", ["config.json", "model.safetensors", "tokenizer.json"])
 def test_a_model_folder_that_misses_a_file_is_answered_with_its_name(
     server, tiny_model, missing, request
