@@ -20,6 +20,9 @@ class ChatMessage(TypedDict):
     content: str
 
 
+Layer: TypeAlias = int
+
+
 class CompletionLogprobs(TypedDict):
     tokens: list[str]
     token_logprobs: list[float]
@@ -131,6 +134,17 @@ class StreamOptions(TypedDict):
     include_usage: NotRequired[bool]
 
 
+class Tensor(TypedDict):
+    """
+    Numbers by themselves, row-major.
+    """
+
+    shape: list[int]
+    dtype: NotRequired[Literal["float32"]]
+    byte_order: NotRequired[Literal["little"]]
+    data: Any
+
+
 class TensorValue(TypedDict):
     """
     A tensor sent to the engine: its shape beside its data, row-major, little-endian.
@@ -239,6 +253,32 @@ class ChatCompletionRequest(TypedDict):
     logprobs: NotRequired[bool]
     top_logprobs: NotRequired[int | None]
     max_completion_tokens: NotRequired[int | None]
+
+
+class CircuitEffects(TypedDict):
+    clean_score: float
+    corrupted_score: float
+    layers: list[int]
+    heads: list[int] | None
+    positions: list[list[int]]
+    effects: Tensor
+
+
+class CircuitPatchRequest(TypedDict):
+    """
+    Two prompts of equal length in tokens, and what to change in the run of one of them.
+    """
+
+    clean: str | TokenIds
+    corrupted: str | TokenIds
+    answer: str | TokenId
+    distractor: str | TokenId
+    component: NotRequired[Literal["residual", "attention", "mlp", "head_output"]]
+    method: NotRequired[Literal["activation_patching", "attribution_patching", "ablation"]]
+    direction: NotRequired[Literal["denoising", "noising"]]
+    layers: NotRequired[list[Layer] | None]
+    positions: NotRequired[Literal["all", "each"] | list[Position]]
+    model: NotRequired[str | None]
 
 
 class CompletionChoice(TypedDict):

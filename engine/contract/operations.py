@@ -180,6 +180,20 @@ OPERATIONS: tuple[Operation, ...] = (
         errors=GENERATION_ERRORS,
     ),
     Operation(
+        "patchCircuit",
+        "post",
+        "/v1/circuits/patch",
+        "Measure how much each head, or each layer at each position, matters to an answer.",
+        (
+            "patchCircuit: clean corrupted: corrupted answer: answer distractor: distractor",
+            "patchCircuit: clean corrupted: corrupted answer: answer distractor: distractor "
+            "options: options",
+        ),
+        s.CircuitEffects,
+        s.CircuitPatchRequest,
+        errors=(400, 404, 413, 422, 503),
+    ),
+    Operation(
         "registerHooks",
         "post",
         "/v1/activations/hooks",
