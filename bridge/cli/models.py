@@ -3,6 +3,7 @@
 import click
 from rich.console import Console
 from rich.filesize import decimal
+from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
 
@@ -52,3 +53,22 @@ def list_models() -> None:
         click.echo("no model yet: neuroscope-bridge models pull smollm2")
     else:
         Console(soft_wrap=True).print(table)
+
+
+@models.command()
+@click.argument("path")
+def inspect(path: str) -> None:
+    """Show the hook points of a model: a folder, a hub id or a name of `models list`."""
+    from engine.errors import EngineError
+    from engine.inspection import hook_points
+    from engine.kit import load_model
+
+    try:
+        kit = load_model(path)
+    except EngineError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"{kit.info.architecture}, {kit.info.layers} layers")
+    table = Table("component", "layers", "shape", box=None)
+    for row in hook_points(kit.structure):
+        table.add_row(row.component, row.layers, escape(row.shape or f"absent: {row.reason}"))
+    Console(soft_wrap=True).print(table)

@@ -5,9 +5,8 @@ from typing import Any
 
 import torch
 import transformers
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM
+from words import words
 
 SHARED: dict[str, Any] = {
     "vocab_size": 96,
@@ -97,9 +96,7 @@ def reference_model(name: str) -> torch.nn.Module:
 
 
 def save(model: torch.nn.Module, folder: Path) -> Path:
-    """Save the model with a tokenizer of one word for each token id, as a hub folder has them."""
+    """Save the model and a tokenizer, as a hub folder has them."""
     model.save_pretrained(folder)
-    words = {f"w{token}": token for token in range(model.config.vocab_size)}
-    tokenizer = Tokenizer(WordLevel(words, unk_token="w0"))
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="w2").save_pretrained(folder)
+    words(model.config.vocab_size).save_pretrained(folder)
     return folder

@@ -1,0 +1,84 @@
+"""What mlx-lm passes over in a model folder is put right when the model is loaded."""
+
+import logging
+
+import mlx.core as mx
+import numpy as np
+import pytest
+from mlx_lm.utils import load_model
+from reference_models import reference_model, save
+
+from engine.corrections import correct_config, load_corrected, yarn_wavelengths
+
+TOKENS = mx.array([[3, 31, 4, 15, 9, 26, 5, 35, 8, 93, 23, 84]])
+YARN = {"rope_type": "yarn", "rope_theta": 5e5, "factor": 8.0, "truncate": False}
+
+
+def test_rope_parameters_are_said_in_the_older_words_too():
+    config = correct_config({"rope_parameters": {"rope_type": "default", "rope_theta": 5e5}})
+    assert config["rope_theta"] == 5e5
+    assert "rope_scaling" not in config
+
+
+def test_a_scaled_rotation_keeps_all_that_it_says():
+    config = correct_config({"rope_parameters": YARN})
+    assert config["rope_theta"] == 5e5
+    assert config["rope_scaling"] == YARN | {"type": "yarn"}
+
+
+def test_rotation_by_layer_type_is_told_apart():
+    full = {"rope_type": "default", "rope_theta": 1e6}
+    sliding = {"rope_type": "default", "rope_theta": 2e4}
+    rope = {"full_attention": full, "sliding_attention": sliding}
+    config = correct_config({"rope_parameters": rope})
+    assert (config["rope_theta"], config["rope_local_base_freq"]) == (1e6, 2e4)
+
+
+def test_what_a_folder_says_in_the_older_words_stays():
+    rope = {"rope_type": "default", "rope_theta": 5e5}
+    config = correct_config({"rope_theta": 1e4, "rope_parameters": rope, "num_experts": 8})
+    assert (config["rope_theta"], config["num_experts"]) == (1e4, 8)
+
+
+def test_the_text_model_inside_another_is_corrected_too():
+    rope = {"rope_type": "default", "rope_theta": 5e5}
+    config = correct_config({"text_config": {"rope_parameters": rope, "num_local_experts": 4}})
+    assert (config["text_config"]["rope_theta"], config["text_config"]["num_experts"]) == (5e5, 4)
+
+
+def test_nothing_is_done_to_the_configuration_that_was_given():
+    given = {"text_config": {"rope_parameters": {"rope_type": "default", "rope_theta": 5e5}}}
+    correct_config(given)
+    assert given == {
+        "text_config": {"rope_parameters": {"rope_type": "default", "rope_theta": 5e5}}
+    }
+
+
+def test_wavelengths_are_stretched_where_less_than_one_turn_fits_and_kept_where_many_do():
+    scaling = {"factor": 8.0, "original_max_position_embeddings": 64}
+    wavelengths = np.array(yarn_wavelengths(64, 10000.0, scaling | {"beta_fast": 4}))
+    plain = 10000.0 ** (np.arange(0, 64, 2) / 64)
+    turns = 64 / (2 * np.pi * plain)
+    np.testing.assert_allclose(wavelengths[turns >= 4], plain[turns >= 4], rtol=1e-5)
+    np.testing.assert_allclose(wavelengths[turns <= 1], 8 * plain[turns <= 1], rtol=1e-5)
+    between = (turns < 4) & (turns > 1)
+    assert (plain[between] < wavelengths[between]).all()
+    assert (wavelengths[between] < 8 * plain[between]).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("gpt_oss, not truncated", "does not truncate"),
+        ("mistral, sliding window", "slides over 6 tokens"),
+        ("gemma2", "slides over 6 tokens"),
+    ],
+)
+def test_a_correction_that_changes_the_numbers_is_logged(name, says, tmp_path, caplog):
+    folder = save(reference_model(name), tmp_path)
+    with caplog.at_level(logging.WARNING):
+        model, _ = load_corrected(folder)
+    assert says in caplog.text
+    if name != "gpt_oss, not truncated":  # whose experts mlx-lm loads only when quantised
+        uncorrected, _ = load_model(folder)
+        assert mx.abs(model(TOKENS) - uncorrected(TOKENS)).max() > 1e-3
