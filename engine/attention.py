@@ -173,12 +173,12 @@ def _run(function, call: dict[str, Any]) -> mx.array:
     return function(call["queries"], call["keys"], call["values"], **named)
 
 
-def _length(keys: mx.array | tuple) -> int:
-    return (keys[0] if isinstance(keys, tuple) else keys).shape[2]
+def _length(keys: mx.array | list[mx.array]) -> int:
+    return (keys if isinstance(keys, mx.array) else keys[0]).shape[2]
 
 
-def _dequantised(keys: mx.array | tuple, cache) -> mx.array:
-    if not isinstance(keys, tuple):
+def _dequantised(keys: mx.array | list[mx.array], cache) -> mx.array:
+    if isinstance(keys, mx.array):
         return keys
     return mx.dequantize(*keys, group_size=cache.group_size, bits=cache.bits)
 

@@ -141,8 +141,10 @@ class LayerMap:
     def _map_kernel(self, kernel: Event) -> None:
         operations = self.role_of(kernel.owner).operations
         operations[kernel.site] = Kernel(self.layer, kernel.owner)
+        keys, values = kernel.args[1:3]
         for event in self._beside(kernel):
-            if _is_operation(event, "update_and_fetch") and event.answers(kernel.args[1]):
+            is_update = _is_operation(event, "update_and_fetch") and event.answers(keys)
+            if is_update and keys is not values:
                 operations[event.site] = CacheUpdate(self.layer)
             if _is_operation(event, "embed_q") and event.answers(kernel.args[0]):
                 self._through(event).operands[0] = self._point(C.QUERY)

@@ -28,10 +28,15 @@ class Numbers:
     class Detokenizer:
         def __init__(self, tokenizer: "Numbers"):
             self.tokenizer = tokenizer
-            self.last_segment = ""
+            self.unread = ""
 
         def add_token(self, token: int) -> None:
-            self.last_segment = self.tokenizer.decode([token])
+            self.unread += self.tokenizer.decode([token])
+
+        @property
+        def last_segment(self) -> str:
+            segment, self.unread = self.unread, ""
+            return segment
 
         def finalize(self) -> None:
             pass
