@@ -1,5 +1,6 @@
 """The committed API document and the types made of it are those that the engine declares."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ def test_the_committed_api_document_is_the_one_the_engine_declares():
 
 def test_the_committed_types_are_those_of_the_api_document(tmp_path: Path):
     fresh = tmp_path / "api_types.py"
+    shutil.copy(PACKAGE.parent / "pyproject.toml", tmp_path)  # the formatter's settings
     codegen = [sys.executable, "-m", "datamodel_code_generator", "--output", str(fresh)]
     subprocess.run(codegen, cwd=PACKAGE.parent, check=True, timeout=120)
     assert (PACKAGE / "api_types.py").read_text() == fresh.read_text()
