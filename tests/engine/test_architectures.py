@@ -13,6 +13,7 @@ import pytest
 from architectures import ARCHITECTURES, NOT_ON_A_CPU, tiny_model
 from mlx_lm.models import llama
 from mlx_lm.models.cache import make_prompt_cache
+from tiny import tiny_kit
 
 from engine.capture import CapturedActivation
 from engine.components import PER_HEAD, WHOLE_MODEL
@@ -43,6 +44,7 @@ BLOCKS_THAT_ADD_MORE = {
 }
 LOOKS_AHEAD = {"phi3small"}  # mlx-lm adds its mask as zeros and ones
 INSIDE_ATTENTION = {C.QUERY, C.KEY, C.VALUE, C.HEAD_OUTPUT} | SQUARE
+UNORDERED = {C.ROUTER_CHOICE, C.EXPERT_OUTPUT}
 PICKS_KEYS = {"deepseek_v32", "glm_moe_dsa"}  # for a single token, once there are many
 DECODES_APART = {
     "gear",  # each head has its keys before they are seen, unless a cache sees them first
@@ -82,8 +84,7 @@ class Subject:
 
 @pytest.fixture(scope="module", params=ARCHITECTURES)
 def subject(request) -> Subject:
-    model = tiny_model(request.param)
-    kit = ModelKit(model, None, {}, request.param, None, resolve(model))
+    kit = tiny_kit(request.param)
     result = forward(kit, [TOKENS], everywhere(kit.structure), logits="all")
     return Subject(request.param, kit, result)
 
@@ -201,7 +202,7 @@ def test_capturing_everything_leaves_cached_decoding_bit_identical(subject):
 def test_decoding_captures_what_a_pass_over_the_whole_sequence_does(subject):
     if subject.name in DECODES_APART:
         return
-    points = [p for p in subject.structure.shapes if p.component is not C.ROUTER_CHOICE]
+    points = [p for p in subject.structure.shapes if p.component not in UNORDERED]
     _, seen = decoded(subject, points)
     whole = forward(subject.kit, [[*TOKENS, *NEXT]], everywhere(subject.kit.structure)).activations
     for point, value in seen.items():
@@ -239,6 +240,14 @@ def decoded(
     return [np.array(each.astype(mx.float32)) for each in logits], seen
 
 
+def test_a_batch_captures_what_each_of_its_sequences_does_alone(subject):
+    specs = [s for s in everywhere(subject.structure) if s.component not in UNORDERED]
+    batch = forward(subject.kit, [TOKENS[::-1], TOKENS], specs).activations
+    for hook_id, records in batch.items():
+        for both, alone in zip(records, subject.result.activations[hook_id], strict=True):
+            np.testing.assert_allclose(both.data[1:], alone.data, rtol=0, atol=1e-4)
+
+
 def test_a_router_weighs_the_chosen_experts_and_no_other(subject):
     for layer in range(subject.structure.layers):
         for weights, choice in zip(
@@ -265,13 +274,12 @@ def test_a_pattern_over_keys_that_were_picked_is_refused_not_misplaced(name):
 
 
 def test_a_block_that_runs_twice_in_a_pass_has_a_record_for_each_time():
-    model = tiny_model("nanbeige", num_loops=2)
-    kit = ModelKit(model, None, {}, "nanbeige", None, resolve(model))
+    kit = tiny_kit("nanbeige", num_loops=2)
     specs = [ActivationHookSpec("*", C.RESIDUAL, capture_input=True)]
     activations = forward(kit, [TOKENS], specs).activations
     first_in, first_again = (r.data for r in activations["layer_0_residual"] if r.is_input)
     last, last_again = (r.data for r in activations["layer_1_residual"] if not r.is_input)
-    norm = model.model.norm
+    norm = kit.model.model.norm
     np.testing.assert_array_equal(first_again, np.array(norm(mx.array(last))))
     assert not np.array_equal(last, last_again)
     assert not np.array_equal(first_in, first_again)
