@@ -13,6 +13,9 @@ from mlx_lm.sample_utils import make_logits_processors, make_sampler
 from engine.errors import InvalidRequestError
 from engine.kit import ModelKit
 
+COLDEST = 1e-6
+"""Temperature below which logits would leave float32."""
+
 
 class Step(NamedTuple):
     """One generated token and the log-probabilities of all, ``[vocab]``."""
@@ -44,7 +47,10 @@ class Sampling:
         penalty = self.repetition_penalty
         allowed = {
             "max_tokens": (self.max_tokens >= 1, "at least 1"),
-            "temperature": (self.temperature >= 0, "at least 0"),
+            "temperature": (
+                self.temperature == 0 or self.temperature >= COLDEST,
+                f"0 or at least {COLDEST}",
+            ),
             "top_p": (0 < self.top_p <= 1, "above 0 and at most 1"),
             "top_k": (self.top_k >= 0, "at least 0"),
             "min_p": (0 <= self.min_p <= 1, "0 to 1"),

@@ -92,7 +92,7 @@ class CaptureStore:
             reason = self._gone.get(capture_id, "the server never made it")
         raise UnknownCaptureError(f"There is no capture {capture_id!r}: {reason}.", "capture_id")
 
-    def list(self) -> list[Capture]:
+    def all(self) -> list[Capture]:
         """All captures, oldest first."""
         with self._lock:
             return [*self._spilled.values(), *self._kept.values()]

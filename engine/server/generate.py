@@ -9,16 +9,13 @@ from engine.contract.schemas import Capturing, Sampling
 from engine.generation import GenerationResult, create_generator_with_activations
 from engine.hooks import resolve_hooks
 from engine.server import inside
-from engine.server.errors import ImpossibleError, LimitError
+from engine.server.errors import LimitError
 from engine.server.job import Job
 from engine.server.models import LoadedModel
-from engine.server.prompts import check_vocabulary
 from engine.server.requests import client_gone, request_id
 from engine.server.service import Service
 
 log = logging.getLogger(__name__)
-COLDEST = 1e-3
-"""Temperature below which logits would leave the range of their numbers."""
 LONG_PROMPT = 2048
 """Tokens from which the progress of a prompt is logged."""
 
@@ -26,8 +23,8 @@ LONG_PROMPT = 2048
 def submit(
     service: Service, model: LoadedModel, tokens: list[int], request: Sampling, top_logprobs: int
 ) -> Job[tuple[GenerationResult, Activations]]:
-    """Queue the generation that a request asks for; whatever can be refused is refused here."""
-    options = _sampling(service, model, request) | {"top_logprobs": top_logprobs}
+    """Queue the generation that a request asks for; unknown hooks are refused here."""
+    options = _sampling(service, request) | {"top_logprobs": top_logprobs}
     hooks = tuple(model.hooks.values())
     if isinstance(request, Capturing):
         hooks += inside.hook_specs(request.activation_hooks)
@@ -53,18 +50,11 @@ def submit(
     return service.worker.submit(work, client_gone())
 
 
-def _sampling(service: Service, model: LoadedModel, request: Sampling) -> dict[str, Any]:
+def _sampling(service: Service, request: Sampling) -> dict[str, Any]:
     max_tokens = getattr(request, "max_completion_tokens", None) or request.max_tokens
     most = service.settings.max_tokens
     if max_tokens > most:
         raise LimitError(f"max_tokens: {max_tokens} is more than {most}.", "max_tokens")
-    vocabulary = model.kit.info.vocab_size
-    if request.top_k >= vocabulary:
-        raise LimitError(f"top_k: there are {vocabulary} tokens; 0 means all.", "top_k")
-    if 0 < request.temperature < COLDEST:
-        raise ImpossibleError(
-            f"temperature: below {COLDEST} it is 0, which takes the likeliest token.", "temperature"
-        )
     return {
         "max_tokens": max_tokens,
         "temperature": request.temperature,
@@ -74,17 +64,9 @@ def _sampling(service: Service, model: LoadedModel, request: Sampling) -> dict[s
         "seed": request.seed,
         "stop_strings": _stop_strings(request.stop),
         "repetition_penalty": request.repetition_penalty,
-        "logit_bias": _logit_bias(model, request.logit_bias),
+        "logit_bias": {int(token): bias for token, bias in (request.logit_bias or {}).items()},
     }
 
 
 def _stop_strings(stop: str | list[str] | None) -> tuple[str, ...]:
     return (stop,) if isinstance(stop, str) else tuple(stop or ())
-
-
-def _logit_bias(model: LoadedModel, bias: dict[str, float] | None) -> dict[int, float] | None:
-    if bias is None:
-        return None
-    by_token = {int(token): value for token, value in bias.items()}
-    check_vocabulary(model, by_token, "logit_bias")
-    return by_token

@@ -68,7 +68,7 @@ class Models:
         self._lock = Lock()
         self.loading = False
 
-    def list(self) -> list[LoadedModel]:
+    def all(self) -> list[LoadedModel]:
         return list(self._loaded.values())
 
     def get(self, model_id: str | None) -> LoadedModel:

@@ -13,7 +13,7 @@ from engine.server.wire import activations_json
 def list_captures(service: Service) -> dict:
     store = service.captures
     return {
-        "captures": [_summary(capture) for capture in store.list()],
+        "captures": [_summary(capture) for capture in store.all()],
         "bytes": store.nbytes,
         "budget_bytes": store.budget_bytes,
     }

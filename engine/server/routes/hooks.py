@@ -52,4 +52,4 @@ def remove(service: Service, hook_id: str, model: str | None) -> s.RemovedHooks:
 
 
 def _models(service: Service, model: str | None) -> list[LoadedModel]:
-    return service.models.list() if model is None else [service.models.get(model)]
+    return service.models.all() if model is None else [service.models.get(model)]

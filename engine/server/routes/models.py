@@ -15,7 +15,7 @@ from engine.smollm2 import NAME as PULLED
 
 
 def health(service: Service) -> s.Health:
-    loaded = service.models.list()
+    loaded = service.models.all()
     loading, ready = service.models.loading, service.worker.ready
     return s.Health(
         status="loading" if loading else "ok" if ready else "failed",
@@ -28,7 +28,7 @@ def health(service: Service) -> s.Health:
 
 
 def list_models(service: Service) -> s.ModelList:
-    return s.ModelList(data=[model.entry for model in service.models.list()])
+    return s.ModelList(data=[model.entry for model in service.models.all()])
 
 
 def load_model(service: Service, request: s.LoadModelRequest) -> s.ModelEntry:

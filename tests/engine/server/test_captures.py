@@ -43,7 +43,7 @@ def test_the_oldest_is_dropped_first_and_its_404_says_so():
     first, second, third = (capture() for _ in range(3))
     for each in (first, second, third):
         store.add(each)
-    assert store.list() == [second, third]
+    assert store.all() == [second, third]
     assert store.nbytes == 2 * BYTES
     with pytest.raises(UnknownCaptureError, match=f"dropped.*{2 * BYTES} bytes"):
         store.get(first.capture_id)
@@ -55,7 +55,7 @@ def test_one_that_alone_passes_the_budget_is_refused_and_drops_nothing():
     store.add(kept)
     with pytest.raises(CaptureTooLargeError, match=str(2 * BYTES)):
         store.add(capture(record(0), record(1)))
-    assert store.list() == [kept]
+    assert store.all() == [kept]
 
 
 def test_a_forgotten_one_frees_its_bytes_and_says_who_removed_it():
@@ -79,7 +79,7 @@ def test_the_number_kept_is_bounded_too(monkeypatch):
     empty = [replace(new_capture("m")) for _ in range(5)]
     for each in empty:
         store.add(each)
-    assert store.list() == empty[2:]
+    assert store.all() == empty[2:]
 
 
 def test_over_the_budget_they_move_to_the_spill_folder_and_stay_readable(tmp_path):

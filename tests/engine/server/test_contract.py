@@ -41,7 +41,7 @@ def served(tiny_model: Path) -> Iterator[Server]:
 @schema.parametrize()
 @EXAMPLES
 def test_every_answer_is_as_the_document_says(case, served: Server, tiny_model: Path):
-    if not served.service.models.list():  # an earlier case may have unloaded it
+    if not served.service.models.all():  # an earlier case may have unloaded it
         request = LoadModelRequest(model_path=str(tiny_model))
         served.service.worker.call(lambda job: served.service.models.load(request))
     case.call_and_validate(base_url=served.listener.url, checks=CHECKS.get_all())

@@ -101,12 +101,12 @@ def test_a_client_that_goes_away_cancels_its_generation_within_a_token(server, g
         "POST", "/v1/completions/with_activations", json=ASKED | {"activation_hooks": [HOOK]}
     ) as response:
         next(events(response))
-    captures = len(server.service.captures.list())
+    captures = len(server.service.captures.all())
     time.sleep(0.2)  # for the closed connection to be noticed
     gate.set()
     assert server.service.worker.call(lambda job: "next") == "next"
     assert gate.made - 1 <= 2  # the call's own result counts
-    assert len(server.service.captures.list()) == captures
+    assert len(server.service.captures.all()) == captures
 
 
 def test_a_client_that_does_not_wait_for_a_whole_answer_cancels_it_too(server, gate):
