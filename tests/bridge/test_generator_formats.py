@@ -1,0 +1,138 @@
+"""Every file format carries the same classes and methods, each in its own envelope."""
+
+import json
+import re
+
+import pytest
+
+from bridge.generator.client import client_of
+from bridge.generator.dialects import DIALECTS
+from bridge.generator.document import read_document
+from bridge.generator.model import Package, SmalltalkClass
+from bridge.generator.packages import installer_of, packages_of
+from bridge.generator.render import render_dialect
+from bridge.generator.templates import Templates
+from bridge.rooms import OPENAPI
+
+Methods = dict[tuple[str, bool, str], str]
+
+
+@pytest.fixture(scope="module")
+def rendered() -> dict[str, tuple[tuple[Package, ...], dict[str, str]]]:
+    """For each dialect its packages and the files made of them."""
+    templates, client = Templates(), client_of(read_document(OPENAPI))
+    found = {}
+    for dialect in DIALECTS.values():
+        packages = packages_of(client, dialect, templates)
+        installer = installer_of(packages, dialect, templates)
+        found[dialect.name] = (packages, render_dialect(dialect, packages, installer, templates))
+    return found
+
+
+def methods_of(packages: tuple[Package, ...]) -> Methods:
+    return {
+        (cls.name, meta, method.selector): method.source
+        for package in packages
+        for cls in package.classes
+        for meta, methods in ((True, cls.class_methods), (False, cls.methods))
+        for method in methods
+    }
+
+
+def classes_of(packages: tuple[Package, ...]) -> list[SmalltalkClass]:
+    return [cls for package in packages for cls in package.classes]
+
+
+def selector(pattern: str) -> str:
+    return "".join(re.findall(r"[A-Za-z]\w*:", pattern)) or pattern.split()[0]
+
+
+def in_chunks(text: str) -> Methods:
+    """The methods of a file of chunks, read by the marks alone."""
+    found = {}
+    for section in re.finditer(r"\n!(\w+)( class)? methodsFor: '[^']+'!\n(.*?)! !\n", text, re.S):
+        for source in section[3].split("!\n"):
+            source = source.strip("\n")
+            found[section[1], bool(section[2]), selector(source.split("\n")[0])] = source
+    return found
+
+
+def in_tonel(text: str) -> Methods:
+    found = {}
+    body = re.compile(
+        r"^\{ #category : #'[^']+' \}\n(\w+)( class)? >> ([^\n]+) \[\n(.*?)\n\]$", re.S | re.M
+    )
+    for name, meta, pattern, source in body.findall(text):
+        found[name, bool(meta), selector(pattern)] = f"{pattern}\n{source}"
+    return found
+
+
+@pytest.mark.parametrize("dialect", ["amber", "gst", "squeak"])
+def test_file_outs_hold_every_method(rendered: dict, dialect: str) -> None:
+    packages, files = rendered[dialect]
+    text = "\n".join(files[f"{package.name}.st"] for package in packages)
+    assert in_chunks(text) == methods_of(packages)
+
+
+def test_cuis_packages_hold_every_method_and_say_what_they_need(rendered: dict) -> None:
+    packages, files = rendered["cuis"]
+    text = "\n".join(files[f"{package.name}.pck.st"] for package in packages)
+    assert in_chunks(text) == methods_of(packages)
+    for package in packages:
+        header = files[f"{package.name}.pck.st"].split("SystemOrganization")[0]
+        assert f"!provides: '{package.name}' 1 0!" in header
+        needs = re.findall(r"!requires: '([^']+)'", header)
+        assert needs == ["WebClient", "JSON", *(required.name for required in package.requires)]
+
+
+def test_tonel_holds_every_method_and_a_baseline(rendered: dict) -> None:
+    packages, files = rendered["pharo"]
+    text = "\n".join(t for path, t in files.items() if path.endswith(".class.st"))
+    found = {key: source for key, source in in_tonel(text).items() if "Baseline" not in key[0]}
+    assert found == methods_of(packages)
+    baseline = files["BaselineOfNeuroScopeBridge/BaselineOfNeuroScopeBridge.class.st"]
+    assert re.findall(r"package: '([^']+)'", baseline) == [package.name for package in packages]
+
+
+def test_the_tree_has_a_folder_a_class_and_a_file_a_method(rendered: dict) -> None:
+    packages, files = rendered["squeak"]
+    tree = {p: t for p, t in files.items() if p.startswith("classes/")}
+    for cls in classes_of(packages):
+        comment = tree.pop(f"classes/{cls.name}/COMMENT.md")
+        assert cls.comment in comment
+    found = {}
+    for path, text in tree.items():
+        _, name, *side, file = path.split("/")
+        found[name, side == ["class"], file.removesuffix(".st").replace("%2F", "/")] = text.strip()
+    assert found == {k: source.strip() for k, source in methods_of(packages).items()}
+
+
+def test_no_chunk_has_a_stray_mark_or_a_line_end_of_another_system(rendered: dict) -> None:
+    for _, files in rendered.values():
+        for path, text in files.items():
+            assert "\r" not in text, path
+            assert text.isascii(), path
+            assert "!!" not in text, path
+
+
+def test_superclasses_come_first(rendered: dict) -> None:
+    for packages, _ in rendered.values():
+        seen: set[str] = set()
+        ours = {cls.name for cls in classes_of(packages)}
+        for cls in classes_of(packages):
+            assert cls.superclass in seen or cls.superclass not in ours
+            seen.add(cls.name)
+
+
+def test_every_dialect_has_the_same_classes_but_for_what_its_system_lacks(rendered: dict) -> None:
+    shim = {"FloatArray", "ByteArray", "TypedArray"}
+    for name, (packages, _) in rendered.items():
+        own = {*shim, *DIALECTS[name].extras, *DIALECTS[name].variants}
+        common = {cls.name for cls in classes_of(packages)} - own
+        squeak = {cls.name for cls in classes_of(rendered["squeak"][0])}
+        assert common == squeak - {*DIALECTS["squeak"].extras}
+
+
+def test_the_document_names_the_clients_class() -> None:
+    info = json.loads(OPENAPI.read_text())["info"]
+    assert client_of(read_document(OPENAPI)).name == info["x-smalltalk-class"]
