@@ -104,9 +104,14 @@ class GenerationThread:
         except BaseException:
             log.critical("the generation thread died", exc_info=True)
         finally:
-            if not self._stopping:
-                self._fail_all(RuntimeError("The generation thread died."))
-                self._on_death()
+            self._end()
+
+    def _end(self) -> None:
+        with self._changed:
+            died, self._stopping = not self._stopping, True
+            self._fail_all(RuntimeError("The generation thread died."))
+        if died:
+            self._on_death()
 
     def _next(self) -> Job | None:
         with self._changed:

@@ -1,6 +1,7 @@
 """Each operation does what api.md says, on a real model of random weights."""
 
 import base64
+import weakref
 
 import mlx.core as mx
 import mlx_lm
@@ -216,6 +217,15 @@ def test_a_model_loads_answers_under_its_id_and_unloads(server, tiny_model):
         "loaded: tiny"
         in server.error("/v1/completions", 404, prompt="a", model="second")["message"]
     )
+
+
+def test_an_unloaded_model_leaves_memory(server, tiny_model):
+    server.post("/v1/models/load", model_path=str(tiny_model), model_id="second")
+    server.post("/v1/forward", prompt="a", activation_hooks=[RESIDUALS])
+    server.post("/v1/completions", prompt="a", max_tokens=2)
+    model = weakref.ref(server.service.models.get("second").kit.model)
+    server.post("/v1/models/unload", model="second")
+    assert model() is None
 
 
 def test_loading_what_is_loaded_answers_it_and_another_under_its_name_is_refused(
