@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import mlx.core as mx
 import numpy as np
 
 from engine.components import ComponentType
@@ -69,7 +68,7 @@ def records(taken: Sequence[Taken], step: int) -> Activations:
     pieces: dict[tuple[str, bool, int], list[Piece]] = {}
     for part in taken:
         for group, stack in part.source.stacks:
-            values = _to_numpy(stack)
+            values = np.array(stack)
             for kept, value in zip(group, values if len(group) > 1 else [values], strict=True):
                 places = part.places(kept)
                 if places:
@@ -125,10 +124,6 @@ def _record(parts: list[Piece], step: int) -> CapturedActivation:
 def numbers(data: np.ndarray, dtype: str) -> np.ndarray:
     """The data as numbers: bfloat16's bits are widened to float32."""
     return (data.astype(np.uint32) << 16).view(np.float32) if dtype == "bfloat16" else data
-
-
-def _to_numpy(array: mx.array) -> np.ndarray:
-    return np.array(array.view(mx.uint16) if array.dtype == mx.bfloat16 else array)
 
 
 def _stitched(values: list[np.ndarray], point: Point) -> np.ndarray:

@@ -5,9 +5,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Literal
 
-import mlx.core as mx
 import mlx.nn as nn
-import numpy as np
 from mlx_lm.generate import generation_stream, wired_limit
 
 from engine.capture import Activations, records
@@ -16,14 +14,11 @@ from engine.hooks import ActivationHookSpec
 from engine.intervening import Interventions
 from engine.interventions import Intervention
 from engine.kit import ModelKit
-from engine.observation import observed, tokens_in
+from engine.observation import Observation, tokens_in
 from engine.recorder import Recorder
 from engine.sampling import Sampling, Step, generated_tokens
 from engine.stopping import StopStrings
 from engine.weaving import in_turn
-
-_host_stream = mx.new_thread_local_stream(mx.default_device())
-"""Where results are read: never behind the pass that generation has already begun."""
 
 
 @dataclass(frozen=True)
@@ -130,10 +125,11 @@ class _Run:
     ) -> Iterator[tuple[GenerationResult, Activations]]:
         detokenizer = self.kit.tokenizer.detokenizer
         visitors = in_turn(self.changes.visitors(), self.recorder.visitors())
+        observation = Observation(self.kit.structure, visitors, self.recorder)
         positions = range(first, end)
         with closing(steps), wired_limit(self.kit.model, [generation_stream]):
             for count in range(1, self.sampling.max_tokens + 1):
-                with observed(self.kit.structure, visitors, self.recorder):
+                with observation.taps():
                     step = next(steps)
                 ended = step.token in self.kit.tokenizer.eos_token_ids
                 is_last = ended or count == self.sampling.max_tokens
@@ -144,11 +140,9 @@ class _Run:
                 text = self.stop.released(detokenizer.last_segment, is_last)
                 stopped = ended or self.stop.found is not None
                 reason = "stop" if stopped else "length" if is_last else None
-                with mx.stream(_host_stream):
-                    result = self._result(step, text, reason, count)
-                    activations = records(self.recorder.take(positions), step=count - 1)
+                activations = records(self.recorder.take(positions), step=count - 1)
                 self.kit.hooks.collect(activations)
-                yield result, activations
+                yield self._result(step, text, reason, count), activations
                 if reason is not None:
                     self.changes.check_done(positions.stop)
                     return
@@ -158,21 +152,14 @@ class _Run:
         return GenerationResult(
             token=step.token,
             text=text,
-            logprob=step.logprobs[step.token].item(),
-            top_logprobs=self._likeliest(step.logprobs),
+            logprob=step.logprob,
+            top_logprobs=tuple(
+                TokenChoice(token, self.kit.tokenizer.decode([token]), logprob)
+                for token, logprob in step.likeliest
+            ),
             finish_reason=reason,
             prompt_tokens=len(self.tokens),
             completion_tokens=count,
-        )
-
-    def _likeliest(self, logprobs: mx.array) -> tuple[TokenChoice, ...]:
-        if self.sampling.top_logprobs == 0:
-            return ()
-        values = np.array(logprobs.astype(mx.float32))
-        likeliest = np.argsort(-values, kind="stable")[: self.sampling.top_logprobs]
-        return tuple(
-            TokenChoice(token, self.kit.tokenizer.decode([token]), float(values[token]))
-            for token in likeliest.tolist()
         )
 
 

@@ -1,7 +1,6 @@
 """Passes of a model under observation: the roles that the visitors need, and where a pass is."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
 import mlx.core as mx
@@ -15,42 +14,51 @@ if TYPE_CHECKING:
 
 
 class Observer(Protocol):
-    """Hears when a pass begins and ends."""
+    """Hears when a pass begins and ends, and answers the pass' result."""
 
     def begin_pass(self, span: Span) -> None: ...
 
-    def end_pass(self) -> None: ...
+    def end_pass(self, result: mx.array) -> mx.array: ...
 
 
 class _Unheard:
     def begin_pass(self, span: Span) -> None:
         pass
 
-    def end_pass(self) -> None:
-        pass
+    def end_pass(self, result: mx.array) -> mx.array:
+        return result
 
 
-@contextmanager
+class Observation:
+    """Visits to a model's passes at the points of `visitors`, prepared once and used often.
+
+    Only modules that have a visitor are tapped, while `taps` is entered, in its thread.
+    """
+
+    def __init__(
+        self, structure: "Structure", visitors: Visitors, observer: Observer | None = None
+    ):
+        roles: dict[int, Role] = {}
+        self._modules: list[nn.Module] = []
+        for module, role in structure.roles:
+            if module is structure.model:
+                role = _WholeModel(role, observer or _Unheard())
+            elif role.points.isdisjoint(visitors):
+                continue
+            roles[id(module)] = role
+            self._modules.append(module)
+        self._scope = Scope(roles, visitors)
+
+    def taps(self) -> AbstractContextManager[None]:
+        """Taps in place for this thread; they are removed on every way out."""
+        return tapped(self._modules, self._scope)
+
+
 def observed(
     structure: "Structure", visitors: Visitors, observer: Observer | None = None
-) -> Iterator[None]:
-    """Visit this thread's passes of a model at the points of `visitors`; taps are removed after.
-
-    Only modules that have a visitor are tapped.
-    """
-    observer = observer or _Unheard()
-    roles: dict[int, Role] = {}
-    modules = [structure.model]
-    whole: Role | None = None
-    for module, role in structure.roles:
-        if module is structure.model:
-            whole = role
-        elif not role.points.isdisjoint(visitors):
-            roles[id(module)] = role
-            modules.append(module)
-    roles[id(structure.model)] = _WholeModel(whole, observer)
-    with tapped(modules, Scope(roles, visitors)):
-        yield
+) -> AbstractContextManager[None]:
+    """Visit this thread's passes of a model at the points of `visitors`."""
+    return Observation(structure, visitors, observer).taps()
 
 
 class _WholeModel:
@@ -67,9 +75,7 @@ class _WholeModel:
         scope.span = Span(tokens_in(cache), tokens.shape[1])
         scope.caches.clear()
         self.observer.begin_pass(scope.span)
-        result: mx.array = self.role.call(scope, forward, module, args, kwargs)
-        self.observer.end_pass()
-        return result
+        return self.observer.end_pass(self.role.call(scope, forward, module, args, kwargs))
 
     def operation(self, *args):
         return self.role.operation(*args)

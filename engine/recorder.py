@@ -93,12 +93,13 @@ class Recorder:
         return {point: self._visitor(point, hooks) for point, hooks in wanted.items()}
 
     def begin_pass(self, span: Span) -> None:
+        self._start(self.passes)
         self.passes.append(Pass(span))
 
-    def end_pass(self) -> None:
-        """Start the computation of all that was kept."""
+    def end_pass(self, result: mx.array) -> mx.array:
+        """The pass' result, with which all that was kept is evaluated too."""
         current = self.passes[-1]
-        groups: dict[tuple, list[Kept]] = {}
+        groups: dict[object, list[Kept]] = {}
         for kept in current.kept:
             alike = (kept.array.shape, kept.array.dtype)
             groups.setdefault(alike if kept.array.nbytes < SMALL else id(kept), []).append(kept)
@@ -107,7 +108,12 @@ class Recorder:
             current.stacks.append((group, mx.stack(arrays) if len(group) > 1 else arrays[0]))
             for kept in group:
                 kept.array = None
-        mx.async_eval([stack for _, stack in current.stacks])
+        stacks = [stack for _, stack in current.stacks]
+        return mx.depends(result, stacks) if stacks else result
+
+    def _start(self, passes: Sequence[Pass]) -> None:
+        """Start what a pass left to do whose result nobody needed, as of a prompt's chunk."""
+        mx.async_eval([stack for each in passes for _, stack in each.stacks])
 
     def take(self, positions: range) -> list[Taken]:
         """The parts of passes that cover positions, oldest first; older passes are forgotten.
@@ -120,6 +126,7 @@ class Recorder:
             if each.span.first < stop:
                 parts.insert(0, Taken(each, max(each.span.first, positions.start), stop))
                 stop = each.span.first
+        self._start([part.source for part in parts])
         for part in parts:
             for kept in part.source.kept:
                 share = len(part.places(kept)) / len(kept.positions)
@@ -156,6 +163,8 @@ class Recorder:
             value = mx.take(value, index, axis=sequence_axis(point))
         if mx.issubdtype(value.dtype, mx.floating):
             value = value.astype(getattr(mx, hook.dtype))
+        if value.dtype == mx.bfloat16:
+            value = value.view(mx.uint16)
         current = self.passes[-1]
         nbytes = self._charged(point, value)
         current.nbytes += nbytes

@@ -1,14 +1,15 @@
 """How tokens are chosen, and mlx-lm's generation under these choices."""
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import mlx.core as mx
 import mlx.nn as nn
 from mlx_lm.generate import generate_step, speculative_generate_step
 from mlx_lm.models.cache import can_trim_prompt_cache, make_prompt_cache
-from mlx_lm.sample_utils import make_logits_processors, make_sampler
+from mlx_lm.sample_utils import Sampler, make_logits_processors, make_sampler
 
 from engine.errors import InvalidRequestError
 from engine.kit import ModelKit
@@ -18,10 +19,11 @@ COLDEST = 1e-6
 
 
 class Step(NamedTuple):
-    """One generated token and the log-probabilities of all, ``[vocab]``."""
+    """One generated token, its log-probability, and the likeliest tokens with theirs."""
 
     token: int
-    logprobs: mx.array
+    logprob: float
+    likeliest: list[tuple[int, float]]
 
 
 @dataclass(frozen=True)
@@ -79,14 +81,14 @@ def generated_tokens(
 
     Raises InvalidRequestError for what speculative decoding cannot do.
     """
+    sampler = make_sampler(
+        sampling.temperature,
+        sampling.top_p,
+        sampling.min_p,
+        top_k=min(sampling.top_k, kit.info.vocab_size),
+    )
     parameters = {
         "max_tokens": sampling.max_tokens,
-        "sampler": make_sampler(
-            sampling.temperature,
-            sampling.top_p,
-            sampling.min_p,
-            top_k=min(sampling.top_k, kit.info.vocab_size),
-        ),
         "logits_processors": make_logits_processors(
             sampling.logit_bias, sampling.repetition_penalty, sampling.repetition_context_size
         ),
@@ -99,22 +101,68 @@ def generated_tokens(
     if draft_model is None:
         parameters["prompt_cache"] = cache
         parameters["prompt_progress_callback"] = prompt_progress_callback
-        steps = generate_step(prompt, kit.model, **parameters)
+        steps = _decoded(prompt, kit.model, sampler, sampling.top_logprobs, parameters)
     else:
         _check_draft(kit, draft_model, cache, prompt_progress_callback)
         layers = len(kit.model.layers)
         drafts = cache[layers:] or make_prompt_cache(draft_model)
         parameters["prompt_cache"] = [*cache[:layers], *drafts]
         parameters["num_draft_tokens"] = sampling.num_draft_tokens
-        steps = speculative_generate_step(prompt, kit.model, draft_model, **parameters)
+        steps = _drafted(prompt, kit.model, draft_model, sampler, sampling.top_logprobs, parameters)
     return _seeded(steps, sampling.seed)
 
 
-def _seeded(steps: Iterator[tuple], seed: int | None) -> Iterator[Step]:
+def _seeded(steps: Iterator[Step], seed: int | None) -> Iterator[Step]:
     if seed is not None:
         mx.random.seed(seed)
-    for token, logprobs, *_ in steps:
-        yield Step(token, logprobs)
+    yield from steps
+
+
+def _decoded(
+    prompt: mx.array, model: nn.Module, sampler: Sampler, top: int, parameters: dict[str, Any]
+) -> Iterator[Step]:
+    """Generation one token at a time; a step is chosen and reported in one evaluation.
+
+    By the time that a token is read the next pass is under way, and what is calculated then
+    would have to wait for it.
+    """
+    reported: deque[tuple[mx.array, ...]] = deque()
+
+    def reporting(logprobs: mx.array) -> mx.array:
+        token = sampler(logprobs)
+        reported.append(_report(logprobs, token, top))
+        return mx.depends(token, reported[-1])
+
+    for token, _ in generate_step(prompt, model, sampler=reporting, **parameters):
+        yield _step(token, reported.popleft())
+
+
+def _drafted(
+    prompt: mx.array,
+    model: nn.Module,
+    draft_model: nn.Module,
+    sampler: Sampler,
+    top: int,
+    parameters: dict[str, Any],
+) -> Iterator[Step]:
+    steps = speculative_generate_step(prompt, model, draft_model, sampler=sampler, **parameters)
+    for token, logprobs, _ in steps:
+        yield _step(token, _report(logprobs[None], mx.array([token]), top))
+
+
+def _report(logprobs: mx.array, token: mx.array, top: int) -> tuple[mx.array, ...]:
+    """The log-probability of a token, and the `top` likeliest tokens with theirs."""
+    chosen = mx.take_along_axis(logprobs, token[:, None], axis=-1)
+    if top == 0:
+        return (chosen,)
+    likeliest = mx.argpartition(-logprobs, top - 1, axis=-1)[:, :top]
+    return chosen, likeliest, mx.take_along_axis(logprobs, likeliest, axis=-1)
+
+
+def _step(token: int, report: tuple[mx.array, ...]) -> Step:
+    chosen, *likeliest = (array.tolist()[0] for array in report)
+    pairs = zip(*likeliest, strict=True)
+    return Step(token, chosen[0], sorted(pairs, key=lambda pair: -pair[1]))
 
 
 def _check_draft(kit: ModelKit, draft_model: nn.Module, cache: list, callback) -> None:
