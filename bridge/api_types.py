@@ -8,6 +8,10 @@ from __future__ import annotations
 from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 
 
+class CancelledExchange(TypedDict):
+    exchange_id: str
+
+
 class CaptureSummary(TypedDict):
     capture_id: str
     model: str
@@ -125,6 +129,18 @@ class RegisteredHooks(TypedDict):
 
 class RemovedHooks(TypedDict):
     removed_hooks: list[str]
+
+
+class StopSpec(TypedDict):
+    """
+    A hook point at which a forward pass stops and shows its value; all of it, or a part.
+    """
+
+    layer_name: str
+    component: ComponentType
+    hook_id: NotRequired[str | None]
+    heads: NotRequired[list[Head] | None]
+    positions: NotRequired[list[Position] | None]
 
 
 StopString: TypeAlias = str
@@ -332,6 +348,10 @@ class Forward(TypedDict):
     top: list[list[TopToken]]
 
 
+class GoOnRequest(TypedDict):
+    value: NotRequired[TensorValue | None]
+
+
 class HookSpec(TypedDict):
     """
     What to capture, and where.
@@ -455,6 +475,30 @@ class CompletionWithActivationsRequest(TypedDict):
     user: NotRequired[str | None]
     prompt: str | TokenIds
     logprobs: NotRequired[int | None]
+
+
+class ExchangeRequest(TypedDict):
+    """
+    A forward pass that stops. At one hook point, stops come after declared interventions.
+    """
+
+    activation_hooks: NotRequired[list[HookSpec]]
+    interventions: NotRequired[list[InterventionSpec]]
+    activation_format: NotRequired[Literal["array", "base64", "metadata", "reference"]]
+    prompt: NotRequired[str | TokenIds | list[TokenIds] | None]
+    tokens: NotRequired[TokenIds | list[TokenIds] | None]
+    model: NotRequired[str | None]
+    logits: NotRequired[Literal["last", "all", "none"]]
+    top_k: NotRequired[int]
+    stops: list[StopSpec]
+    stop_format: NotRequired[Literal["array", "base64"]]
+
+
+class ExchangeState(TypedDict):
+    exchange_id: str
+    state: Literal["stopped", "done"]
+    stop: NotRequired[ActivationRecord | None]
+    result: NotRequired[Forward | None]
 
 
 class ForwardRequest(TypedDict):

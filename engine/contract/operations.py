@@ -194,6 +194,42 @@ OPERATIONS: tuple[Operation, ...] = (
         errors=(400, 404, 413, 422, 503),
     ),
     Operation(
+        "beginExchange",
+        "post",
+        "/v1/exchanges",
+        "Run a forward pass to its first stop, whose value may be changed before it goes on. One "
+        "exchange at a time; a stop is given up, and the pass with it, after a minute.",
+        (
+            "beginExchange: prompt stops: stops",
+            "beginExchange: prompt stops: stops options: options",
+        ),
+        s.ExchangeState,
+        s.ExchangeRequest,
+        errors=GENERATION_ERRORS,
+    ),
+    Operation(
+        "continueExchange",
+        "post",
+        "/v1/exchanges/{exchange_id}",
+        "Let the pass go on, with another value or as it is, to its next stop or its end.",
+        (
+            "continueExchange: exchange_id value: value",
+            "continueExchange: exchange_id",
+        ),
+        s.ExchangeState,
+        s.GoOnRequest,
+        errors=(400, 404, 409, 410, 413, 422, 503, 507),
+    ),
+    Operation(
+        "cancelExchange",
+        "delete",
+        "/v1/exchanges/{exchange_id}",
+        "Give up a pass that has stopped.",
+        ("cancelExchange: exchange_id",),
+        s.CancelledExchange,
+        errors=(404, 410),
+    ),
+    Operation(
         "registerHooks",
         "post",
         "/v1/activations/hooks",

@@ -13,6 +13,7 @@ from engine.server.requests import body_of, query_of
 from engine.server.routes import (
     captures,
     circuits,
+    exchanges,
     forward,
     generation,
     hooks,
@@ -37,6 +38,9 @@ HANDLERS: dict[str, Callable[..., Any]] = {
     "forward": forward.forward,
     "logitLens": lens.logit_lens,
     "patchCircuit": circuits.patch,
+    "beginExchange": exchanges.begin,
+    "continueExchange": exchanges.go_on,
+    "cancelExchange": exchanges.cancel,
     "registerHooks": hooks.register,
     "listHooks": hooks.list_hooks,
     "deleteHooks": hooks.remove_all,

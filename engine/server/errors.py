@@ -52,6 +52,27 @@ class UnknownCaptureError(RequestError):
     status, kind = 404, "unknown_capture"
 
 
+class UnknownExchangeError(RequestError):
+    """An exchange that was never begun."""
+
+    status, kind = 404, "unknown_exchange"
+
+
+class ExchangeUnderWayError(RequestError):
+    """An exchange while another is not over, or an answer while none is waited for."""
+
+    status, kind = 409, "exchange_under_way"
+
+
+class ExchangeEndedError(RequestError):
+    """An exchange that is over; the message says why."""
+
+    status, kind = 410, "exchange_over"
+
+    def __init__(self, exchange_id: str, reason: str) -> None:
+        super().__init__(f"The exchange {exchange_id} is over: {reason}.", "exchange_id")
+
+
 class ImpossibleError(RequestError):
     """A request that the contract allows and this model or server cannot fulfil."""
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from engine.server.captures import CaptureStore
+from engine.server.exchange import Exchanges
 from engine.server.models import Models
 from engine.server.settings import Settings
 from engine.server.worker import GenerationThread
@@ -17,6 +18,7 @@ class Service:
     models: Models
     captures: CaptureStore
     worker: GenerationThread
+    exchanges: Exchanges
 
 
 def create_service(settings: Settings, on_death: Callable[[], None]) -> Service:
@@ -29,4 +31,4 @@ def create_service(settings: Settings, on_death: Callable[[], None]) -> Service:
     )
     worker.start()
     store = CaptureStore(settings.capture_bytes, settings.spill_folder)
-    return Service(settings, Models(), store, worker)
+    return Service(settings, Models(), store, worker, Exchanges(settings.exchange_patience))
