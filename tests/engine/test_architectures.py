@@ -21,6 +21,7 @@ from engine.components import ComponentType as C
 from engine.errors import UnknownComponentError
 from engine.forward import ForwardResult, forward
 from engine.hooks import ActivationHookSpec
+from engine.interventions import Intervention
 from engine.kit import ModelKit
 from engine.observation import observed
 from engine.points import Point, sequence_axis
@@ -45,6 +46,10 @@ BLOCKS_THAT_ADD_MORE = {
 LOOKS_AHEAD = {"phi3small"}  # mlx-lm adds its mask as zeros and ones
 INSIDE_ATTENTION = {C.QUERY, C.KEY, C.VALUE, C.HEAD_OUTPUT} | SQUARE
 UNORDERED = {C.ROUTER_CHOICE, C.EXPERT_OUTPUT}
+READS_MORE_THAN_THE_LAST_BLOCK = {
+    "kimi_k3",  # attention over earlier blocks
+    "nanbeige",  # the blocks run twice, each time to another value
+}
 PICKS_KEYS = {"deepseek_v32", "glm_moe_dsa"}  # for a single token, once there are many
 DECODES_APART = {
     "gear",  # each head has its keys before they are seen, unless a cache sees them first
@@ -258,6 +263,30 @@ def test_a_router_weighs_the_chosen_experts_and_no_other(subject):
             assert choice.shape[-1] == chosen.sum(axis=-1).max()
             assert not weights[~chosen].any()
             assert weights[chosen].all() or "longcat" in subject.name  # an expert may be none
+
+
+def test_a_change_at_any_hook_point_reaches_the_logits(subject):
+    for layer, component in everything(subject.structure):
+        if component is C.ROUTER_CHOICE or not subject.captured(component, layer):
+            continue
+        where = "*" if layer is None else str(layer)
+        noise = Intervention(where, component, "noise", scale=1.0, seed=3)
+        changed = forward(subject.kit, [TOKENS], (), [noise], logits="all").logits
+        finite = np.isfinite(changed)
+        difference = np.abs(changed[finite] - subject.result.logits[finite])
+        assert difference.max() > 1e-5, f"{component} of layer {layer}"
+
+
+def test_the_last_block_s_output_of_another_prompt_gives_that_prompt_s_logits(subject):
+    last = subject.structure.layers - 1
+    if not subject.captured(C.RESIDUAL, last) or subject.name in READS_MORE_THAN_THE_LAST_BLOCK:
+        return
+    spec = ActivationHookSpec(str(last), C.RESIDUAL)
+    other = forward(subject.kit, [TOKENS[::-1]], [spec], logits="all")
+    (record,) = other.activations[f"layer_{last}_residual"]
+    patch = Intervention(str(last), C.RESIDUAL, "replacement", value=record.data)
+    patched = forward(subject.kit, [TOKENS], (), [patch], logits="all")
+    np.testing.assert_array_equal(patched.logits, other.logits)
 
 
 @pytest.mark.parametrize("name", sorted(PICKS_KEYS))
