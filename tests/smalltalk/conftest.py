@@ -1,13 +1,8 @@
-"""The systems that the generated Smalltalk runs in, and the engine that it talks to."""
-
-from collections.abc import Iterator
+"""The systems that the generated Smalltalk runs in."""
 
 import pytest
 from squeak.machine import Squeak
 from systems import Amber, GnuSmalltalk, OldSqueak, System, gst_program
-
-from bridge.client import LMStudioNeuroScopeClient
-from bridge.engine_process import running_engine
 
 SYSTEMS = ["amber", "squeak", *(["gst"] if gst_program() else [])]
 
@@ -20,10 +15,3 @@ def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     if request.param == "gst":
         return GnuSmalltalk()
     return OldSqueak(Squeak(tmp_path_factory.mktemp("squeak")))
-
-
-@pytest.fixture(scope="session")
-def engine() -> Iterator[LMStudioNeuroScopeClient]:
-    """A Python client of an engine that runs the default model."""
-    with running_engine("smollm2") as client:
-        yield client
