@@ -107,11 +107,12 @@ function drawCircuit() {
   if (!data.circuit) return;
   const { heads } = data.circuit;
   const layers = [...new Set(heads.map((head) => head.layer))].sort((a, b) => a - b);
-  const [wide, high, left, bottom] = [96, 46, 60, 46];
+  const wide = Math.max(56, Math.min(96, 1050 / data.texts.length));
+  const [high, left, right, bottom] = [46, 60, 90, 46];
   const height = layers.length * high + bottom + 30;
   const x = (position) => left + position * wide + wide / 2;
   const y = (layer) => height - bottom - (layers.indexOf(layer) + 1) * high + 10;
-  const svg = drawing('svg', { width: left + data.texts.length * wide, height });
+  const svg = drawing('svg', { width: left + data.texts.length * wide + right, height });
   data.texts.forEach((text, position) => {
     svg.append(
       drawing('line', { x1: x(position), x2: x(position), y1: 16, y2: height - bottom, stroke: '#e4e7ec' }),
