@@ -28,6 +28,7 @@ CORE_CLASSES = (
     "CachingHook",
     "InterventionHook",
     "HookManager",
+    "LiveExchange",
     "ModelConfig",
     "TransformerTokenizer",
     "ModelOutput",
