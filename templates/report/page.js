@@ -106,36 +106,41 @@ function drawing(name, attributes, ...children) {
 function drawCircuit() {
   if (!data.circuit) return;
   const { heads } = data.circuit;
-  const layers = [...new Set(heads.map((head) => head.layer))].sort((a, b) => a - b);
   const wide = Math.max(56, Math.min(96, 1050 / data.texts.length));
-  const [high, left, right, bottom] = [46, 60, 90, 46];
-  const height = layers.length * high + bottom + 30;
+  const [step, gap, left, right, bottom] = [18, 34, 60, 90, 46];
+  const layers = [...new Set(heads.map((head) => head.layer))].sort((a, b) => b - a);
+  const rows = {};
+  const row = (head) => (rows[`${head.layer}.${head.position}`] ??= []);
+  heads.forEach((head) => row(head).push(head));
+  const tops = {};
+  let height = 20;
+  layers.forEach((layer) => {
+    tops[layer] = height;
+    const most = Math.max(...Object.values(rows).filter(([first]) => first.layer === layer).map((each) => each.length));
+    height += step * (most - 1) + gap;
+  });
   const x = (position) => left + position * wide + wide / 2;
-  const y = (layer) => height - bottom - (layers.indexOf(layer) + 1) * high + 10;
-  const svg = drawing('svg', { width: left + data.texts.length * wide + right, height });
+  const y = (head) => tops[head.layer] + step * row(head).indexOf(head);
+  const svg = drawing('svg', { width: left + data.texts.length * wide + right, height: height + bottom });
   data.texts.forEach((text, position) => {
     svg.append(
-      drawing('line', { x1: x(position), x2: x(position), y1: 16, y2: height - bottom, stroke: '#e4e7ec' }),
-      drawing('text', { x: x(position), y: height - bottom + 22, 'text-anchor': 'middle' }, shown(text)),
+      drawing('line', { x1: x(position), x2: x(position), y1: 10, y2: height, stroke: '#e4e7ec' }),
+      drawing('text', { x: x(position), y: height + 20, 'text-anchor': 'middle' }, shown(text)),
     );
   });
-  layers.forEach((layer) => svg.append(drawing('text', { x: 4, y: y(layer) + 4, class: 'soft' }, `layer ${layer}`)));
+  layers.forEach((layer) => svg.append(drawing('text', { x: 4, y: tops[layer] + 4, class: 'soft' }, `layer ${layer}`)));
   const strongest = Math.max(...heads.map((head) => Math.abs(head.effect)));
-  const placed = {};
   heads.forEach((head) => {
-    const place = `${head.layer}.${head.position}`;
-    const shift = 18 * (placed[place] || 0);
-    placed[place] = (placed[place] || 0) + 1;
     const colour = `rgb(${head.effect > 0 ? '24, 90, 188' : '190, 60, 30'})`;
     const weight = Math.abs(head.effect) / strongest;
-    const [fromX, toX, toY] = [x(head.source), x(head.position), y(head.layer) + shift];
-    const path = `M ${fromX} ${toY + high * 0.6} C ${fromX} ${toY}, ${(fromX + toX) / 2} ${toY}, ${toX - 8} ${toY}`;
+    const [from, to, level] = [x(head.source), x(head.position), y(head)];
+    const path = from === to ? '' : `M ${from} ${level + 22} C ${from} ${level}, ${(from + to) / 2} ${level}, ${to - 8} ${level}`;
     const node = drawing(
       'g',
       { 'data-head': `${head.layer}.${head.head}` },
       drawing('path', { d: path, fill: 'none', stroke: colour, 'stroke-width': 1 + 3 * weight, opacity: 0.35 + 0.5 * head.attention }),
-      drawing('circle', { cx: toX, cy: toY, r: 4 + 5 * weight, fill: colour }),
-      drawing('text', { x: toX + 12, y: toY + 4 }, `${head.layer}.${head.head} ${head.effect > 0 ? '+' : '−'}${Math.abs(head.effect).toFixed(2)}`),
+      drawing('circle', { cx: to, cy: level, r: 4 + 5 * weight, fill: colour }),
+      drawing('text', { x: to + 12, y: level + 4 }, `${head.layer}.${head.head} ${head.effect > 0 ? '+' : '−'}${Math.abs(head.effect).toFixed(2)}`),
     );
     svg.append(tipped(node, `layer ${head.layer}, head ${head.head}: effect ${head.effect.toFixed(4)}\n${shown(data.texts[head.position])} looks at ${shown(data.texts[head.source])}: ${head.attention.toFixed(3)}`));
   });
