@@ -1,0 +1,106 @@
+"""Amber in a real browser: calls wait there too, and bytes arrive unharmed."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from queue import Queue
+from tempfile import TemporaryDirectory
+from threading import Thread
+from urllib.parse import quote
+
+import pytest
+from systems import GENERATED, HERE, LIMIT_SECONDS, Amber
+
+BYTES = bytes(range(256)) * 4
+PACKAGES = ("NeuroScope-Connection", "NeuroScope-Bridge")
+
+
+class Site(SimpleHTTPRequestHandler):
+    """The page and Amber, the packages, an API that answers what it is sent, and a letter box."""
+
+    answers: Queue[str] = Queue()
+
+    def translate_path(self, path: str) -> str:
+        root = GENERATED if path.startswith("/amber/") else HERE
+        return str(root / path.split("?")[0].lstrip("/"))
+
+    def do_GET(self) -> None:
+        if self.path == "/bytes":
+            self.reply(200, BYTES)
+        else:
+            super().do_GET()
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path == "/answer":
+            self.answers.put(body["text"])
+            self.reply(204, b"")
+        elif self.path == "/v1/tokenize":
+            self.reply(200, json.dumps({"text": body["text"]}, ensure_ascii=False).encode())
+        else:
+            self.reply(422, json.dumps({"error": {"message": "no layer 99"}}).encode())
+
+    def reply(self, status: int, content: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[str]:
+    """The address of the page's site."""
+    Amber()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Site)
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+def browse(site: str, expression: str) -> str:
+    """What the page posts for an expression that answers a String, or a Promise of one."""
+    files = ",".join(f"/amber/{package}.st" for package in PACKAGES)
+    page = f"{site}/browser.html?{files}#{quote(expression)}"
+    with TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        options = ("--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}")
+        browser = subprocess.Popen(
+            ["chromium", *options, page], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            return Site.answers.get(timeout=LIMIT_SECONDS)
+        finally:
+            browser.terminate()
+            browser.wait()
+
+
+def test_a_call_waits_for_its_answer(site: str) -> None:
+    expression = f"((LMStudioRESTClient baseUrl: '{site}') tokenize: 'caf\u00e9') at: #text"
+    assert browse(site, expression) == "caf\u00e9"
+
+
+def test_every_byte_arrives_as_it_was_sent(site: str) -> None:
+    expression = (
+        f"(((LMStudioConnection baseUrl: '{site}') send: 'GET' to: '/bytes') bytes "
+        "inject: '' into: [:text :each | text , ' ' , each printString])"
+    )
+    assert browse(site, expression).split() == [str(byte) for byte in BYTES]
+
+
+def test_a_refused_call_is_an_error(site: str) -> None:
+    expression = (
+        f"[(LMStudioRESTClient baseUrl: '{site}') forward: 'x' hooks: #()] "
+        "on: LMStudioUnprocessableError do: [:error | error messageText]"
+    )
+    assert browse(site, expression) == "no layer 99"
+
+
+def test_a_promise_is_kept(site: str) -> None:
+    expression = (
+        f"((LMStudioPromisingClient baseUrl: '{site}') tokenize: 'text') "
+        "then: [:answer | answer at: #text]"
+    )
+    assert browse(site, expression) == "text"
