@@ -1,0 +1,16 @@
+"""Every request and response of the endpoint, declared once.
+
+Requests forbid unknown fields: a misspelt parameter is an error that names it, never ignored.
+What breaks a schema is answered with 400; what fits it and cannot be done on this model, with 422.
+"""
+
+from engine.contract.schemas.activations import *
+from engine.contract.schemas.base import *
+from engine.contract.schemas.circuits import *
+from engine.contract.schemas.exchanges import *
+from engine.contract.schemas.forward import *
+from engine.contract.schemas.generation import *
+from engine.contract.schemas.health import *
+from engine.contract.schemas.lens import *
+from engine.contract.schemas.models import *
+from engine.contract.schemas.tokens import *

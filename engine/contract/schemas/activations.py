@@ -1,0 +1,173 @@
+"""What to capture and change, and what was captured."""
+
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field, model_validator
+
+from engine.components import ComponentType
+from engine.contract.schemas.base import (
+    MOST_HOOKS,
+    Dtype,
+    Head,
+    Index,
+    Position,
+    Request,
+    Response,
+    one_of,
+    require_one,
+)
+
+
+class HookSpec(Request):
+    """What to capture, and where."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "not": {
+                "properties": {
+                    "capture_input": {"const": False},
+                    "capture_output": {"const": False},
+                },
+                "required": ["capture_output"],
+            }
+        }
+    )
+
+    layer_name: str = Field(
+        min_length=1,
+        description="`5`, `model.layers.5`, `transformer.h.5`, `blocks.5`, `*`, `0-11`, "
+        "`transformer.wte`, …",
+        examples=["0", "*", "0-1"],
+    )
+    component: ComponentType
+    hook_id: str | None = Field(
+        None,
+        min_length=1,
+        description="Default: `layer_5_residual`, `embedding_output`.",
+    )
+    capture_input: bool = Field(False, description="Capture what goes into the component.")
+    capture_output: bool = Field(True, description="Capture what comes out of it.")
+    positions: list[Position] | None = Field(
+        None,
+        min_length=1,
+        description="0-based positions in the whole sequence; negative ones count from the end "
+        "of the prompt. Default: all.",
+    )
+    heads: list[Head] | None = Field(None, min_length=1, description="0-based heads. Default: all.")
+    dtype: Dtype = "float32"
+
+    @model_validator(mode="after")
+    def _captures(self) -> "HookSpec":
+        if not (self.capture_input or self.capture_output):
+            raise ValueError("a hook captures its input, its output, or both")
+        return self
+
+
+class TensorValue(Request):
+    """A tensor sent to the engine: its shape beside its data, row-major, little-endian."""
+
+    model_config = ConfigDict(json_schema_extra=one_of("data", "data_base64"))
+
+    shape: list[Index]
+    dtype: Dtype = "float32"
+    data: Any | None = Field(None, description="Nested lists, or a flat list, of numbers.")
+    data_base64: str | None = None
+
+    @model_validator(mode="after")
+    def _one_of(self) -> "TensorValue":
+        require_one(self, "data", "data_base64")
+        return self
+
+
+class InterventionSpec(Request):
+    """A change made to an activation while the model runs."""
+
+    layer_name: str = Field(min_length=1)
+    component: ComponentType
+    operation: Literal[
+        "ablation", "mean", "scaling", "addition", "replacement", "patching", "noise"
+    ] = Field(
+        description="ablation: zero. mean: the mean over positions. scaling: times `factor`. "
+        "addition, replacement: `value`. patching: a kept capture. noise: Gaussian of standard "
+        "deviation `scale`, from `seed`."
+    )
+    heads: list[Head] | None = Field(None, min_length=1)
+    positions: list[Position] | None = Field(None, min_length=1)
+    factor: float | None = None
+    value: TensorValue | None = None
+    capture_id: str | None = None
+    hook_id: str | None = None
+    step: Index = 0
+    scale: float | None = Field(None, ge=0)
+    seed: Index | None = None
+
+
+class ActivationRecord(Response):
+    """One activation of one forward pass."""
+
+    hook_id: str
+    layer_name: str
+    layer: int | None = Field(description="0-based; null for embedding, final_norm and logits.")
+    component: ComponentType
+    step: int = Field(description="0 is the whole prompt; step k the k-th generated token's pass.")
+    positions: list[int] = Field(
+        description="First and last position of this forward pass that the record covers."
+    )
+    shape: list[int]
+    dtype: str
+    byte_order: Literal["little"] = "little"
+    is_input: bool
+    data: Any | None = Field(
+        None, description="Nested lists, with format `array`; null is -inf, a masked score."
+    )
+    data_base64: str | None = Field(None, description="With format `base64`.")
+    tensor: str | None = Field(
+        None, description="Name in the safetensors body, with format `reference`."
+    )
+
+
+Activations = dict[str, list[ActivationRecord]]
+
+
+class RegisterHooksRequest(Request):
+    hooks: list[HookSpec] = Field(min_length=1, max_length=MOST_HOOKS)
+    model: str | None = None
+
+
+class RegisteredHooks(Response):
+    registered_hooks: list[str]
+
+
+class HookEntry(Response):
+    hook_id: str
+    model: str
+    spec: HookSpec
+
+
+class HookList(Response):
+    hooks: list[HookEntry]
+
+
+class RemovedHooks(Response):
+    removed_hooks: list[str]
+
+
+class CaptureSummary(Response):
+    capture_id: str
+    model: str
+    created: float = Field(description="Unix time in seconds.")
+    bytes: int = Field(description="Size of the captured data.")
+
+
+class CaptureManifest(CaptureSummary):
+    activations: Activations = Field(description="Records without data, with tensor names.")
+
+
+class CaptureList(Response):
+    captures: list[CaptureSummary]
+    bytes: int
+    budget_bytes: int
+
+
+class ForgottenCapture(Response):
+    capture_id: str

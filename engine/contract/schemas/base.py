@@ -1,0 +1,67 @@
+"""What all requests and responses share: their base classes, and numbers within bounds."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from typing_extensions import TypeAliasType
+
+Dtype = Literal["float32", "float16", "bfloat16"]
+ActivationFormat = Literal["array", "base64", "metadata", "reference"]
+LARGEST = 2**31 - 1
+"""Bound of every integer: what each JSON reader and every index type holds."""
+MOST_HOOKS = 1024
+MOST_SEQUENCES = 1024
+MOST_STOPS = 64
+
+
+def _whole(value: Any) -> Any:
+    """JSON has one kind of number: 8.0 is a whole one."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = BeforeValidator(_whole)
+Index = Annotated[int, Field(ge=0, le=LARGEST), Whole]
+Count = Annotated[int, Field(ge=1, le=LARGEST), Whole]
+CacheSize = Annotated[int, Field(ge=8, le=LARGEST), Whole]
+Alternatives = Annotated[int, Field(ge=0, le=20), Whole]
+Likeliest = Annotated[int, Field(ge=0, le=1000), Whole]
+LensTokens = Annotated[int, Field(ge=1, le=100), Whole]
+Text = Annotated[str, Field(min_length=1)]
+
+# Named in the document too, for those that generate types from it.
+Head = TypeAliasType("Head", Index)
+Position = TypeAliasType("Position", Annotated[int, Field(ge=-LARGEST, le=LARGEST), Whole])
+StopString = TypeAliasType("StopString", Text)
+TokenId = TypeAliasType("TokenId", Index)
+TokenIds = TypeAliasType("TokenIds", Annotated[list[TokenId], Field(min_length=1)])
+Batch = Annotated[list[TokenIds], Field(min_length=1, max_length=MOST_SEQUENCES)]
+
+TokenKey = Annotated[str, Field(pattern=r"^[0-9]{1,9}$")]
+Bias = Annotated[float, Field(ge=-100, le=100)]
+Biases = Annotated[dict[TokenKey, Bias], Field(json_schema_extra={"additionalProperties": False})]
+
+
+def one_of(one: str, other: str) -> dict[str, Any]:
+    """JSON schema: exactly one of two fields is given and not null."""
+    null, given = {"type": "null"}, {"not": {"type": "null"}}
+    neither = {"properties": {one: null, other: null}}
+    both = {"properties": {one: given, other: given}, "required": [one, other]}
+    return {"not": {"anyOf": [neither, both]}}
+
+
+def require_one(model: BaseModel, one: str, other: str) -> None:
+    """What `one_of` says, as validation."""
+    if (getattr(model, one) is None) == (getattr(model, other) is None):
+        raise ValueError(f"give either {one} or {other}")
+
+
+class Request(BaseModel):
+    """Base of all request bodies."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
+
+
+class Response(BaseModel):
+    """Base of all response bodies."""
+
+    model_config = ConfigDict(extra="forbid")

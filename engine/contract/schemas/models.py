@@ -1,0 +1,58 @@
+"""Models: what is loaded, loading, unloading."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from engine.components import ComponentType
+from engine.contract.schemas.base import CacheSize, Dtype, Index, Request, Response
+
+
+class ModelEntry(Response):
+    id: str
+    object: Literal["model"] = "model"
+    created: int = Field(description="Unix time, in seconds, at which the model was loaded.")
+    owned_by: str
+    loaded: bool
+    architecture: str | None = Field(description="mlx-lm's `model_type`.")
+    layers: int | None
+    heads: int | None = Field(description="Attention heads a layer.")
+    kv_heads: int | None = Field(description="Key and value heads a layer.")
+    head_dim: int | None
+    hidden_size: int | None
+    vocab_size: int | None
+    quantization: str | None = Field(description="For example `4-bit, group 32`; null if none.")
+    components: list[ComponentType] = Field(description="What can be captured on this model.")
+
+
+class ModelList(Response):
+    object: Literal["list"] = "list"
+    data: list[ModelEntry]
+
+
+class LoadModelRequest(Request):
+    model_path: str = Field(
+        min_length=1,
+        pattern=r"^[^\x00]+$",
+        description="A model folder, a pulled model's name, or a hub id where allowed.",
+    )
+    model_id: str | None = Field(
+        None, description="The name to give it; default: the last part of the path."
+    )
+    max_kv_size: CacheSize | None = Field(None, description="Tokens kept in a rotating cache.")
+    kv_bits: Literal[2, 3, 4, 6, 8] | None = Field(None, description="Quantise the cache.")
+    kv_group_size: Literal[32, 64, 128] = Field(64)
+    quantized_kv_start: Index = Field(0, description="Tokens before the cache is quantised.")
+    dtype: Dtype | None = Field(
+        None,
+        description="Cast the weights, dequantising them. Default: as stored on a GPU; float32 "
+        "where a CPU would have to run quantised weights.",
+    )
+
+
+class UnloadModelRequest(Request):
+    model: str
+
+
+class UnloadModelResponse(Response):
+    unloaded: str
