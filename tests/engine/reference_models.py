@@ -83,10 +83,10 @@ REFERENCES: dict[str, tuple[str, dict[str, Any]]] = {
 """Architecture and variant: the name of transformers' class, and its configuration."""
 
 
-def reference_model(name: str) -> torch.nn.Module:
+def reference_model(name: str, **changes: Any) -> torch.nn.Module:
     """The model in float32, with the same random weights in each call."""
     kind, differences = REFERENCES[name]
-    config = getattr(transformers, f"{kind}Config")(**SHARED | differences)
+    config = getattr(transformers, f"{kind}Config")(**SHARED | differences | changes)
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").float().eval()
     with torch.no_grad():
