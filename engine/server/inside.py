@@ -79,7 +79,11 @@ def _value(spec: InterventionSpec, param: str, captures: CaptureStore) -> np.nda
     if spec.operation == "patching":
         if spec.capture_id is None or spec.hook_id is None:
             raise ImpossibleError(f"{param}: patching needs capture_id and hook_id", param)
+        if spec.value is not None:
+            raise ImpossibleError(f"{param}: patching has no parameter value", param)
         return _kept_activation(captures.get(spec.capture_id), spec.hook_id, spec.step, param)
+    if spec.capture_id is not None or spec.hook_id is not None:
+        raise ImpossibleError(f"{param}: only patching reads a capture", param)
     return tensor_array(spec.value, f"{param}.value") if spec.value else None
 
 
