@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from engine.components import ComponentType
 from engine.points import UNSEEN, Point, sequence_axis
-from engine.recorder import Kept, Taken
+from engine.recorder import SMALL, Kept, Taken
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,12 @@ def records(taken: Sequence[Taken], step: int) -> Activations:
     pieces: dict[tuple[str, bool, int], list[Piece]] = {}
     for part in taken:
         for group, stack in part.source.stacks:
-            values = np.array(stack)
-            for kept, value in zip(group, values if len(group) > 1 else [values], strict=True):
-                places = part.places(kept)
+            for kept, value in zip(group, np.array(stack), strict=True):
+                places = part.places(kept.positions)
                 if places:
-                    piece = Piece(kept, value, places, part.stop, len(group) == 1)
-                    pieces.setdefault(kept.key, []).append(piece)
+                    piece = Piece(kept, value, places, part.stop)
+                    key = kept.selection.hook.hook_id, kept.selection.is_input, kept.turn
+                    pieces.setdefault(key, []).append(piece)
     activations: Activations = {}
     for parts in pieces.values():
         record = _record(parts, step)
@@ -81,40 +81,41 @@ def records(taken: Sequence[Taken], step: int) -> Activations:
     return activations
 
 
-@dataclass(frozen=True, eq=False)
-class Piece:
+class Piece(NamedTuple):
     """What one hook kept of one pass, in numpy: of its positions, `places` are wanted."""
 
     kept: Kept
     value: np.ndarray
-    places: list[int]
+    places: Sequence[int]
     end: int
-    is_whole: bool
 
     def chosen(self) -> np.ndarray:
-        """The wanted positions only, and no keys after them."""
-        axis = sequence_axis(self.kept.point)
+        """The wanted positions only, and no keys after them; it owns its memory."""
+        point = self.kept.selection.point
         value = self.value
-        if len(self.places) < value.shape[axis]:
-            value = value.take(self.places, axis)
-        if self.kept.point.component in UNSEEN and value.shape[-1] > self.end:
+        if len(self.places) < len(self.kept.positions):
+            value = value.take(self.places, sequence_axis(point))
+        if point.component in UNSEEN and value.shape[-1] > self.end:
             value = value[..., : self.end]
-        return np.ascontiguousarray(value) if self.is_whole else value.copy()
+        return value if value.nbytes >= SMALL and value.flags.c_contiguous else value.copy()
 
 
 def _record(parts: list[Piece], step: int) -> CapturedActivation:
     kept = parts[0].kept
-    hook = kept.hook
-    positions = [part.kept.positions[place] for part in parts for place in part.places]
-    data = _stitched([part.chosen() for part in parts], kept.point)
+    selection = kept.selection
+    hook = selection.hook
+    data = _stitched([part.chosen() for part in parts], selection.point)
     return CapturedActivation(
         hook_id=hook.hook_id,
         layer_name=hook.layer_name,
         layer=hook.layer,
         component=hook.component,
         step=step,
-        positions=(positions[0], positions[-1]),
-        is_input=kept.is_input,
+        positions=(
+            kept.positions[parts[0].places[0]],
+            parts[-1].kept.positions[parts[-1].places[-1]],
+        ),
+        is_input=selection.is_input,
         dtype="bfloat16" if data.dtype == np.uint16 else data.dtype.name,
         data=data,
         turn=kept.turn,

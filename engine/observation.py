@@ -39,15 +39,18 @@ class Observation:
         self, structure: "Structure", visitors: Visitors, observer: Observer | None = None
     ):
         roles: dict[int, Role] = {}
+        inside: set[int] = set()
         self._modules: list[nn.Module] = []
         for module, role in structure.roles:
+            if any(not visitors.keys().isdisjoint(o.points) for o in role.operations.values()):
+                inside.add(id(module))
             if module is structure.model:
                 role = _WholeModel(role, observer or _Unheard())
             elif role.points.isdisjoint(visitors):
                 continue
             roles[id(module)] = role
             self._modules.append(module)
-        self._scope = Scope(roles, visitors)
+        self._scope = Scope(roles, visitors, inside)
 
     def taps(self) -> AbstractContextManager[None]:
         """Taps in place for this thread; they are removed on every way out."""

@@ -32,13 +32,16 @@ class Role(Protocol):
 class Scope:
     """What one thread observes: visitors by point, roles of modules, the pass that runs now.
 
+    Of the modules of `inside`, by their ids, each operation is observed, of others the call only.
+
     `cached_layer` is the layer whose new keys and values were seen entering `cache`, `choice`
     what a router chose; both are set for the operation that comes next. `caches` are the keys
     that caches answered in this pass, each with its cache, for layers that share them.
     """
 
-    def __init__(self, roles: dict[int, Role], visitors: Visitors):
+    def __init__(self, roles: dict[int, Role], visitors: Visitors, inside: set[int]):
         self.roles = roles
+        self.inside = inside
         self.visitors = visitors
         self.frames: list[Role] = []
         self.span = Span(0, 0)
@@ -124,8 +127,9 @@ def tapped_class(cls: type) -> type:
         scope = current_scope()
         role = None if scope is None else scope.roles.get(id(self))
         if role is None:
-            return forward(self, *args, **kwargs)
-        return scope.call(role, forward, self, args, kwargs)
+            return cls.__call__(self, *args, **kwargs)
+        inner = forward if id(self) in scope.inside else cls.__call__
+        return scope.call(role, inner, self, args, kwargs)
 
     namespace = {**methods, "__call__": __call__, "__module__": cls.__module__}
     return type(cls.__name__, (cls,), namespace)

@@ -94,7 +94,7 @@ def _last_word(path: str) -> str:
 
 def _pass(model: nn.Module, names: dict[int, str], tokens: mx.array, cache: list | None) -> Trace:
     tracer = _Tracer(names)
-    scope = Scope(dict.fromkeys(names, tracer), {})
+    scope = Scope(dict.fromkeys(names, tracer), {}, set(names))
     with tapped(model.modules(), scope):
         model(tokens, cache=cache)
     return Trace(tracer.events)
