@@ -17,13 +17,11 @@ from time import perf_counter
 import engine  # noqa: F401 -- before mlx.core, to put its BLAS in place
 import mlx.core as mx
 import mlx.nn as nn
+import numpy as np
 from mlx.utils import tree_map
 from mlx_lm.generate import generate_step
 from mlx_lm.models import gpt_oss
 from mlx_lm.tokenizer_utils import TokenizerWrapper
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from transformers import PreTrainedTokenizerFast
 
 from engine.capture import CapturedActivation
 from engine.components import WHOLE_MODEL
@@ -33,6 +31,7 @@ from engine.generation import create_generator_with_activations
 from engine.hooks import ActivationHookSpec
 from engine.kit import ModelKit
 from engine.structure import resolve
+from tests.engine.words import words
 
 FULL = {
     "model_type": "gpt_oss",
@@ -88,7 +87,7 @@ def main() -> None:
     kit = random_kit(config)
     print(f"device      {mx.default_device()}")
     built = perf_counter() - begin
-    print(f"weights     {weight_bytes(kit.model) / 1e9:.2f} GB, built in {built:.0f} s")
+    print(f"weights     {weight_bytes(kit.model) / 1e9:.3g} GB, built in {built:.0f} s")
     print(f"components  {', '.join(kit.info.components)}")
 
     prompt = [token % config["vocab_size"] for token in range(11, 11 + PROMPT)]
@@ -117,7 +116,7 @@ def random_kit(config: dict) -> ModelKit:
         part.update(tree_map(random_like, part.parameters()))
         mx.eval(part.parameters())
     model.eval()
-    tokenizer = TokenizerWrapper(numbered_words(config["vocab_size"]))
+    tokenizer = TokenizerWrapper(words(config["vocab_size"], eos_token=None))
     return ModelKit(model, tokenizer, config, "gpt-oss, random weights", None, resolve(model))
 
 
@@ -139,12 +138,6 @@ def weight_bytes(model: nn.Module) -> int:
     sizes: list[int] = []
     tree_map(lambda parameter: sizes.append(parameter.nbytes), model.parameters())
     return sum(sizes)
-
-
-def numbered_words(size: int) -> PreTrainedTokenizerFast:
-    """A tokenizer with one word for each token id."""
-    words = {f"w{token}": token for token in range(size)}
-    return PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel(words, unk_token="w0")))
 
 
 # --- what is captured --------------------------------------------------------------------
@@ -227,8 +220,8 @@ def speeds(kit: ModelKit, prompt: list[int], tokens: int, rounds: int) -> Iterat
     kinds = {
         "mlx-lm's own generation": lambda: plain(kit, prompt, tokens),
         "ours, no hooks": lambda: create_generator_with_activations(kit, prompt, max_tokens=tokens),
-        "ours, residual of all layers as numpy": lambda: create_generator_with_activations(
-            kit, prompt, residual, max_tokens=tokens
+        "ours, residual of all layers as numpy": lambda: delivered(
+            kit, create_generator_with_activations(kit, prompt, residual, max_tokens=tokens)
         ),
     }
     measured: dict[str, list[float]] = {kind: [] for kind in kinds}
@@ -245,6 +238,15 @@ def speeds(kit: ModelKit, prompt: list[int], tokens: int, rounds: int) -> Iterat
 
 def plain(kit: ModelKit, prompt: list[int], tokens: int) -> Iterator:
     return generate_step(mx.array(prompt), kit.model, max_tokens=tokens)
+
+
+def delivered(kit: ModelKit, generation: Iterator) -> Iterator:
+    """The generation's tokens, each after its residual stream lies in memory as numpy."""
+    for result, activations in generation:
+        arrays = [record.data for (record,) in activations.values()]
+        assert len(arrays) == kit.info.layers
+        assert all(isinstance(array, np.ndarray) for array in arrays)
+        yield result
 
 
 def tokens_per_second(generation: Iterator, tokens: int) -> float:

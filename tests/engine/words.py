@@ -6,8 +6,8 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 from transformers import PreTrainedTokenizerFast
 
 
-def words(size: int) -> PreTrainedTokenizerFast:
-    """Token 7 is the word ``w7``; token 2 ends a text."""
+def words(size: int, eos_token: str | None = "w2") -> PreTrainedTokenizerFast:
+    """Token 7 is the word ``w7``; `eos_token` ends a text."""
     tokenizer = Tokenizer(WordLevel({f"w{n}": n for n in range(size)}, unk_token="w0"))
     tokenizer.pre_tokenizer = WhitespaceSplit()
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="w2")
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=eos_token)
