@@ -7,12 +7,13 @@ changes what the model computes is logged.
 
 import logging
 import math
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
-from mlx_lm.models import gemma2, gpt2, gpt_oss
+from mlx_lm.models import gpt2, gpt_oss
 from mlx_lm.models.base import create_attention_mask
 from mlx_lm.models.rope_utils import YarnRoPE
 from mlx_lm.utils import _get_classes, load_config, load_model
@@ -36,8 +37,7 @@ def load_corrected(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     scaling = config.get("rope_scaling") or {}
     if scaling.get("truncate") is False:
         _do_not_truncate(model, config["rope_theta"], scaling)
-    if config["model_type"] in SLIDE_UNREAD and config.get("sliding_window"):
-        SLIDE_UNREAD[config["model_type"]](model, config["sliding_window"])
+    _slide(model, config)
     return model, config
 
 
@@ -93,34 +93,36 @@ def _by_output(name: str, weight: mx.array) -> tuple[str, mx.array]:
     return name, weight
 
 
-def _slide_everywhere(model: nn.Module, window: int) -> None:
-    for block in model.layers:
-        block.use_sliding = True
-    model.model.swa_idx = 0
-    _say_that_it_slides(window)
+SLIDING_EVERYWHERE = frozenset({"mistral", "mixtral", "phi3", "phimoe", "starcoder2"})
+SLIDING_EVERY_OTHER = frozenset({"gemma2"})
+"""Model types of which some layers, or all, slide as `sliding_window` says, unread by mlx-lm."""
 
 
-class SlidingBlock(gemma2.TransformerBlock):
-    """A block of gemma2 that attends to the last `window` tokens only."""
+def _slide(model: nn.Module, config: dict[str, Any]) -> None:
+    """Have each token attend to as many tokens as the model was trained to."""
+    window, kind = config.get("sliding_window"), config["model_type"]
+    if not window or window >= config.get("max_position_embeddings", math.inf):
+        return
+    if kind in SLIDING_EVERYWHERE | SLIDING_EVERY_OTHER:
+        for block in model.layers[:: 2 if kind in SLIDING_EVERY_OTHER else 1]:
+            block.window = window
+            block.__class__ = _sliding(type(block))
+        logger.warning("attention slides over %d tokens here, which mlx-lm does not read", window)
 
-    def __call__(self, x: mx.array, mask: mx.array | None = None, cache: Any = None) -> mx.array:
+
+@cache
+def _sliding(block: type[nn.Module]) -> type[nn.Module]:
+    """The class of a block, of which each token attends to the last `window` only."""
+    methods = {"attend_to_all": block.__call__, "__call__": _attend_to_window}
+    return type(block.__name__, (block,), methods | {"__module__": block.__module__})
+
+
+def _attend_to_window(
+    self: nn.Module, x: mx.array, mask: Any = None, cache: Any = None
+) -> mx.array:
+    if x.shape[1] + getattr(cache, "offset", 0) > self.window:
         mask = create_attention_mask(x, cache, window_size=self.window, return_array=True)
-        return super().__call__(x, mask, cache)
-
-
-def _slide_alternately(model: nn.Module, window: int) -> None:
-    for block in model.layers[::2]:
-        block.window = window
-        block.__class__ = SlidingBlock
-    _say_that_it_slides(window)
-
-
-def _say_that_it_slides(window: int) -> None:
-    logger.warning("attention slides over %d tokens here, which mlx-lm does not read", window)
-
-
-SLIDE_UNREAD = {"mistral": _slide_everywhere, "gemma2": _slide_alternately}
-"""Model types whose `sliding_window` mlx-lm passes over, and what puts it in place."""
+    return self.attend_to_all(x, mask, cache)
 
 
 def _do_not_truncate(model: nn.Module, base: float, scaling: dict[str, Any]) -> None:

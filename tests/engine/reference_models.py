@@ -44,6 +44,7 @@ BY_LAYER_TYPE = {
 }
 GEMMA = {"head_dim": 8, "sliding_window": 6, "query_pre_attn_scalar": 16}
 EXPERTS = {"num_experts_per_tok": 2, "moe_intermediate_size": 16}
+MIXTRAL = {"num_local_experts": 4, "num_experts_per_tok": 2}
 GPT_OSS = {"head_dim": 8, "num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": 6}
 
 REFERENCES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -57,7 +58,10 @@ REFERENCES: dict[str, tuple[str, dict[str, Any]]] = {
     "gemma2": ("Gemma2", GEMMA),
     "gemma3": ("Gemma3Text", GEMMA | {"rope_parameters": BY_LAYER_TYPE}),
     "phi3": ("Phi3", {}),
-    "mixtral": ("Mixtral", {"num_local_experts": 4, "num_experts_per_tok": 2}),
+    "phi3, sliding window": ("Phi3", {"sliding_window": 6}),
+    "starcoder2, sliding window": ("Starcoder2", {"sliding_window": 6, "hidden_act": "gelu"}),
+    "mixtral": ("Mixtral", MIXTRAL),
+    "mixtral, sliding window": ("Mixtral", MIXTRAL | {"sliding_window": 6}),
     "gpt_oss, truncated": ("GptOss", GPT_OSS | {"rope_parameters": YARN | {"truncate": True}}),
     "gpt_oss, not truncated": ("GptOss", GPT_OSS | {"rope_parameters": YARN | {"truncate": False}}),
     "olmo2": ("Olmo2", {}),

@@ -8,7 +8,9 @@ import pytest
 from mlx_lm.utils import load_model
 from reference_models import reference_model, save
 
+from engine.components import ComponentType
 from engine.corrections import correct_config, load_corrected, yarn_wavelengths
+from engine.structure import resolve
 
 TOKENS = mx.array([[3, 31, 4, 15, 9, 26, 5, 35, 8, 93, 23, 84]])
 YARN = {"rope_type": "yarn", "rope_theta": 5e5, "factor": 8.0, "truncate": False}
@@ -72,6 +74,9 @@ def test_wavelengths_are_stretched_where_less_than_one_turn_fits_and_kept_where_
         ("gpt_oss, not truncated", "does not truncate"),
         ("mistral, sliding window", "slides over 6 tokens"),
         ("gemma2", "slides over 6 tokens"),
+        ("phi3, sliding window", "slides over 6 tokens"),
+        ("mixtral, sliding window", "slides over 6 tokens"),
+        ("starcoder2, sliding window", "slides over 6 tokens"),
     ],
 )
 def test_a_correction_that_changes_the_numbers_is_logged(name, says, tmp_path, caplog):
@@ -82,3 +87,27 @@ def test_a_correction_that_changes_the_numbers_is_logged(name, says, tmp_path, c
     if name != "gpt_oss, not truncated":  # whose experts mlx-lm loads only when quantised
         uncorrected, _ = load_model(folder)
         assert mx.abs(model(TOKENS) - uncorrected(TOKENS)).max() > 1e-3
+
+
+def test_a_block_that_slides_has_the_hook_points_of_one_that_does_not(tmp_path):
+    model, _ = load_corrected(save(reference_model("gemma2"), tmp_path))
+    sliding, full = (
+        {point.component for point in resolve(model).shapes if point.layer == layer}
+        for layer in (0, 1)
+    )
+    assert sliding == full
+    assert ComponentType.RESIDUAL_MID in sliding
+
+
+def test_up_to_its_window_a_corrected_model_is_bit_identical_to_mlx_lm_s(tmp_path):
+    folder = save(reference_model("mistral, sliding window"), tmp_path)
+    model, uncorrected = load_corrected(folder)[0], load_model(folder)[0]
+    uncorrected.update_modules(rope_of(model))
+    np.testing.assert_array_equal(
+        np.array(model(TOKENS[:, :6])), np.array(uncorrected(TOKENS[:, :6]))
+    )
+
+
+def rope_of(model) -> dict:
+    """The rotations of a model, which are corrected too."""
+    return {"model": {"layers": [{"self_attn": {"rope": b.self_attn.rope}} for b in model.layers]}}
