@@ -1,5 +1,6 @@
 """The operations of a document, their references resolved; nothing of Smalltalk yet."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,8 +58,8 @@ def _operation(
         path=path,
         summary=content.get("summary") or content.get("description") or f"{verb} {path}",
         tag=next(iter(content.get("tags", ())), None),
-        selectors=tuple(content.get("x-smalltalk-selector", ())),
-        path_names=tuple(p["name"] for p in parameters if p["in"] == "path"),
+        selectors=_selectors(pointer, content),
+        path_names=tuple(re.findall(r"{([^}]+)}", path)),
         query={p["name"]: p.get("required", False) for p in parameters if p["in"] == "query"},
         headers=tuple(p["name"] for p in parameters if p["in"] == "header"),
         body=_body(document, pointer, content),
@@ -73,10 +74,18 @@ def _parameters(
     given = [*document.shared_parameters(path), *content.get("parameters", [])]
     parameters = [document.resolve(parameter, pointer) for parameter in given]
     for parameter in parameters:
-        place = parameter["in"]
-        if place == "cookie" or (place == "header" and parameter.get("required")):
-            raise DocumentError(pointer, f"a parameter in a {place}: {parameter['name']}")
+        place = parameter.get("in")
+        optional_header = place == "header" and not parameter.get("required")
+        if place not in ("path", "query") and not optional_header:
+            raise DocumentError(pointer, f"a parameter in a {place}: {parameter.get('name')}")
     return parameters
+
+
+def _selectors(pointer: str, content: dict[str, Any]) -> tuple[str, ...]:
+    given = content.get("x-smalltalk-selector", [])
+    if not isinstance(given, list) or not all(isinstance(text, str) for text in given):
+        raise DocumentError(f"{pointer}/x-smalltalk-selector", "not a list of message patterns")
+    return tuple(given)
 
 
 def _body(document: Document, pointer: str, content: dict[str, Any]) -> Body | None:

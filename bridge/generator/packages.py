@@ -2,6 +2,7 @@
 
 from bridge.generator.client import Client
 from bridge.generator.dialects import Dialect
+from bridge.generator.errors import DocumentError
 from bridge.generator.model import Package, SmalltalkClass
 from bridge.generator.sources import read_classes
 from bridge.generator.templates import Templates
@@ -68,6 +69,7 @@ def packages_of(client: Client, dialect: Dialect, templates: Templates) -> tuple
             *_from(templates, *dialect.extras, *CONNECTION_CLASSES),
         ),
     )
+    _check_names(client, connection)
     own = client.name == BRIDGE_CLIENT
     package = Package(
         BRIDGE if own else client.name,
@@ -100,6 +102,19 @@ def installer_of(packages: tuple[Package, ...], dialect: Dialect, templates: Tem
 def baseline_name(packages: tuple[Package, ...]) -> str:
     """The name of the whole for Metacello: that of the client's package, without punctuation."""
     return packages[1].name.replace("-", "")
+
+
+def _check_names(client: Client, connection: Package) -> None:
+    """An operation must not take the name of what every connection does."""
+    (base,) = (cls for cls in connection.classes if cls.name == CONNECTION_CLASSES[-1])
+    taken = {method.selector for method in base.methods}
+    for method in client.methods:
+        if method.pattern.selector in taken:
+            raise DocumentError(
+                method.operation.pointer,
+                f"{base.name} has a method {method.pattern.selector} of its own: "
+                "name another by x-smalltalk-selector",
+            )
 
 
 def _client_class(client: Client, templates: Templates) -> tuple[SmalltalkClass, ...]:

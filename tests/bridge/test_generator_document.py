@@ -1,15 +1,21 @@
 """A document becomes methods of a client, or an error that says what stands where."""
 
 import json
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 
 from bridge.generator.client import client_of
+from bridge.generator.dialects import DIALECTS
 from bridge.generator.document import Document, read_document
 from bridge.generator.errors import DocumentError
+from bridge.generator.packages import packages_of
 from bridge.generator.selectors import camel_case, parse_pattern, plain
+from bridge.generator.templates import Templates
 from bridge.rooms import OPENAPI
 
 
@@ -102,6 +108,8 @@ def test_properties_of_a_schema_are_found_through_references_and_allof() -> None
         (operation(**{"x-smalltalk-selector": ["do: a and"]}), "not a message pattern"),
         (operation(parameters=[{"$ref": "other.json#/x"}]), "another document"),
         (operation(parameters=[{"$ref": "#/nowhere"}]), "a reference to nothing"),
+        (operation(parameters=[{"name": "x"}]), "a parameter in a None: x"),
+        (operation(**{"x-smalltalk-selector": "doIt"}), "not a list of message patterns"),
     ],
 )
 def test_what_is_not_supported_is_named_with_its_place(entry: dict, problem: str) -> None:
@@ -144,3 +152,24 @@ def test_names_become_smalltalk_names() -> None:
 
 def test_text_fits_into_a_chunk() -> None:
     assert plain("Hé!\n two  lines") == "H?. two lines"
+
+
+def test_an_operation_cannot_take_the_name_of_what_every_connection_does() -> None:
+    paths = {"/token": {"get": operation(operationId="token")}}
+    client = client_of(document(paths))
+    with pytest.raises(DocumentError, match="LMStudioConnection has a method token of its own"):
+        packages_of(client, DIALECTS["gst"], Templates())
+
+
+def test_a_document_is_read_from_an_address(tmp_path: Path) -> None:
+    (tmp_path / "spec.json").write_bytes(OPENAPI.read_bytes())
+    handler = partial(SimpleHTTPRequestHandler, directory=tmp_path)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        read = read_document(f"http://127.0.0.1:{server.server_port}/spec.json")
+        with pytest.raises(DocumentError, match="cannot be read"):
+            read_document(f"http://127.0.0.1:{server.server_port}/none.json")
+    finally:
+        server.shutdown()
+    assert read.raw == OPENAPI.read_bytes()
