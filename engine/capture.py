@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -116,10 +117,15 @@ def _record(parts: list[Piece], step: int) -> CapturedActivation:
             parts[-1].kept.positions[parts[-1].places[-1]],
         ),
         is_input=selection.is_input,
-        dtype="bfloat16" if data.dtype == np.uint16 else data.dtype.name,
+        dtype=_dtype_name(data.dtype),
         data=data,
         turn=kept.turn,
     )
+
+
+@cache
+def _dtype_name(dtype: np.dtype) -> str:
+    return "bfloat16" if dtype == np.uint16 else dtype.name
 
 
 def numbers(data: np.ndarray, dtype: str) -> np.ndarray:
