@@ -18,6 +18,7 @@ from engine.observation import Observation, tokens_in
 from engine.recorder import Recorder
 from engine.sampling import Sampling, Step, generated_tokens
 from engine.stopping import StopStrings
+from engine.text_stream import TextStream
 from engine.weaving import in_turn
 
 
@@ -123,7 +124,7 @@ class _Run:
     def results(
         self, steps: Iterator[Step], first: int, end: int
     ) -> Iterator[tuple[GenerationResult, Activations]]:
-        detokenizer = self.kit.tokenizer.detokenizer
+        stream = TextStream(self.kit.tokenizer, self.tokens)
         visitors = in_turn(self.changes.visitors(), self.recorder.visitors())
         observation = Observation(self.kit.structure, visitors, self.recorder)
         positions = range(first, end)
@@ -133,11 +134,8 @@ class _Run:
                     step = next(steps)
                 ended = step.token in self.kit.tokenizer.eos_token_ids
                 is_last = ended or count == self.sampling.max_tokens
-                if not ended:
-                    detokenizer.add_token(step.token)
-                if is_last:
-                    detokenizer.finalize()
-                text = self.stop.released(detokenizer.last_segment, is_last)
+                text = "" if ended else stream.add(step.token)
+                text = self.stop.released(text + stream.finish() if is_last else text, is_last)
                 stopped = ended or self.stop.found is not None
                 reason = "stop" if stopped else "length" if is_last else None
                 activations = records(self.recorder.take(positions), step=count - 1)
