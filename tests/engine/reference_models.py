@@ -34,7 +34,7 @@ YARN = {
     "rope_type": "yarn",
     "rope_theta": 150000.0,
     "factor": 8.0,
-    "original_max_position_embeddings": 64,
+    "original_max_position_embeddings": 4096,  # the ramp's bounds are 4.05 and 8.69, or 4 and 9
     "beta_fast": 32.0,
     "beta_slow": 1.0,
 }
@@ -45,7 +45,7 @@ BY_LAYER_TYPE = {
 GEMMA = {"head_dim": 8, "sliding_window": 6, "query_pre_attn_scalar": 16}
 EXPERTS = {"num_experts_per_tok": 2, "moe_intermediate_size": 16}
 MIXTRAL = {"num_local_experts": 4, "num_experts_per_tok": 2}
-GPT_OSS = {"head_dim": 8, "num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": 6}
+GPT_OSS = {"head_dim": 32, "num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": 6}
 
 REFERENCES: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt2": ("GPT2", {"n_embd": 64, "n_head": 4, "n_layer": 6, "n_positions": 512}),
