@@ -16,7 +16,8 @@ from engine.trace import Event
 class Weighting:
     """The product of the experts' answers and their weights, ``[…, chosen, 1]``.
 
-    As a hook point the weights are spread over all `experts`, 0 where not chosen.
+    As a hook point the weights are spread over all `experts`, 0 where not chosen. A choice with
+    weight 0 stands for no expert, and stays so.
     """
 
     layer: int
@@ -32,16 +33,12 @@ class Weighting:
         if not scope.wants(point):
             return function(*args, **kwargs)
         weights = args[self.operand].squeeze(-1)
-        shown = mx.put_along_axis(
-            mx.zeros((*weights.shape[:-1], self.experts), dtype=weights.dtype),
-            scope.choice,
-            weights,
-            axis=-1,
-        )
+        is_chosen = scope.choice[..., None] == mx.arange(self.experts)
+        shown = (weights[..., None] * is_chosen).sum(axis=-2)
         answer = scope.visit(point, shown)
         if answer is shown:
             return function(*args, **kwargs)
-        chosen = mx.take_along_axis(answer, scope.choice, axis=-1)
+        chosen = mx.take_along_axis(answer, scope.choice, axis=-1) * (weights != 0)
         args = [chosen[..., None] if i == self.operand else a for i, a in enumerate(args)]
         return function(*args, **kwargs)
 

@@ -81,7 +81,7 @@ def create_generator_with_activations(
 
     Taps are in place only while a token is being made. Raises InvalidRequestError, what
     `resolve_hooks` raises, UnknownPositionError, CaptureTooLargeError past the byte budget, and
-    InterventionError if by the end an intervention has not acted.
+    InterventionError, in place of the last token, if an intervention has not acted by then.
     """
     _check_passes(interventions)
     kit.check_tokens([tokens])
@@ -140,9 +140,10 @@ class _Run:
                 reason = "stop" if stopped else "length" if is_last else None
                 activations = records(self.recorder.take(positions), step=count - 1)
                 self.kit.hooks.collect(activations)
-                yield self._result(step, text, reason, count), activations
                 if reason is not None:
                     self.changes.check_done(positions.stop)
+                yield self._result(step, text, reason, count), activations
+                if reason is not None:
                     return
                 positions = range(positions.stop, positions.stop + 1)
 

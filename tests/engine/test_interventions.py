@@ -379,9 +379,12 @@ IN_GENERATION = {
 }
 
 
+@pytest.mark.parametrize("chunk", [2, 2048])
 @pytest.mark.parametrize("edit", IN_GENERATION.values(), ids=IN_GENERATION)
-def test_a_generation_is_the_forward_passes_with_the_same_interventions(kit, edit):
-    steps = create_generator_with_activations(kit, TOKENS, interventions=[edit], max_tokens=4)
+def test_a_generation_is_the_forward_passes_with_the_same_interventions(kit, edit, chunk):
+    steps = create_generator_with_activations(
+        kit, TOKENS, interventions=[edit], max_tokens=4, prefill_step_size=chunk
+    )
     tokens = list(TOKENS)
     for result, _ in list(steps):
         row = logits(kit, *reached(edit, len(tokens)), tokens=tokens)[0, -1].astype(np.float64)
@@ -406,8 +409,11 @@ def reached(edit: Intervention, length: int) -> list[Intervention]:
 
 # --- on other architectures -----------------------------------------------------------------
 
-DIFFERENT = ["gpt2", "gemma2", "gpt_oss", "deepseek_v3", "qwen3_moe", "mamba2", "olmo2", "plamo2"]
-"""Attention with a softcap, sinks, latents; mixers; experts; norms in other places."""
+DIFFERENT = [
+    *("gpt2", "gemma2", "gpt_oss", "deepseek_v3", "qwen3_moe", "longcat_flash"),
+    *("mamba2", "olmo2", "plamo2"),
+]
+"""Attention with a softcap, sinks, latents; experts, some of them none; mixers; other norms."""
 
 
 @pytest.mark.parametrize("architecture", DIFFERENT)
