@@ -2,10 +2,13 @@
 //
 // Files in each file, evaluates the expression and prints what it answers: a String as it is,
 // anything else by its printString; a Promise is waited for. Exits 1 with the error's class and
-// message on stderr if anything fails. AMBER names the folder that holds node_modules.
+// message on stderr if anything fails. With - in place of the expression, reads expressions from
+// standard input, a JSON string a line, and prints {"answer"} or {"error"} for each, a line each.
+// AMBER names the folder that holds node_modules.
 'use strict';
 const fs = require('fs');
 const path = require('path');
+const readline = require('readline');
 
 const modules = path.join(process.env.AMBER || __dirname, 'node_modules');
 const lang = path.join(modules, '@ambers', 'lang');
@@ -31,12 +34,31 @@ function fileIn(globals, file) {
   }
 }
 
-async function run(boot, files, expression) {
-  const { globals } = boot;
-  await globals.Smalltalk._adoptPackageDescriptors();
-  files.forEach((file) => fileIn(globals, file));
-  const answer = await globals.Compiler._new()._evaluateExpression_(expression);
+async function evaluate(boot, expression) {
+  const answer = await boot.globals.Compiler._new()._evaluateExpression_(expression);
   return typeof answer === 'string' ? answer : boot.asReceiver(answer)._printString();
+}
+
+async function serve(boot) {
+  for await (const line of readline.createInterface({ input: process.stdin })) {
+    const result = await evaluate(boot, JSON.parse(line)).then(
+      (answer) => ({ answer }),
+      (error) => ({ error: describe(error) }),
+    );
+    process.stdout.write(`${JSON.stringify(result)}\n`);
+  }
+  process.exit(0);
+}
+
+async function run(boot, amber) {
+  await amber.api.initialize();
+  await boot.globals.Smalltalk._adoptPackageDescriptors();
+  const files = process.argv.slice(2, -1);
+  const expression = process.argv[process.argv.length - 1];
+  files.forEach((file) => fileIn(boot.globals, file));
+  if (expression === '-') return serve(boot);
+  const text = await evaluate(boot, expression);
+  return process.stdout.write(`${text}\n`, () => process.exit(0));
 }
 
 const load = requirejs.config({
@@ -49,15 +71,8 @@ const load = requirejs.config({
   },
   map: { '*': { amber_core: 'amber/core' } },
 });
-const files = process.argv.slice(2, -1);
-const expression = process.argv[process.argv.length - 1];
 load(
   ['amber/boot', 'amber/lang', 'amber/core/Platform-Node', 'amber/core/SUnit'],
-  (boot, amber) =>
-    amber.api
-      .initialize()
-      .then(() => run(boot, files, expression))
-      .then((text) => process.stdout.write(`${text}\n`, () => process.exit(0)))
-      .catch((error) => fail('evaluation', error)),
+  (boot, amber) => void run(boot, amber).catch((error) => fail('evaluation', error)),
   (error) => fail('loading Amber', error),
 );

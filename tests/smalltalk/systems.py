@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Timer
 from typing import Any, Protocol
 
 from squeak.machine import HERE as SQUEAK
@@ -44,7 +45,11 @@ def answer(system: System, expression: str) -> Any:
 
 
 class Amber:
-    """Amber under Node: always there, for its packages are pinned beside this file."""
+    """Amber under Node: always there, for its packages are pinned beside this file.
+
+    One process, with the packages filed in, evaluates all expressions; a run with more files has
+    its own.
+    """
 
     name = "amber"
 
@@ -52,9 +57,35 @@ class Amber:
         if not (HERE / "node_modules").is_dir():
             subprocess.run(["npm", "ci", "--no-fund", "--no-audit"], cwd=HERE, check=True)
         self.files = sorted_packages(folder / self.name)
+        self._process: subprocess.Popen[str] | None = None
 
     def run(self, expression: str, *files: Path) -> str:
-        return checked(["node", HERE / "amber.js", *self.files, *files, expression])
+        if files:
+            return checked(["node", HERE / "amber.js", *self.files, *files, expression])
+        if self._process is None or self._process.poll() is not None:
+            self._process = subprocess.Popen(
+                ["node", str(HERE / "amber.js"), *map(str, self.files), "-"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        return self._ask(self._process, expression)
+
+    def _ask(self, process: subprocess.Popen[str], expression: str) -> str:
+        limit = Timer(LIMIT_SECONDS, process.kill)
+        limit.start()
+        try:
+            process.stdin.write(f"{json.dumps(expression)}\n")
+            process.stdin.flush()
+            line = process.stdout.readline()
+        finally:
+            limit.cancel()
+        if not line:
+            raise SmalltalkError(f"no answer in {LIMIT_SECONDS} s: {expression}")
+        said = json.loads(line)
+        if "error" in said:
+            raise SmalltalkError(said["error"])
+        return said["answer"]
 
 
 class GnuSmalltalk:
