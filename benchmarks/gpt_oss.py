@@ -1,16 +1,18 @@
 # ruff: noqa: I001
 """gpt-oss-20b's exact shape with random weights: what captures are, and what they cost.
 
-    python -m benchmarks.gpt_oss [--tiny] [--tokens 128] [--rounds 3]
+    python -m benchmarks.gpt_oss [--tiny] [--folder NEW] [--tokens 128] [--rounds 3]
 
 Builds the model layer by layer in 4 bits, group 32 (13 GB; --tiny: a few MB, for a dry run on a
-CPU), captures every component of every layer and checks each shape, then prints tokens a second:
-mlx-lm's own generation, ours without hooks, and ours with the residual stream of all layers
-delivered as numpy, in turn within one run.
+CPU), with --folder saves it there and loads it as any other, captures every component of every
+layer and checks each shape, then prints tokens a second: mlx-lm's own generation, ours without
+hooks, and ours with the residual stream of all layers delivered as numpy, in turn in one run.
 """
 
 import argparse
+import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from statistics import median
 from time import perf_counter
 
@@ -18,10 +20,11 @@ import engine  # noqa: F401 -- before mlx.core, to put its BLAS in place
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
-from mlx.utils import tree_map
+from mlx.utils import tree_flatten, tree_map
 from mlx_lm.generate import generate_step
 from mlx_lm.models import gpt_oss
 from mlx_lm.tokenizer_utils import TokenizerWrapper
+from transformers import PreTrainedTokenizerFast
 
 from engine.capture import CapturedActivation
 from engine.components import WHOLE_MODEL
@@ -29,7 +32,7 @@ from engine.components import ComponentType as C
 from engine.forward import forward
 from engine.generation import create_generator_with_activations
 from engine.hooks import ActivationHookSpec
-from engine.kit import ModelKit
+from engine.kit import ModelKit, load_model
 from engine.structure import resolve
 from tests.engine.words import words
 
@@ -68,6 +71,7 @@ TINY = FULL | {
     "head_dim": 16,
     "vocab_size": 512,
 }
+ROUTER = {"bits": 8, "group_size": 64}
 PROMPT = 160
 """Tokens of the prompt that captures are checked on: more than the sliding window."""
 
@@ -78,13 +82,21 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--tiny", action="store_true", help="a small model of the same kind")
+    parser.add_argument("--folder", type=Path, help="save the model there, and load it from there")
     parser.add_argument("--tokens", type=int, default=128, help="tokens of each generation")
     parser.add_argument("--rounds", type=int, default=3, help="generations of each kind")
     options = parser.parse_args()
     config = TINY if options.tiny else FULL
 
     begin = perf_counter()
-    kit = random_kit(config)
+    model, words_of_it = random_model(config), words(config["vocab_size"], eos_token=None)
+    if options.folder is None:
+        tokenizer = TokenizerWrapper(words_of_it)
+        kit = ModelKit(model, tokenizer, config, "gpt-oss", None, resolve(model))
+    else:
+        save(model, config, words_of_it, options.folder)
+        del model
+        kit = load_model(options.folder)
     print(f"device      {mx.default_device()}")
     built = perf_counter() - begin
     print(f"weights     {weight_bytes(kit.model) / 1e9:.3g} GB, built in {built:.0f} s")
@@ -105,19 +117,40 @@ def main() -> None:
 # --- the model ---------------------------------------------------------------------------
 
 
-def random_kit(config: dict) -> ModelKit:
+def random_model(config: dict) -> nn.Module:
     """A model with random quantised weights, of which no float form is ever calculated."""
     model = gpt_oss.Model(gpt_oss.ModelArgs.from_dict(config))
-    quantise = config["quantization"]
-    nn.quantize(model, quantise["group_size"], quantise["bits"], class_predicate=quantised(model))
+    how = config["quantization"]
+    nn.quantize(model, how["group_size"], how["bits"], class_predicate=quantised(model))
     mx.random.seed(0)
-    parts = [*model.model.layers, model.model.embed_tokens, model.model.norm, model.lm_head]
-    for part in parts:
+    for part in parts(model).values():
         part.update(tree_map(random_like, part.parameters()))
         mx.eval(part.parameters())
     model.eval()
-    tokenizer = TokenizerWrapper(words(config["vocab_size"], eos_token=None))
-    return ModelKit(model, tokenizer, config, "gpt-oss, random weights", None, resolve(model))
+    return model
+
+
+def parts(model: nn.Module) -> dict[str, nn.Module]:
+    """The parts of a model that are built, and saved, one at a time."""
+    layers = {f"model.layers.{n}": layer for n, layer in enumerate(model.model.layers)}
+    ends = {"model.embed_tokens": model.model.embed_tokens, "model.norm": model.model.norm}
+    return layers | ends | {"lm_head": model.lm_head}
+
+
+def save(model: nn.Module, config: dict, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Write an mlx-lm folder, one file a part."""
+    folder.mkdir()
+    index: dict[str, str] = {}
+    for number, (name, part) in enumerate(parts(model).items()):
+        file = f"model-{number:05}.safetensors"
+        weights = {f"{name}.{n}": w for n, w in tree_flatten(part.parameters())}
+        mx.save_safetensors(str(folder / file), weights)
+        index |= dict.fromkeys(weights, file)
+    routers = {f"{name}.mlp.router": ROUTER for name in parts(model) if "layers" in name}
+    config = config | {"quantization": config["quantization"] | routers}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
+    tokenizer.save_pretrained(folder)
 
 
 def quantised(model: nn.Module) -> Callable[[str, nn.Module], bool | dict]:
@@ -135,9 +168,7 @@ def random_like(parameter: mx.array) -> mx.array:
 
 
 def weight_bytes(model: nn.Module) -> int:
-    sizes: list[int] = []
-    tree_map(lambda parameter: sizes.append(parameter.nbytes), model.parameters())
-    return sum(sizes)
+    return sum(parameter.nbytes for _, parameter in tree_flatten(model.parameters()))
 
 
 # --- what is captured --------------------------------------------------------------------
@@ -215,7 +246,7 @@ def check_window(kit: ModelKit, record: CapturedActivation, seen: int) -> None:
 
 
 def speeds(kit: ModelKit, prompt: list[int], tokens: int, rounds: int) -> Iterator[str]:
-    """Tokens a second of each kind of generation, run in turn, and their ratio to the first."""
+    """Tokens a second of each kind of generation, run in turn, and as a part of those without."""
     residual = [ActivationHookSpec("*", C.RESIDUAL)]
     kinds = {
         "mlx-lm's own generation": lambda: plain(kit, prompt, tokens),
@@ -230,10 +261,13 @@ def speeds(kit: ModelKit, prompt: list[int], tokens: int, rounds: int) -> Iterat
             speed = tokens_per_second(generation(), tokens)
             if turn:  # the first warms up
                 measured[kind].append(speed)
-    first = median(next(iter(measured.values())))
+    own, without, _ = (median(values) for values in measured.values())
     for kind, values in measured.items():
         low, middle, high = min(values), median(values), max(values)
-        yield f"{kind:38} {middle:7.1f} tokens/s ({low:.1f} to {high:.1f})  {middle / first:.3f}"
+        yield (
+            f"{kind:38} {middle:7.1f} tokens/s ({low:.1f} to {high:.1f})"
+            f"  {middle / own:.3f} of mlx-lm's  {middle / without:.3f} of ours"
+        )
 
 
 def plain(kit: ModelKit, prompt: list[int], tokens: int) -> Iterator:
