@@ -35,7 +35,7 @@ from engine.errors import InvalidRequestError, UnknownPositionError
 from engine.gradients import gradients
 from engine.hooks import ActivationHookSpec, resolve_hooks
 from engine.kit import ModelKit
-from engine.patching import Part, Run, patched_scores, points_to_keep, run
+from engine.patching import Part, Run, patched_scores, run
 from engine.points import Point
 
 COMPONENTS = ("residual", "attention", "mlp", "head_output")
@@ -94,8 +94,8 @@ def patch_effects(
     hears after each batch how many parts of how many are done.
 
     Raises InvalidRequestError for prompts of unequal length, tokens outside the vocabulary, an
-    unknown method, or scores that do not differ; UnknownLayerError, UnknownComponentError,
-    UnknownPositionError, each naming what exists.
+    unknown method, scores that do not differ, or a value that a pass calculates more than once;
+    UnknownLayerError, UnknownComponentError, UnknownPositionError. Each names what exists.
     """
     for name, given, known in (
         ("component", component, COMPONENTS),
@@ -113,8 +113,7 @@ def patch_effects(
         for point in points
     ]
     clean, corrupted = (
-        run(kit, tokens, points_to_keep(points), task.score)
-        for tokens in (task.clean, task.corrupted)
+        run(kit, tokens, points, task.score) for tokens in (task.clean, task.corrupted)
     )
     if clean.score == corrupted.score:
         raise InvalidRequestError(

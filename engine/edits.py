@@ -57,7 +57,7 @@ class Edit:
 
     def given(self, array: np.ndarray, part: "Part") -> mx.array:
         """The part of an array given for all positions that this pass' positions need."""
-        asked = part.positions if self.positions is None else tuple(self.positions)
+        asked = part.positions if self.positions is None else self.positions
         shape = list(part.slice.shape)
         shape[part.axis] = len(asked)
         try:
@@ -67,8 +67,8 @@ class Edit:
                 f"{self.name}: a value of shape {np.shape(array)} does not fit the slice "
                 f"of shape {tuple(shape)}"
             ) from None
-        rows = [asked.index(position) for position in part.positions]
-        return mx.array(np.take(whole, rows, part.axis))
+        row_of = {position: row for row, position in enumerate(asked)}
+        return mx.array(np.take(whole, [row_of[p] for p in part.positions], part.axis))
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,8 @@ def gradients(kit: ModelKit, tokens: mx.array, points: Sequence[Point], score: S
 
     The gradient at a point is that of an additive perturbation of its value: it counts whatever
     the model calculates from there on, at a later point among `points` too. Costs one forward and
-    one backward pass. Raises InterventionError for a point that the pass does not come by.
+    one backward pass. Raises InterventionError for a point that the pass does not come by
+    exactly once.
     """
     perturbed = _Perturbed(kit, tokens, points)
     run = mx.value_and_grad(lambda perturbations: perturbed.score(perturbations, score))
@@ -60,21 +61,21 @@ class _Perturbed:
         return score(logits), values
 
     def _run(self, change: Callable[[Point, mx.array], mx.array]) -> tuple:
-        seen: dict[Point, mx.array] = {}
+        seen: dict[Point, list[mx.array]] = {point: [] for point in self.points}
 
         def visitor(point: Point) -> Visitor:
             def visit(value: mx.array, span: Span) -> mx.array:
-                seen[point] = change(point, value)
-                return seen[point]
+                seen[point].append(change(point, value))
+                return seen[point][-1]
 
             return visit
 
         with observed(self.kit.structure, {point: visitor(point) for point in self.points}):
             logits = self.kit.model(self.tokens)
-        for point in self.points:
-            if point not in seen:
+        for point, values in seen.items():
+            if len(values) != 1:
                 raise InterventionError(
                     f"no gradient at {point.component} of layer {point.layer}: "
-                    "the pass does not come by it"
+                    f"the pass comes by it {len(values)} times, not once"
                 )
-        return logits, [seen[point] for point in self.points]
+        return logits, [value for (value,) in seen.values()]

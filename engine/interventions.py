@@ -29,7 +29,8 @@ class Intervention:
     The slice that changes has the component's shape, with only those `heads` on its head axis and
     only those `positions` on its sequence axis (of scores and pattern: the query's), in the order
     given. Positions are 0-based in the whole sequence, negative ones count from the prompt's end;
-    in a generation a change without positions acts on every forward pass.
+    in a generation a change without positions acts on every forward pass. Where a layer calculates
+    the component more than once in a pass, each is changed.
 
     `operation` is one of
 

@@ -7,9 +7,10 @@ import mlx.core as mx
 import numpy as np
 
 from engine.components import ComponentType
+from engine.errors import InvalidRequestError
 from engine.kit import ModelKit
 from engine.observation import observed
-from engine.points import Point, Visitor, Visitors
+from engine.points import Point, Span, Visitor, Visitors
 
 Score = Callable[[mx.array], mx.array]
 """From logits ``[batch, positions, vocab]``, of which the last position counts, to ``[batch]``."""
@@ -39,25 +40,31 @@ class Run:
 
 
 def run(kit: ModelKit, tokens: Sequence[int], points: Sequence[Point], score: Score) -> Run:
-    """Run one prompt and keep its values at `points`."""
-    values: dict[Point, mx.array] = {}
+    """Run one prompt and keep its values at `points`, and what `patched_scores` starts from.
+
+    Raises InvalidRequestError for a point that the pass does not come by exactly once.
+    """
+    seen: dict[Point, list[mx.array]] = {}
 
     def keep(point: Point) -> Visitor:
-        def visit(value: mx.array, span) -> mx.array:
-            values[point] = value
+        def visit(value: mx.array, span: Span) -> mx.array:
+            seen.setdefault(point, []).append(value)
             return value
 
         return visit
 
-    tokens = list(tokens)
-    scores = _scores(kit, [tokens], {point: keep(point) for point in points}, score)
+    wanted = {*points, *map(_stream_before, points), FINAL_NORM_INPUT} & kit.structure.shapes.keys()
+    scores = _scores(kit, [list(tokens)], {point: keep(point) for point in wanted}, score)
+    for point in points:
+        times = len(seen.get(point, ()))
+        if times != 1:
+            raise InvalidRequestError(
+                f"{point.component} of layer {point.layer} is calculated {times} times in a pass "
+                "of this model; only what is calculated once has an effect of its own"
+            )
+    values = {point: values[0] for point, values in seen.items() if len(values) == 1}
     mx.eval(scores, list(values.values()))
-    return Run(tokens, scores.item(), values)
-
-
-def points_to_keep(points: Sequence[Point]) -> list[Point]:
-    """The points at which a run must keep its values for `patched_scores` to change it there."""
-    return [*points, *(stream for point in points for stream in _stream_before(point))]
+    return Run(list(tokens), scores.item(), values)
 
 
 def patched_scores(
@@ -82,16 +89,16 @@ def patched_scores(
         mask = _mask(batch, base.values[point].shape)
         patched = mx.where(mask, replacement, base.values[point])
         visitors = {point: _answering(patched)}
-        for stream in _stream_before(point):
-            kept = base.values[stream]
-            visitors[stream] = _answering(mx.broadcast_to(kept, (len(batch), *kept.shape[1:])))
+        kept = base.values.get(_stream_before(point))
+        if kept is not None:
+            stream = mx.broadcast_to(kept, (len(batch), *kept.shape[1:]))
+            visitors[_stream_before(point)] = _answering(stream)
+        if FINAL_NORM_INPUT in base.values:
+            visitors[FINAL_NORM_INPUT] = _last_position
         yield np.array(_scores(kit, [base.tokens] * len(batch), visitors, score))
 
 
 def _scores(kit: ModelKit, batch: list[list[int]], visitors: Visitors, score: Score) -> mx.array:
-    """The scores of a batch, of whose logits only the last position's are calculated."""
-    if FINAL_NORM_INPUT in kit.structure.shapes:
-        visitors = visitors | {FINAL_NORM_INPUT: lambda value, span: value[:, -1:]}
     with observed(kit.structure, visitors):
         return score(kit.model(mx.array(batch)))
 
@@ -100,9 +107,14 @@ def _answering(value: mx.array) -> Visitor:
     return lambda _, span: value
 
 
-def _stream_before(point: Point) -> list[Point]:
-    """The residual stream as it enters the layer; what enters the first costs nothing."""
-    return [Point(point.layer - 1, ComponentType.RESIDUAL)] if point.layer else []
+def _last_position(value: mx.array, span: Span) -> mx.array:
+    """All of the residual stream that the score needs to be unembedded."""
+    return value[:, -1:]
+
+
+def _stream_before(point: Point) -> Point:
+    """The residual stream as it enters the layer of `point`."""
+    return Point(point.layer - 1, ComponentType.RESIDUAL)
 
 
 def _mask(batch: Sequence[Part], shape: tuple[int, ...]) -> mx.array:

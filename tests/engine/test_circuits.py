@@ -246,6 +246,34 @@ def test_attribution_is_the_slope_of_patching(tiny, component, direction):
             assert found.effects[cell] == pytest.approx((ahead - behind) / 0.02 / gap, abs=1e-3)
 
 
+@pytest.mark.parametrize("architecture", ["gpt2", "gpt_oss", "deepseek_v3", "gemma3n"])
+def test_other_architectures_start_where_they_change_too(architecture):
+    model = tiny_model(architecture)
+    kit = ModelKit(model, None, {}, architecture, None, resolve(model))
+    layer = kit.structure.layers - 1
+    found = patch_effects(kit, TINY, layers=[layer], positions=[2])
+    clean, corrupted = score(kit, TINY.clean), score(kit, TINY.corrupted)
+    source = value(kit, TINY.clean, "head_output", layer)
+    for head, effect in enumerate(found.effects[0]):
+        edit = Intervention(
+            str(layer),
+            "head_output",
+            "patching",
+            heads=(head,),
+            positions=(2,),
+            value=selected(source, head, [2]),
+        )
+        expected = (score(kit, TINY.corrupted, edit) - corrupted) / (clean - corrupted)
+        assert effect == pytest.approx(expected, abs=2e-4)
+
+
+def test_what_a_pass_calculates_twice_has_no_effect_of_its_own():
+    model = tiny_model("nanbeige")
+    kit = ModelKit(model, None, {}, "nanbeige", None, resolve(model))
+    with pytest.raises(InvalidRequestError, match="residual of layer 0 is calculated 2 times"):
+        patch_effects(kit, TINY, component="residual")
+
+
 def test_the_whole_residual_stream_is_the_whole_effect(tiny):
     for direction in ("denoising", "noising"):
         found = patch_effects(tiny, TINY, component="residual", direction=direction)
