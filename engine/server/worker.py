@@ -8,7 +8,7 @@ from threading import Condition, Thread
 from time import monotonic
 from typing import TypeVar
 
-from engine.server.errors import QueueFullError, ShuttingDownError
+from engine.server.errors import QueueFullError, ShuttingDownError, UnavailableError
 from engine.server.job import AbandonedError, Job
 
 Result = TypeVar("Result")
@@ -62,7 +62,7 @@ class GenerationThread:
             if self._stopping or not self._thread.is_alive():
                 raise ShuttingDownError("The server is shutting down.")
             if len(self._waiting) >= self._queue_size:
-                self._waiting = deque(other for other in self._waiting if not other.abandoned)
+                self._end_abandoned()
             if len(self._waiting) >= self._queue_size:
                 raise QueueFullError(f"{self._queue_size} requests wait already; try again later.")
             self._waiting.append(job)
@@ -80,7 +80,9 @@ class GenerationThread:
             yield function(job)
 
         with closing(self.submit(work, gone)) as job:
-            return next(job)
+            for result in job:
+                return result
+        raise UnavailableError("The request was cancelled: its client is gone.")
 
     def stop(self, grace: float) -> bool:
         """Fail all jobs and end the thread; answers whether it ended within `grace` seconds."""
@@ -90,6 +92,12 @@ class GenerationThread:
             self._changed.notify_all()
         self._thread.join(grace)
         return not self._thread.is_alive()
+
+    def _end_abandoned(self) -> None:
+        """Take the jobs of clients that are gone out of the queue; whoever reads them is told."""
+        for job in [job for job in self._waiting if job.abandoned]:
+            self._waiting.remove(job)
+            job.finish()
 
     def _fail_all(self, error: Exception) -> None:
         running = self._running

@@ -6,7 +6,12 @@ from itertools import islice
 
 import pytest
 
-from engine.server.errors import QueueFullError, ShuttingDownError, SlowClientError
+from engine.server.errors import (
+    QueueFullError,
+    ShuttingDownError,
+    SlowClientError,
+    UnavailableError,
+)
 from engine.server.job import BOUND
 from engine.server.worker import GenerationThread
 
@@ -82,12 +87,17 @@ def test_clients_that_have_gone_leave_their_place_in_the_queue(worker):
     worker.submit(blocking(release), never_gone)
     while worker.queue_depth:
         time.sleep(0.001)
-    for _ in range(2):
-        worker.submit(blocking(release), gone.is_set)
+    left = [worker.submit(blocking(release), gone.is_set) for _ in range(2)]
     gone.set()
     last = worker.submit(blocking(release), never_gone)
+    assert [list(job) for job in left] == [[], []]
     release.set()
     assert list(last) == ["done"]
+
+
+def test_a_call_whose_client_is_gone_is_unavailable(worker):
+    with pytest.raises(UnavailableError, match="its client is gone"):
+        worker.call(lambda job: 7, lambda: True)
 
 
 def test_a_gone_client_ends_its_work_at_the_next_result(worker):
