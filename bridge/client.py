@@ -1,7 +1,8 @@
 """The Python client of the endpoint, method for method what the Smalltalk one offers."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -10,7 +11,7 @@ import httpx
 import numpy as np
 
 from bridge.errors import LMStudioError
-from bridge.wire import from_safetensors
+from bridge.wire import from_record, from_safetensors, to_value
 
 if TYPE_CHECKING:
     from bridge import api_types as api
@@ -104,6 +105,32 @@ class LMStudioNeuroScopeClient:
         body = {"prompt": prompt, "activation_hooks": activation_hooks, **options}
         return self._json("POST", "/v1/forward", body)
 
+    def forward_through(
+        self,
+        prompt: "str | Sequence[int] | Sequence[Sequence[int]]",
+        stops: "Sequence[api.StopSpec]",
+        block: "Callable[[api.ActivationRecord, np.ndarray], np.ndarray | None]",
+        **options: Any,
+    ) -> "api.Forward":
+        """One forward pass that goes on, at each stop, with what `block` makes of the value there.
+
+        The block is given the stop's record and its array; None leaves the value as it is. If it
+        raises, the pass is cancelled.
+        """
+        body = {"prompt": prompt, "stops": stops, **options}
+        state = self._json("POST", "/v1/exchanges", body)
+        path = f"/v1/exchanges/{state['exchange_id']}"
+        while state["state"] == "stopped":
+            try:
+                changed = block(state["stop"], from_record(state["stop"], {}))
+                value = None if changed is None else to_value(changed)
+                state = self._json("POST", path, {"value": value})
+            except BaseException:
+                with suppress(LMStudioError):  # over by itself
+                    self._send("DELETE", path)
+                raise
+        return state["result"]
+
     def logit_lens(self, prompt: "str | Sequence[int]", **options: Any) -> "api.LogitLens":
         """What each layer's residual stream would predict at each position."""
         return self._json("POST", "/v1/logit_lens", {"prompt": prompt, **options})
@@ -115,7 +142,7 @@ class LMStudioNeuroScopeClient:
         answer: str | int,
         distractor: str | int,
         **options: Any,
-    ) -> "api.CircuitPatch":
+    ) -> "api.CircuitEffects":
         """How much each part of the model matters to the difference between two prompts."""
         task = {"clean": clean, "corrupted": corrupted, "answer": answer, "distractor": distractor}
         return self._json("POST", "/v1/circuits/patch", {**task, **options})

@@ -36,6 +36,11 @@ def to_base64(array: np.ndarray) -> str:
     return base64.b64encode(np.ascontiguousarray(array, "<f4").tobytes()).decode("ascii")
 
 
+def to_value(array: np.ndarray) -> dict[str, Any]:
+    """An array as the engine takes tensors in."""
+    return {"shape": list(np.shape(array)), "data_base64": to_base64(array)}
+
+
 def from_safetensors(body: bytes) -> dict[str, np.ndarray]:
     """Decode a safetensors body into arrays by tensor name."""
     return {
