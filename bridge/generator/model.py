@@ -50,11 +50,15 @@ class SmalltalkClass:
 
 @dataclass(frozen=True)
 class Package:
-    """Classes that are filed in together, superclasses first, and the packages they rest on."""
+    """Classes that are filed in together, superclasses first, and the packages they rest on.
+
+    `yielding` names those that step aside where the image has another class of their name.
+    """
 
     name: str
     classes: tuple[SmalltalkClass, ...]
     requires: tuple["Package", ...] = ()
+    yielding: frozenset[str] = frozenset()
 
 
 def protocols(methods: tuple[Method, ...]) -> dict[str, list[Method]]:

@@ -8,7 +8,13 @@ from bridge.generator.sources import read_classes
 from bridge.generator.templates import Templates
 
 CONNECTION = "NeuroScope-Connection"
-CONNECTION_CLASSES = ("LMStudioRecord", "LMStudioResponse", "LMStudioError", "LMStudioConnection")
+CONNECTION_CLASSES = (
+    "NeuroScopeClaim",
+    "LMStudioRecord",
+    "LMStudioResponse",
+    "LMStudioError",
+    "LMStudioConnection",
+)
 BRIDGE = "NeuroScope-Bridge"
 BRIDGE_CLASSES = (
     "NeuroScopeNames",
@@ -18,6 +24,7 @@ BRIDGE_CLASSES = (
     "SafetensorsBody",
     "CapturedActivations",
 )
+BRIDGE_YIELDING = frozenset(["ActivationTensor", "ShapeMismatchError", "InvalidDataError"])
 BRIDGE_CLIENT = "LMStudioRESTClient"
 CORE = "NeuroScope-Core"
 CORE_CLASSES = (
@@ -79,11 +86,13 @@ def packages_of(client: Client, dialect: Dialect, templates: Templates) -> tuple
             *(_from(templates, *dialect.variants) if own else ()),
         ),
         requires=(connection,),
+        yielding=BRIDGE_YIELDING if own else frozenset(),
     )
     if not own:
         return (connection, package)
     base = (connection, package)
-    core = Package(CORE, _from(templates, *CORE_CLASSES, folder="neuroscope"), requires=base)
+    classes = _from(templates, *CORE_CLASSES, folder="neuroscope")
+    core = Package(CORE, classes, requires=base, yielding=frozenset(c.name for c in classes))
     tests = _from(templates, *TEST_CLASSES, folder="tests", client=client)
     return (*base, core, Package(TESTS, tests, requires=base))
 

@@ -50,7 +50,8 @@ def selector(pattern: str) -> str:
 def in_chunks(text: str) -> Methods:
     """The methods of a file of chunks, read by the marks alone."""
     found = {}
-    for section in re.finditer(r"\n!(\w+)( class)? methodsFor: '[^']+'!\n(.*?)! !\n", text, re.S):
+    holder = r"(?:\(NeuroScopeClaim on: #)?(\w+)(?: in: '[^']+'\))?( class)?"
+    for section in re.finditer(rf"\n!{holder} methodsFor: '[^']+'!\n(.*?)! !\n", text, re.S):
         for source in section[3].split("!\n"):
             source = source.strip("\n")
             found[section[1], bool(section[2]), selector(source.split("\n")[0])] = source

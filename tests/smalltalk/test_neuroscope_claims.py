@@ -1,0 +1,40 @@
+"""Where an image has a class of NeuroScope's name, that class stays and ours steps aside."""
+
+import json
+from pathlib import Path
+
+from systems import GENERATED, System
+
+THEIRS = """Object subclass: #CircuitFinder
+	instanceVariableNames: 'model component'
+	classVariableNames: ''
+	poolDictionaries: ''
+	category: 'Somebody-Else'!
+
+!CircuitFinder methodsFor: 'finding'!
+findCircuits: activations
+	^'found by them'! !
+"""
+BOTH = """NeuroScopePlatform writeJson: {
+	CircuitFinder new findCircuits: #().
+	CircuitFinder category asString.
+	(NeuroScopePlatform globalNamed: #NeuroScopeOwnCircuitFinder) category asString.
+	(NeuroScopePlatform globalNamed: #NeuroScopeOwnCircuitFinder) new
+		respondsTo: #findCircuitFor:examples:.
+	(NeuroScopePlatform globalNamed: #NeuroScopeOwnCircuit) isNil.
+	Circuit category asString}"""
+
+
+def test_a_class_of_somebody_else_stays_as_it_is(system: System, tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs.st"
+    theirs.write_text(THEIRS)
+    ours = GENERATED / system.name / "NeuroScope-Core.st"
+    said = system.run(BOTH, theirs, ours).splitlines()[-1]
+    assert json.loads(said) == [
+        "found by them",
+        "Somebody-Else",
+        "NeuroScope-Core",
+        True,
+        True,
+        "NeuroScope-Core",
+    ]
