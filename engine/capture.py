@@ -66,15 +66,15 @@ def records(taken: Sequence[Taken], step: int) -> Activations:
     Rows of scores and patterns from chunks are as long as those of the last, with -inf and 0 for
     the keys that came later.
     """
-    pieces: dict[tuple[str, bool, int], list[Piece]] = {}
+    pieces: dict[tuple[int, int], list[Piece]] = {}
     for part in taken:
+        whole = part.is_whole()
         for group, stack in part.source.stacks:
             for kept, value in zip(group, np.array(stack), strict=True):
-                places = part.places(kept.positions)
-                if places:
-                    piece = Piece(kept, value, places, part.stop)
-                    key = kept.selection.hook.hook_id, kept.selection.is_input, kept.turn
-                    pieces.setdefault(key, []).append(piece)
+                places = None if whole else part.places(kept.positions)
+                if whole or places:
+                    key = id(kept.selection), kept.turn
+                    pieces.setdefault(key, []).append(Piece(kept, value, places, part.stop))
     activations: Activations = {}
     for parts in pieces.values():
         record = _record(parts, step)
@@ -83,18 +83,27 @@ def records(taken: Sequence[Taken], step: int) -> Activations:
 
 
 class Piece(NamedTuple):
-    """What one hook kept of one pass, in numpy: of its positions, `places` are wanted."""
+    """What one hook kept of one pass, in numpy: of its positions, `places` (None: all) are wanted.
+
+    `end` is the position after the last.
+    """
 
     kept: Kept
     value: np.ndarray
-    places: Sequence[int]
+    places: list[int] | None
     end: int
+
+    @property
+    def positions(self) -> Sequence[int]:
+        """The positions that are wanted."""
+        positions = self.kept.positions
+        return positions if self.places is None else [positions[i] for i in self.places]
 
     def chosen(self) -> np.ndarray:
         """The wanted positions only, and no keys after them; it owns its memory."""
         point = self.kept.selection.point
         value = self.value
-        if len(self.places) < len(self.kept.positions):
+        if self.places is not None:
             value = value.take(self.places, sequence_axis(point))
         if point.component in UNSEEN and value.shape[-1] > self.end:
             value = value[..., : self.end]
@@ -112,10 +121,7 @@ def _record(parts: list[Piece], step: int) -> CapturedActivation:
         layer=hook.layer,
         component=hook.component,
         step=step,
-        positions=(
-            kept.positions[parts[0].places[0]],
-            parts[-1].kept.positions[parts[-1].places[-1]],
-        ),
+        positions=(parts[0].positions[0], parts[-1].positions[-1]),
         is_input=selection.is_input,
         dtype=_dtype_name(data.dtype),
         data=data,

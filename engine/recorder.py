@@ -100,11 +100,12 @@ class Taken:
     start: int
     stop: int
 
+    def is_whole(self) -> bool:
+        """Whether all positions of the pass belong to the step."""
+        return self.start <= self.source.span.first and self.source.end <= self.stop
+
     def places(self, positions: Sequence[int]) -> Sequence[int]:
         """Where among the kept positions those of this part are."""
-        if isinstance(positions, range):
-            first = positions.start
-            return range(max(self.start, first) - first, min(self.stop, positions.stop) - first)
         return [i for i, p in enumerate(positions) if self.start <= p < self.stop]
 
 
@@ -168,6 +169,9 @@ class Recorder:
     def _forget_before(self, position: int, parts: list[Taken]) -> None:
         """Forget passes, and give back to the budget what they kept and nobody took."""
         for part in parts:
+            if part.is_whole():
+                part.source.taken_bytes = part.source.nbytes
+                continue
             for kept in part.source.kept:
                 share = len(part.places(kept.positions)) / len(kept.positions)
                 part.source.taken_bytes += round(kept.nbytes * share)
