@@ -1,8 +1,12 @@
 """The systems that the generated Smalltalk runs in."""
 
+from pathlib import Path
+
 import pytest
 from squeak.machine import Squeak
 from systems import Amber, GnuSmalltalk, OldSqueak, System, gst_program
+
+from bridge.client import LMStudioNeuroScopeClient
 
 SYSTEMS = ["amber", "squeak", *(["gst"] if gst_program() else [])]
 
@@ -15,3 +19,17 @@ def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     if request.param == "gst":
         return GnuSmalltalk()
     return OldSqueak(Squeak(tmp_path_factory.mktemp("squeak")))
+
+
+DEFAULT = """!LMStudioRESTClient class methodsFor: 'tests'!
+default
+	^self baseUrl: '{}'! !
+"""
+
+
+@pytest.fixture
+def default_client(engine: LMStudioNeuroScopeClient, tmp_path: Path) -> Path:
+    """A file that makes the running engine the usual server."""
+    file = tmp_path / "default.st"
+    file.write_text(DEFAULT.format(engine.base_url))
+    return file

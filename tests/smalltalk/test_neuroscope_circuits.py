@@ -174,10 +174,6 @@ def test_a_data_set_comes_with_us_for_each_behaviour(
         assert right[answer] - right[distractor] > max(0, wrong[answer] - wrong[distractor])
 
 
-DEFAULT = """!LMStudioRESTClient class methodsFor: 'tests'!
-default
-	^self baseUrl: '{}'! !
-"""
 WORKFLOW = """
 | client messages hooks result activations analyzer circuits |
 messages := Array with: (Dictionary new at: #role put: 'user'; at: #content put: 'Analyze this text'; yourself).
@@ -189,14 +185,6 @@ messages := Array with: (Dictionary new at: #role put: 'user'; at: #content put:
 client := LMStudioRESTClient default. hooks := client createAttentionAnalysisHooks: 3.
 result := client chatCompletionWithActivations: messages model: 'smollm2' hooks: hooks. analyzer := ActivationAnalyzer for: (result at: 'activations'). patterns := analyzer findAttentionPatterns.
 """  # noqa: E501
-
-
-@pytest.fixture
-def default_client(engine: LMStudioNeuroScopeClient, tmp_path: Path) -> Path:
-    """A file that makes the running engine the usual server."""
-    file = tmp_path / "default.st"
-    file.write_text(DEFAULT.format(engine.base_url))
-    return file
 
 
 def test_a_candidate_of_the_first_workflow_has_its_shares_of_the_residual_stream(
