@@ -19,6 +19,8 @@ from engine.blas import use_fast_blas
 use_fast_blas()
 
 _HOMES = {
+    "ActivationHook": "engine.hook_manager",
+    "ActivationHookManager": "engine.hook_manager",
     "ActivationHookSpec": "engine.hooks",
     "CapturedActivation": "engine.capture",
     "ComponentType": "engine.components",
@@ -26,7 +28,9 @@ _HOMES = {
     "Intervention": "engine.interventions",
     "ModelKit": "engine.kit",
     "create_generator_with_activations": "engine.generation",
+    "forward": "engine.forward",
     "load_model": "engine.kit",
+    "serialize_activations": "engine.serialization",
     "tokenize": "engine.kit",
 }
 

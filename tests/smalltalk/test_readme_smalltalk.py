@@ -35,5 +35,5 @@ def test_the_second_example_shows_the_heads_that_patching_finds(
     system: System, engine: LMStudioNeuroScopeClient
 ):
     shown = run(system, engine, FIND)
-    for head in ("23.3", "29.1", "20.0"):
+    for head in ("L23H3", "L29H1", "L20H0"):
         assert head in shown
