@@ -20,8 +20,8 @@ from rich.console import Console
 from rich.table import Table
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from engine.circuits import Task, patch_effects
-from engine.kit import ModelKit, load_model, tokenize
+from engine.analysis.circuits import Task, patch_effects
+from engine.runs.kit import ModelKit, load_model, tokenize
 
 CLEAN = "When Mary and John went to the store, John gave a drink to"
 CORRUPTED = "When Mary and John went to the store, Mary gave a drink to"

@@ -11,7 +11,7 @@ import argparse
 import engine  # noqa: F401 -- before mlx.core, to put its BLAS in place
 from engine.components import WHOLE_MODEL
 from engine.components import ComponentType as C
-from engine.structure import Structure, resolve
+from engine.structure.resolver import Structure, resolve
 from tests.engine.architectures import ARCHITECTURES, NOT_ON_A_CPU, tiny_model
 
 

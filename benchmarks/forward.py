@@ -51,7 +51,7 @@ def timed(blas: str) -> dict[str, float]:
         logging.disable()
         import mlx.core as mx
     import engine  # noqa: F401, I001
-    from engine.loading import load
+    from engine.models.loading import load
     import mlx.core as mx
     from mlx_lm.models.cache import make_prompt_cache
 

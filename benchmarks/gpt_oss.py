@@ -22,14 +22,14 @@ from mlx_lm.generate import generate_step
 from mlx_lm.tokenizer_utils import TokenizerWrapper
 
 from benchmarks.gpt_oss_model import FULL, TINY, random_model, save, weight_bytes
-from engine.capture import CapturedActivation
+from engine.captures.records import CapturedActivation
 from engine.components import WHOLE_MODEL
 from engine.components import ComponentType as C
-from engine.forward import forward
-from engine.generation import create_generator_with_activations
-from engine.hooks import ActivationHookSpec
-from engine.kit import ModelKit, load_model
-from engine.structure import resolve
+from engine.runs.forward import forward
+from engine.runs.generation import create_generator_with_activations
+from engine.captures.hooks import ActivationHookSpec
+from engine.runs.kit import ModelKit, load_model
+from engine.structure.resolver import resolve
 from tests.engine.words import words
 
 PROMPT = 160

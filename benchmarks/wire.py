@@ -15,7 +15,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from engine.capture import Activations, CapturedActivation
+from engine.captures.records import Activations, CapturedActivation
 from engine.components import ComponentType
 from engine.server import tensors, wire
 from engine.server.json_text import json_pieces

@@ -19,19 +19,19 @@ from engine.blas import use_fast_blas
 use_fast_blas()
 
 _HOMES = {
-    "ActivationHook": "engine.hook_manager",
-    "ActivationHookManager": "engine.hook_manager",
-    "ActivationHookSpec": "engine.hooks",
-    "CapturedActivation": "engine.capture",
+    "ActivationHook": "engine.captures.hook_manager",
+    "ActivationHookManager": "engine.captures.hook_manager",
+    "ActivationHookSpec": "engine.captures.hooks",
+    "CapturedActivation": "engine.captures.records",
     "ComponentType": "engine.components",
-    "GenerationResult": "engine.generation",
-    "Intervention": "engine.interventions",
-    "ModelKit": "engine.kit",
-    "create_generator_with_activations": "engine.generation",
-    "forward": "engine.forward",
-    "load_model": "engine.kit",
-    "serialize_activations": "engine.serialization",
-    "tokenize": "engine.kit",
+    "GenerationResult": "engine.runs.generation",
+    "Intervention": "engine.interventions.intervention",
+    "ModelKit": "engine.runs.kit",
+    "create_generator_with_activations": "engine.runs.generation",
+    "forward": "engine.runs.forward",
+    "load_model": "engine.runs.kit",
+    "serialize_activations": "engine.captures.serialization",
+    "tokenize": "engine.runs.kit",
 }
 
 __all__ = list(_HOMES)

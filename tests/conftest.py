@@ -11,7 +11,7 @@ import pytest
 import engine  # noqa: F401
 from bridge.client import LMStudioNeuroScopeClient
 from bridge.engine_process import running_engine
-from engine.smollm2 import GGUF, WHEEL, pull_smollm2
+from engine.models.smollm2 import GGUF, WHEEL, pull_smollm2
 
 if sys.platform != "linux":
     collect_ignore = ["engine/test_blas.py"]

@@ -25,7 +25,7 @@ def models() -> None:
 def pull(name: str) -> None:
     """Fetch a model into the cache; nothing is done if it is there."""
     from engine.errors import EngineError
-    from engine.smollm2 import pull_smollm2, smollm2_folder
+    from engine.models.smollm2 import pull_smollm2, smollm2_folder
 
     if smollm2_folder().is_dir():
         click.echo(f"{name} is there already: {smollm2_folder()}")
@@ -44,7 +44,7 @@ def pull(name: str) -> None:
 @models.command("list")
 def list_models() -> None:
     """Show the models that are there, by the names that other commands know them by."""
-    from engine.stored import stored_models
+    from engine.models.stored import stored_models
 
     table = Table("model", "size", "folder", box=None)
     for model in stored_models():
@@ -60,8 +60,8 @@ def list_models() -> None:
 def inspect(path: str) -> None:
     """Show the hook points of a model: a folder, a hub id or a name of `models list`."""
     from engine.errors import EngineError
-    from engine.inspection import hook_points
-    from engine.kit import load_model
+    from engine.runs.kit import load_model
+    from engine.structure.inspection import hook_points
 
     try:
         kit = load_model(path)

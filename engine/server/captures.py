@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from engine.capture import Activations, CapturedActivation
+from engine.captures.records import Activations, CapturedActivation
 from engine.errors import CaptureTooLargeError
 from engine.server.errors import UnknownCaptureError
 from engine.server.tensors import write_tensors

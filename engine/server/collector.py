@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from engine.capture import Activations
+from engine.captures.records import Activations
 from engine.contract.schemas import ActivationFormat, Capturing, Sampling
-from engine.generation import GenerationResult
+from engine.runs.generation import GenerationResult
 from engine.server.captures import CaptureStore, new_capture
 from engine.server.wire import activations_json
 

@@ -10,8 +10,8 @@ from uuid import uuid4
 
 import numpy as np
 
-from engine.capture import CapturedActivation
-from engine.forward import ForwardResult
+from engine.captures.records import CapturedActivation
+from engine.runs.forward import ForwardResult
 from engine.server.errors import (
     ExchangeEndedError,
     ExchangeUnderWayError,

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from engine.capture import CapturedActivation
+from engine.captures.hooks import ActivationHookSpec, resolve_hooks
+from engine.captures.records import CapturedActivation
 from engine.components import ComponentType
 from engine.contract import schemas as s
 from engine.errors import CaptureTooLargeError, DuplicateHookError
-from engine.forward import ForwardResult, forward
-from engine.hooks import ActivationHookSpec, resolve_hooks
-from engine.interventions import Intervention
+from engine.interventions.intervention import Intervention
+from engine.runs.forward import ForwardResult, forward
 from engine.server import inside
 from engine.server.captures import new_capture
 from engine.server.errors import ImpossibleError, LimitError

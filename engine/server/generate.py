@@ -4,10 +4,10 @@ import logging
 from collections.abc import Generator
 from typing import Any
 
-from engine.capture import Activations
+from engine.captures.hooks import resolve_hooks
+from engine.captures.records import Activations
 from engine.contract.schemas import Capturing, Sampling
-from engine.generation import GenerationResult, create_generator_with_activations
-from engine.hooks import resolve_hooks
+from engine.runs.generation import GenerationResult, create_generator_with_activations
 from engine.server import inside
 from engine.server.errors import LimitError
 from engine.server.job import Job

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from engine.captures.hooks import ActivationHookSpec, resolve_hooks
 from engine.contract.schemas import HookSpec, InterventionSpec
-from engine.hooks import ActivationHookSpec, resolve_hooks
-from engine.interventions import Intervention
+from engine.interventions.intervention import Intervention
 from engine.server.captures import Capture, CaptureStore
 from engine.server.errors import ImpossibleError
 from engine.server.wire import numbers, tensor_array
-from engine.structure import Structure
+from engine.structure.resolver import Structure
 
 
 def hook_specs(hooks: Iterable[HookSpec]) -> tuple[ActivationHookSpec, ...]:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 
+from engine.captures.hooks import ActivationHookSpec
 from engine.contract.schemas import LoadModelRequest, ModelEntry
 from engine.errors import InvalidRequestError
-from engine.hooks import ActivationHookSpec
-from engine.kit import ModelKit, load_model
+from engine.runs.kit import ModelKit, load_model
 from engine.server.errors import UnknownModelError
 
 log = logging.getLogger(__name__)

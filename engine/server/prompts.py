@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from engine.contract.schemas import ChatMessage
-from engine.kit import tokenize
+from engine.runs.kit import tokenize
 from engine.server.errors import ImpossibleError, LimitError, UnknownTokenError
 from engine.server.models import LoadedModel
 from engine.server.settings import Settings

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 from engine.contract import schemas as s
-from engine.generation import GenerationResult
+from engine.runs.generation import GenerationResult
 from engine.server.models import LoadedModel
 
 

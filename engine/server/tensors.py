@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import orjson
 
-from engine.capture import CapturedActivation
+from engine.captures.records import CapturedActivation
 
 CHUNK = 1 << 20
 ALIGNMENT = 8

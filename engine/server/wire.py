@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.capture import Activations, CapturedActivation, numbers
+from engine.captures.records import Activations, CapturedActivation, numbers
 from engine.contract.schemas import ActivationFormat, TensorValue
 from engine.server.errors import ImpossibleError
 from engine.server.json_text import Base64

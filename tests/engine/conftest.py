@@ -5,7 +5,7 @@ from architectures import ARCHITECTURES
 from subjects import TOKENS, Subject, everywhere
 from tiny import tiny_kit
 
-from engine.forward import forward
+from engine.runs.forward import forward
 
 
 @pytest.fixture(scope="module", params=ARCHITECTURES)

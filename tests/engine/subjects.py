@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.capture import CapturedActivation
+from engine.captures.hooks import ActivationHookSpec
+from engine.captures.records import CapturedActivation
 from engine.components import WHOLE_MODEL
 from engine.components import ComponentType as C
-from engine.forward import ForwardResult
-from engine.hooks import ActivationHookSpec
-from engine.kit import ModelKit
-from engine.points import Point
-from engine.structure import Structure
+from engine.runs.forward import ForwardResult
+from engine.runs.kit import ModelKit
+from engine.structure.resolver import Structure
+from engine.taps.points import Point
 
 TOKENS = [3, 31, 4, 15, 9, 26, 5, 35]
 SQUARE = {C.ATTENTION_SCORES, C.ATTENTION_PATTERN}

@@ -11,11 +11,11 @@ from mlx_lm.models import llama
 from subjects import INSIDE_ATTENTION, LOOKS_AHEAD, SQUARE, TOKENS, everything
 from tiny import tiny_kit
 
+from engine.captures.hooks import ActivationHookSpec
 from engine.components import PER_HEAD
 from engine.components import ComponentType as C
-from engine.forward import forward
-from engine.hooks import ActivationHookSpec
-from engine.structure import resolve
+from engine.runs.forward import forward
+from engine.structure.resolver import resolve
 
 HIDDEN = {C.EMBEDDING, C.RESIDUAL, C.RESIDUAL_MID, C.LAYERNORM, C.ATTENTION, C.MLP, C.FINAL_NORM}
 BLOCKS_THAT_ADD_MORE = {

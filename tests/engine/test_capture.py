@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from tiny import PROMPT, tiny_kit
 
-from engine.capture import numbers
+from engine.captures.hooks import ActivationHookSpec, resolve_hooks
+from engine.captures.records import numbers
 from engine.components import ComponentType as C
 from engine.errors import (
     CaptureTooLargeError,
@@ -18,8 +19,7 @@ from engine.errors import (
     UnknownLayerError,
     UnknownPositionError,
 )
-from engine.forward import forward
-from engine.hooks import ActivationHookSpec, resolve_hooks
+from engine.runs.forward import forward
 
 HEADS, KV_HEADS, HEAD_DIM, HIDDEN, LAYERS, VOCAB = 4, 2, 8, 32, 2, 96
 LENGTH = len(PROMPT)

@@ -9,18 +9,18 @@ import pytest
 import torch
 from architectures import tiny_model
 
-from engine.circuits import Effects, Task, patch_effects
+from engine.analysis.circuits import Effects, Task, patch_effects
+from engine.captures.hooks import ActivationHookSpec
 from engine.errors import (
     InvalidRequestError,
     UnknownComponentError,
     UnknownLayerError,
     UnknownPositionError,
 )
-from engine.forward import forward
-from engine.hooks import ActivationHookSpec
-from engine.interventions import Intervention
-from engine.kit import ModelKit, load_model, tokenize
-from engine.structure import resolve
+from engine.interventions.intervention import Intervention
+from engine.runs.forward import forward
+from engine.runs.kit import ModelKit, load_model, tokenize
+from engine.structure.resolver import resolve
 
 CLEAN = "When Mary and John went to the store, John gave a drink to"
 CORRUPTED = "When Mary and John went to the store, Mary gave a drink to"

@@ -9,8 +9,8 @@ from mlx_lm.utils import load_model
 from reference_models import reference_model, save
 
 from engine.components import ComponentType
-from engine.corrections import correct_config, load_corrected, yarn_wavelengths
-from engine.structure import resolve
+from engine.models.corrections import correct_config, load_corrected, yarn_wavelengths
+from engine.structure.resolver import resolve
 
 TOKENS = mx.array([[3, 31, 4, 15, 9, 26, 5, 35, 8, 93, 23, 84]])
 YARN = {"rope_type": "yarn", "rope_theta": 5e5, "factor": 8.0, "truncate": False}

@@ -8,7 +8,7 @@ from mlx_lm.models.afm7 import FusedLinear
 from mlx_lm.models.mla import MultiLinear
 from mlx_lm.models.switch_layers import SwitchLinear
 
-from engine.dequantise import dequantise
+from engine.models.dequantise import dequantise
 
 X = mx.random.normal((2, 3, 64), key=mx.random.key(1))
 HEADS = mx.random.normal((2, 4, 3, 64), key=mx.random.key(2))

@@ -10,12 +10,12 @@ import pytest
 from mlx_lm.models.cache import make_prompt_cache
 from tiny import PROMPT, greedy, tiny_kit
 
-from engine.capture import Activations
+from engine.captures.hooks import ActivationHookSpec
+from engine.captures.records import Activations
 from engine.components import ComponentType as C
 from engine.errors import CaptureTooLargeError, InvalidRequestError, UnknownPositionError
-from engine.forward import forward
-from engine.generation import GenerationResult, create_generator_with_activations
-from engine.hooks import ActivationHookSpec
+from engine.runs.forward import forward
+from engine.runs.generation import GenerationResult, create_generator_with_activations
 
 COUNT = 8
 LENGTH = len(PROMPT)

@@ -6,7 +6,7 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from engine.gguf import convert_gguf
+from engine.models.gguf import convert_gguf
 
 HEADS, KEY_VALUE_HEADS, HEAD_DIM, HIDDEN = 4, 2, 8, 32
 TOKENS = ["<end>", "a", "b", "ab"]

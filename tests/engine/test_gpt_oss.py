@@ -11,12 +11,12 @@ from architectures import YARN, tiny_config, tiny_model
 from mlx.utils import tree_flatten
 from words import words
 
+from engine.captures.hooks import ActivationHookSpec
 from engine.components import ComponentType as C
-from engine.forward import forward
-from engine.generation import create_generator_with_activations
-from engine.hooks import ActivationHookSpec
-from engine.kit import ModelKit, load_model
-from engine.structure import resolve
+from engine.runs.forward import forward
+from engine.runs.generation import create_generator_with_activations
+from engine.runs.kit import ModelKit, load_model
+from engine.structure.resolver import resolve
 
 TOKENS = [3, 31, 4, 15, 9, 26, 5, 35, 8, 41]
 SHAPE = {

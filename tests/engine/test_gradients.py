@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from architectures import tiny_model
 
+from engine.analysis.gradients import gradients
 from engine.components import ComponentType as C
 from engine.errors import InterventionError
-from engine.forward import forward
-from engine.gradients import gradients
-from engine.interventions import Intervention
-from engine.kit import ModelKit
-from engine.points import Point
-from engine.structure import resolve
+from engine.interventions.intervention import Intervention
+from engine.runs.forward import forward
+from engine.runs.kit import ModelKit
+from engine.structure.resolver import resolve
+from engine.taps.points import Point
 
 TOKENS = [3, 31, 4, 15, 9, 26]
 STEP = 1e-3

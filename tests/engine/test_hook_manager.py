@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from tiny import PROMPT, tiny_kit
 
+from engine.captures.hooks import ActivationHookSpec
+from engine.captures.serialization import serialize_activations
 from engine.components import ComponentType as C
 from engine.errors import DuplicateHookError, InvalidRequestError, UnknownHookError
-from engine.forward import forward
-from engine.generation import create_generator_with_activations
-from engine.hooks import ActivationHookSpec
-from engine.serialization import serialize_activations
+from engine.runs.forward import forward
+from engine.runs.generation import create_generator_with_activations
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from click.testing import CliRunner
 
 from bridge.cli import main
 from engine.components import ComponentType as C
-from engine.inspection import HookPoints, hook_points
-from engine.structure import resolve
+from engine.structure.inspection import HookPoints, hook_points
+from engine.structure.resolver import resolve
 
 
 @pytest.fixture(scope="module")

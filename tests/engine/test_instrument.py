@@ -3,7 +3,7 @@
 import mlx.core as mx
 import numpy as np
 
-from engine.instrument import instrumented, sources
+from engine.taps.instrument import instrumented, sources
 
 SCALE = 3
 

@@ -12,16 +12,16 @@ from architectures import tiny_model
 from mlx_lm.models.cache import make_prompt_cache
 from mlx_lm.tokenizer_utils import NaiveStreamingDetokenizer
 
+from engine.captures.hooks import ActivationHookSpec
 from engine.components import PER_HEAD, WHOLE_MODEL
 from engine.components import ComponentType as C
 from engine.errors import InterventionError, InvalidRequestError
-from engine.forward import forward
-from engine.generation import create_generator_with_activations
-from engine.hooks import ActivationHookSpec
-from engine.intervening import Interventions
-from engine.interventions import Intervention
-from engine.kit import ModelKit
-from engine.structure import resolve
+from engine.interventions.intervening import Interventions
+from engine.interventions.intervention import Intervention
+from engine.runs.forward import forward
+from engine.runs.generation import create_generator_with_activations
+from engine.runs.kit import ModelKit
+from engine.structure.resolver import resolve
 
 TOKENS = [3, 31, 4, 15, 9, 26, 5]
 OTHERS = [8, 1, 60, 15, 22, 7, 43]

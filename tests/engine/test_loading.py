@@ -15,8 +15,8 @@ from mlx_lm.models.llama import Model, ModelArgs
 from mlx_lm.utils import load_model, quantize_model, save_model
 
 from engine.errors import InvalidRequestError, ModelNotFoundError, UnsupportedModelError
-from engine.loading import load, locate
-from engine.stored import stored_models
+from engine.models.loading import load, locate
+from engine.models.stored import stored_models
 
 CONFIG = {
     "model_type": "llama",

@@ -6,10 +6,10 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from engine.forward import forward
-from engine.hooks import ActivationHookSpec
-from engine.kit import ModelKit, load_model, tokenize
-from engine.logit_lens import logit_lens
+from engine.analysis.logit_lens import logit_lens
+from engine.captures.hooks import ActivationHookSpec
+from engine.runs.forward import forward
+from engine.runs.kit import ModelKit, load_model, tokenize
 
 
 @pytest.fixture(scope="module")

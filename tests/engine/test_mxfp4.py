@@ -10,8 +10,8 @@ from reference_models import reference_model
 from safetensors.torch import save_file
 from words import words
 
-from engine.forward import forward
-from engine.kit import load_model
+from engine.runs.forward import forward
+from engine.runs.kit import load_model
 
 TOKENS = [3, 31, 4, 15, 9, 26, 5, 35, 8, 93, 23, 84]
 E2M1 = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6], dtype=np.float32)

@@ -8,12 +8,12 @@ import pytest
 import torch
 from reference_models import REFERENCES, reference_model, save
 
-from engine.capture import CapturedActivation
+from engine.captures.hooks import ActivationHookSpec
+from engine.captures.records import CapturedActivation
 from engine.components import ComponentType
-from engine.forward import ForwardResult, forward
-from engine.generation import create_generator_with_activations
-from engine.hooks import ActivationHookSpec
-from engine.kit import ModelKit, load_model, tokenize
+from engine.runs.forward import ForwardResult, forward
+from engine.runs.generation import create_generator_with_activations
+from engine.runs.kit import ModelKit, load_model, tokenize
 
 TOKENS = [3, 31, 4, 15, 9, 26, 5, 35, 8, 93, 23, 84, 62, 64, 33, 83, 27, 95, 2]
 EVERYWHERE = [

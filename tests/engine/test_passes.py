@@ -19,14 +19,14 @@ from subjects import (
     everywhere,
 )
 
+from engine.captures.hooks import ActivationHookSpec
 from engine.components import ComponentType as C
 from engine.errors import UnknownComponentError
-from engine.forward import forward
-from engine.hooks import ActivationHookSpec
-from engine.interventions import Intervention
-from engine.observation import observed
-from engine.points import Point, sequence_axis
-from engine.structure import resolve
+from engine.interventions.intervention import Intervention
+from engine.runs.forward import forward
+from engine.structure.resolver import resolve
+from engine.taps.observation import observed
+from engine.taps.points import Point, sequence_axis
 
 NEXT = [7, 11]
 DECODES_APART = {

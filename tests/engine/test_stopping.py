@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.stopping import StopStrings
+from engine.runs.stopping import StopStrings
 
 
 def shown(strings: list[str], segments: list[str]) -> tuple[list[str], str | None]:

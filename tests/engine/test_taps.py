@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from tiny import PROMPT, tiny_kit
 
+from engine.captures.hooks import ActivationHookSpec
 from engine.components import ComponentType as C
-from engine.forward import forward
-from engine.generation import create_generator_with_activations
-from engine.hooks import ActivationHookSpec
-from engine.observation import observed
-from engine.points import Point
-from engine.taps import current_scope, tapped_class
+from engine.runs.forward import forward
+from engine.runs.generation import create_generator_with_activations
+from engine.taps.class_swap import current_scope, tapped_class
+from engine.taps.observation import observed
+from engine.taps.points import Point
 
 RESIDUALS = [ActivationHookSpec("*", C.RESIDUAL), ActivationHookSpec("*", C.ATTENTION_PATTERN)]
 

@@ -3,10 +3,10 @@
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from engine.generation import create_generator_with_activations
-from engine.kit import load_model, tokenize
-from engine.loading import load
-from engine.text_stream import TextStream
+from engine.models.loading import load
+from engine.runs.generation import create_generator_with_activations
+from engine.runs.kit import load_model, tokenize
+from engine.runs.text_stream import TextStream
 
 TEXTS = [
     "When Mary and John went to the store, John gave a drink to Mary.",

@@ -6,8 +6,8 @@ import mlx.core as mx
 from architectures import tiny_model
 from mlx_lm.models.cache import make_prompt_cache
 
-from engine.kit import ModelKit
-from engine.structure import resolve
+from engine.runs.kit import ModelKit
+from engine.structure.resolver import resolve
 
 PROMPT = [3, 31, 4, 15, 9, 26, 5, 35, 8, 9, 7, 9, 32, 3, 8, 46]
 

@@ -1,6 +1,6 @@
 """What each part of a model matters to a task."""
 
-from engine.circuits import Task, patch_effects
+from engine.analysis.circuits import Task, patch_effects
 from engine.contract import schemas as s
 from engine.server.errors import ImpossibleError
 from engine.server.job import Job

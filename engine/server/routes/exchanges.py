@@ -5,17 +5,17 @@ from typing import Any
 
 import numpy as np
 
-from engine.capture import CapturedActivation
+from engine.captures.records import CapturedActivation
 from engine.contract import schemas as s
-from engine.forward import ForwardResult
-from engine.interventions import Intervention
-from engine.points import Point
+from engine.interventions.intervention import Intervention
+from engine.runs.forward import ForwardResult
 from engine.server.exchange import Ask, Event
 from engine.server.forward_pass import ForwardPass
 from engine.server.models import LoadedModel
 from engine.server.requests import client_gone
 from engine.server.service import Service
 from engine.server.wire import record_json, tensor_array
+from engine.taps.points import Point
 
 
 def begin(service: Service, request: s.ExchangeRequest) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Hooks registered on a model: they capture on every later generation until removed."""
 
+from engine.captures.hooks import resolve_hooks
 from engine.contract import schemas as s
 from engine.errors import UnknownHookError
-from engine.hooks import resolve_hooks
 from engine.server.inside import hook_entry, hook_specs, one_a_layer
 from engine.server.models import LoadedModel
 from engine.server.service import Service

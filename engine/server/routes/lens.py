@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from engine.analysis.logit_lens import logit_lens as engine_logit_lens
 from engine.contract import schemas as s
-from engine.logit_lens import logit_lens as engine_logit_lens
 from engine.server.job import Job
 from engine.server.likeliest import likeliest
 from engine.server.prompts import prompt_tokens

@@ -7,11 +7,11 @@ import mlx.core as mx
 
 from engine.contract import schemas as s
 from engine.contract.openapi import API_VERSION
-from engine.loading import HUB_ID
+from engine.models.loading import HUB_ID
+from engine.models.smollm2 import NAME as PULLED
 from engine.server.errors import ForbiddenError
 from engine.server.service import Service
 from engine.server.settings import Settings
-from engine.smollm2 import NAME as PULLED
 
 
 def health(service: Service) -> s.Health:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from engine.capture import CapturedActivation
+from engine.captures.records import CapturedActivation
 from engine.components import ComponentType
 from engine.errors import CaptureTooLargeError
 from engine.server.captures import CaptureStore, new_capture

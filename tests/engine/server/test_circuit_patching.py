@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from engine.circuits import Task, patch_effects
+from engine.analysis.circuits import Task, patch_effects
 from engine.contract import schemas as s
 from tests.engine.server.conftest import HEADS, LAYERS
 

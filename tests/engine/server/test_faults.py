@@ -9,7 +9,7 @@ import time
 import httpx
 import pytest
 
-from engine.interventions import Intervention
+from engine.interventions.intervention import Intervention
 from engine.server import inside
 from tests.engine.server.conftest import LAYERS, running
 

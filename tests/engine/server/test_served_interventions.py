@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from engine.forward import forward
-from engine.interventions import Intervention
+from engine.interventions.intervention import Intervention
+from engine.runs.forward import forward
 from tests.engine.server.conftest import HEADS, HIDDEN, LAYERS
 
 PROMPT = "once upon"

@@ -1,0 +1,1 @@
+"""Analyses made of runs: gradients, circuits, the logit lens."""

@@ -1,0 +1,1 @@
+"""Captures: from hook specifications to records in numpy."""

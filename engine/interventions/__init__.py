@@ -1,0 +1,1 @@
+"""Interventions: changes made while a model runs."""

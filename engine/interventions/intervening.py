@@ -1,0 +1,100 @@
+"""Interventions on one model in one run: what they change, and whether each of them did."""
+
+from collections.abc import Iterator, Sequence
+
+from engine.captures.hooks import ActivationHookSpec, resolve_hooks
+from engine.components import ComponentType
+from engine.errors import (
+    InterventionError,
+    UnknownComponentError,
+    UnknownHeadError,
+    UnknownLayerError,
+)
+from engine.interventions.edits import Edit
+from engine.interventions.intervention import Intervention
+from engine.structure.resolver import Structure
+from engine.taps.points import Point, Visitors
+from engine.taps.weaving import in_turn
+
+
+class Interventions:
+    """The interventions of one run over the positions of `reach`.
+
+    Negative positions count from `prompt_end`. Those at one point act in the order in which they
+    are given, and captures see the value after them all. Raises InterventionError, naming what
+    exists, for one that cannot act.
+    """
+
+    def __init__(
+        self,
+        interventions: Sequence[Intervention],
+        structure: Structure,
+        prompt_end: int,
+        reach: range,
+    ):
+        self.edits = [
+            edit
+            for intervention in interventions
+            for edit in _edits(intervention, structure, prompt_end, reach)
+        ]
+
+    def visitors(self) -> Visitors:
+        return in_turn(*({edit.point: edit} for edit in self.edits))
+
+    def check_done(self, end: int) -> None:
+        """Raise InterventionError if one did not act where it was asked to before `end`."""
+        for edit in self.edits:
+            missed = [position for position in edit.positions or () if position >= end]
+            if missed:
+                raise InterventionError(
+                    f"{edit.name} never acted on position {missed[0]}: "
+                    f"the run ended with position {end - 1}"
+                )
+            if not edit.acted:
+                raise InterventionError(
+                    f"{edit.name} never acted: the model calculated no such value in this run"
+                )
+
+
+def _edits(
+    intervention: Intervention, structure: Structure, prompt_end: int, reach: range
+) -> Iterator[Edit]:
+    what = f"{intervention.operation} of {intervention.component}"
+    spec = ActivationHookSpec(
+        intervention.layer_name, intervention.component, heads=intervention.heads
+    )
+    try:
+        hooks = resolve_hooks([spec], structure)
+    except (UnknownLayerError, UnknownComponentError, UnknownHeadError) as reason:
+        raise InterventionError(f"{what} cannot act: {reason}") from reason
+    if hooks[0].component is ComponentType.ROUTER_CHOICE:
+        raise InterventionError(
+            f"{what} cannot act: it is made of expert ids, not of numbers to calculate with; "
+            f"change {ComponentType.ROUTER.value}"
+        )
+    positions = _positions(intervention, what, prompt_end, reach)
+    _check_distinct("head", intervention.heads, what)
+    _check_distinct("position", positions, what)
+    for hook in hooks:
+        yield Edit(intervention, Point(hook.layer, hook.component), positions)
+
+
+def _positions(
+    intervention: Intervention, what: str, prompt_end: int, reach: range
+) -> tuple[int, ...] | None:
+    if intervention.positions is None:
+        return None
+    absolute = tuple(p if p >= 0 else prompt_end + p for p in intervention.positions)
+    for given, position in zip(intervention.positions, absolute, strict=True):
+        if position not in reach:
+            raise InterventionError(
+                f"{what} cannot act on position {given}: "
+                f"this run has positions {reach[0]} to {reach[-1]}"
+            )
+    return absolute
+
+
+def _check_distinct(kind: str, numbers: tuple[int, ...] | None, what: str) -> None:
+    for number in numbers or ():
+        if numbers.count(number) > 1:
+            raise InterventionError(f"{what} names {kind} {number} twice")

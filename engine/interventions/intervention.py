@@ -1,0 +1,78 @@
+"""Changes made to activations while the model runs, as they are asked for."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine.components import ComponentType
+from engine.errors import InvalidRequestError
+from engine.taps.points import Point
+
+PARAMETERS = {
+    "ablation": set(),
+    "mean": set(),
+    "scaling": {"factor"},
+    "addition": {"value"},
+    "replacement": {"value"},
+    "patching": {"value"},
+    "noise": {"scale", "seed"},
+    "function": {"function"},
+}
+"""The operations, each with the parameters that it needs; it reads no others."""
+
+
+@dataclass(frozen=True)
+class Intervention:
+    """One change of a component's output, on some heads and positions (None: on all).
+
+    The slice that changes has the component's shape, with only those `heads` on its head axis and
+    only those `positions` on its sequence axis (of scores and pattern: the query's), in the order
+    given. Positions are 0-based in the whole sequence, negative ones count from the prompt's end;
+    in a generation a change without positions acts on every forward pass. Where a layer calculates
+    the component more than once in a pass, each is changed.
+
+    `operation` is one of
+
+    - ``ablation``: zero;
+    - ``mean``: the mean over all positions of the sequence, selected or not; of scores and
+      pattern, over the positions that see the key. Not in a generation, no pass of which has the
+      whole sequence;
+    - ``scaling``: times `factor`;
+    - ``addition``: plus `value`, an array of the slice's shape or broadcastable to it;
+    - ``replacement`` and ``patching``: `value` itself;
+    - ``noise``: plus Gaussian noise of standard deviation `scale`, the same for the same `seed`,
+      layer, component and position, however the run is cut into passes;
+    - ``function``: what ``function(slice, point, positions)`` answers for the slice in float32,
+      called at each pass; None leaves it as it is.
+
+    Edited scores and patterns take part in the pass: attention's output is calculated from them.
+    What is masked out of the scores stays so. An edited key or value is what attention sees in
+    this pass and, through the cache, in all later ones.
+
+    Raises InvalidRequestError for an unknown operation, or for parameters that are not its own.
+    """
+
+    layer_name: str
+    component: ComponentType | str
+    operation: str
+    heads: tuple[int, ...] | None = None
+    positions: tuple[int, ...] | None = None
+    factor: float | None = None
+    value: np.ndarray | None = None
+    scale: float | None = None
+    seed: int | None = None
+    function: Callable[[np.ndarray, Point, tuple[int, ...]], np.ndarray | None] | None = None
+
+    def __post_init__(self) -> None:
+        if self.operation not in PARAMETERS:
+            raise InvalidRequestError(
+                f"unknown operation {self.operation!r}; there are {', '.join(PARAMETERS)}"
+            )
+        needed = PARAMETERS[self.operation]
+        for name in ("factor", "value", "scale", "seed", "function"):
+            given = getattr(self, name) is not None
+            if given and name not in needed:
+                raise InvalidRequestError(f"{self.operation} has no parameter {name}")
+            if name in needed and not given:
+                raise InvalidRequestError(f"{self.operation} needs the parameter {name}")

@@ -1,0 +1,1 @@
+"""Runs: one loaded model, a forward pass, a generation."""

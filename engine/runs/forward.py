@@ -1,0 +1,64 @@
+"""One forward pass over given tokens, nothing sampled."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import mlx.core as mx
+import numpy as np
+
+from engine.captures.hooks import ActivationHookSpec
+from engine.captures.recorder import Recorder
+from engine.captures.records import Activations, records
+from engine.errors import InvalidRequestError
+from engine.interventions.intervening import Interventions
+from engine.interventions.intervention import Intervention
+from engine.runs.kit import ModelKit
+from engine.taps.observation import observed
+from engine.taps.weaving import in_turn
+
+
+@dataclass(frozen=True)
+class ForwardResult:
+    """Logits are ``[batch, 1 or seq, vocab]`` in float32, None if not asked for."""
+
+    tokens: list[list[int]]
+    logits: np.ndarray | None
+    activations: Activations
+
+
+def forward(
+    kit: ModelKit,
+    tokens: Sequence[Sequence[int]],
+    activation_hooks: Sequence[ActivationHookSpec] = (),
+    interventions: Sequence[Intervention] = (),
+    *,
+    logits: Literal["last", "all", "none"] = "last",
+    budget_bytes: int | None = None,
+) -> ForwardResult:
+    """Run a batch of token sequences of equal length, ``[batch, seq]``, through the model once.
+
+    Raises InvalidRequestError for tokens that are empty, of unequal length or outside the
+    vocabulary, and what `resolve_hooks` raises; CaptureTooLargeError past the byte budget.
+    """
+    batch = [list(sequence) for sequence in tokens]
+    kit.check_tokens(batch)
+    if logits not in ("last", "all", "none"):
+        raise InvalidRequestError(f"logits is {logits!r}, not one of last, all, none")
+    length = len(batch[0])
+    hooks = kit.hooks.hooks_for(activation_hooks)
+    recorder = Recorder(hooks, length, range(length), budget_bytes)
+    changes = Interventions(interventions, kit.structure, length, range(length))
+    visitors = in_turn(changes.visitors(), recorder.visitors())
+    with observed(kit.structure, visitors, recorder):
+        output = kit.model(mx.array(batch))
+    changes.check_done(length)
+    activations = records(recorder.take(range(length)), step=0)
+    kit.hooks.collect(activations)
+    return ForwardResult(batch, _chosen(output, logits), activations)
+
+
+def _chosen(output: mx.array, logits: str) -> np.ndarray | None:
+    if logits == "none":
+        return None
+    return np.array((output[:, -1:] if logits == "last" else output).astype(mx.float32))

@@ -1,0 +1,170 @@
+"""Generation with captures: tokens, their text, and what was captured while they were made."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Literal
+
+import mlx.nn as nn
+from mlx_lm.generate import generation_stream, wired_limit
+
+from engine.captures.hooks import ActivationHookSpec
+from engine.captures.recorder import Recorder
+from engine.captures.records import Activations, records
+from engine.errors import InterventionError
+from engine.interventions.intervening import Interventions
+from engine.interventions.intervention import Intervention
+from engine.runs.kit import ModelKit
+from engine.runs.sampling import Sampling, Step, generated_tokens
+from engine.runs.stopping import StopStrings
+from engine.runs.text_stream import TextStream
+from engine.taps.observation import Observation, tokens_in
+from engine.taps.weaving import in_turn
+
+
+@dataclass(frozen=True)
+class TokenChoice:
+    """One token that could have been chosen; `logprob` is its natural-log probability."""
+
+    token: int
+    text: str
+    logprob: float
+
+
+@dataclass(frozen=True)
+class GenerationResult:
+    """One generated token; `text` is the text that it completes, which may be empty.
+
+    Log-probabilities are natural, after penalties and biases and before temperature.
+    """
+
+    token: int
+    text: str
+    logprob: float
+    top_logprobs: tuple[TokenChoice, ...]
+    finish_reason: Literal["stop", "length"] | None
+    prompt_tokens: int
+    completion_tokens: int
+
+
+def create_generator_with_activations(
+    kit: ModelKit,
+    tokens: Sequence[int],
+    activation_hooks: Sequence[ActivationHookSpec] = (),
+    *,
+    interventions: Sequence[Intervention] = (),
+    max_tokens: int = 100,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    top_k: int = 0,
+    min_p: float = 0.0,
+    seed: int | None = None,
+    stop_strings: Sequence[str] = (),
+    repetition_penalty: float | None = None,
+    repetition_context_size: int = 20,
+    logit_bias: dict[int, float] | None = None,
+    top_logprobs: int = 0,
+    draft_model: nn.Module | None = None,
+    num_draft_tokens: int = 3,
+    prefill_step_size: int = 2048,
+    prompt_cache: list | None = None,
+    prompt_progress_callback: Callable[[int, int], None] | None = None,
+    budget_bytes: int | None = None,
+) -> Iterator[tuple[GenerationResult, Activations]]:
+    """Generate, yielding each token with the activations of the pass that chose it.
+
+    Step 0 holds the whole prompt, step k the pass over the k-th generated token, one position.
+    The end-of-text token and stop strings are not part of any text. With a `prompt_cache`,
+    `tokens` continue what it holds, and positions count from its beginning; with a `draft_model`
+    it holds the model's caches and then the draft model's. The prompt runs in passes of at most
+    `prefill_step_size` tokens, its last token alone; step 0 is all of them, joined.
+
+    Taps are in place only while a token is being made. Raises InvalidRequestError, what
+    `resolve_hooks` raises, UnknownPositionError, CaptureTooLargeError past the byte budget, and
+    InterventionError, in place of the last token, if an intervention has not acted by then.
+    """
+    _check_passes(interventions)
+    kit.check_tokens([tokens])
+    sampling = Sampling(
+        max_tokens=max_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        top_k=top_k,
+        min_p=min_p,
+        seed=seed,
+        repetition_penalty=repetition_penalty,
+        repetition_context_size=repetition_context_size,
+        logit_bias=logit_bias or {},
+        top_logprobs=top_logprobs,
+        num_draft_tokens=num_draft_tokens,
+        prefill_step_size=prefill_step_size,
+    )
+    sampling.check(kit)
+    hooks = kit.hooks.hooks_for(activation_hooks)
+    cache = prompt_cache or kit.make_cache()
+    first = tokens_in(cache)
+    end = first + len(tokens)
+    reach = range(first, end + max_tokens - 1)
+    recorder = Recorder(hooks, end, reach, budget_bytes)
+    changes = Interventions(interventions, kit.structure, end, reach)
+    steps = generated_tokens(kit, tokens, sampling, cache, draft_model, prompt_progress_callback)
+    run = _Run(kit, tokens, sampling, recorder, changes, StopStrings(stop_strings))
+    return run.results(steps, first, end)
+
+
+@dataclass
+class _Run:
+    kit: ModelKit
+    tokens: Sequence[int]
+    sampling: Sampling
+    recorder: Recorder
+    changes: Interventions
+    stop: StopStrings
+
+    def results(
+        self, steps: Iterator[Step], first: int, end: int
+    ) -> Iterator[tuple[GenerationResult, Activations]]:
+        stream = TextStream(self.kit.tokenizer, self.tokens)
+        visitors = in_turn(self.changes.visitors(), self.recorder.visitors())
+        observation = Observation(self.kit.structure, visitors, self.recorder)
+        positions = range(first, end)
+        with closing(steps), wired_limit(self.kit.model, [generation_stream]):
+            for count in range(1, self.sampling.max_tokens + 1):
+                with observation.taps():
+                    step = next(steps)
+                ended = step.token in self.kit.tokenizer.eos_token_ids
+                is_last = ended or count == self.sampling.max_tokens
+                text = "" if ended else stream.add(step.token)
+                text = self.stop.released(text + stream.finish() if is_last else text, is_last)
+                stopped = ended or self.stop.found is not None
+                reason = "stop" if stopped else "length" if is_last else None
+                activations = records(self.recorder.take(positions), step=count - 1)
+                self.kit.hooks.collect(activations)
+                if reason is not None:
+                    self.changes.check_done(positions.stop)
+                yield self._result(step, text, reason, count), activations
+                if reason is not None:
+                    return
+                positions = range(positions.stop, positions.stop + 1)
+
+    def _result(self, step: Step, text: str, reason, count: int) -> GenerationResult:
+        return GenerationResult(
+            token=step.token,
+            text=text,
+            logprob=step.logprob,
+            top_logprobs=tuple(
+                TokenChoice(token, self.kit.tokenizer.decode([token]), logprob)
+                for token, logprob in step.likeliest
+            ),
+            finish_reason=reason,
+            prompt_tokens=len(self.tokens),
+            completion_tokens=count,
+        )
+
+
+def _check_passes(interventions: Sequence[Intervention]) -> None:
+    if any(intervention.operation == "mean" for intervention in interventions):
+        raise InterventionError(
+            "mean cannot act in a generation, which runs the sequence in several passes: take the "
+            "mean of a capture, and replace by it"
+        )

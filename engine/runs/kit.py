@@ -1,0 +1,178 @@
+"""One loaded model with its tokenizer, structure and registered hooks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import mlx.nn as nn
+from mlx_lm.models.cache import KVCache, RotatingKVCache, make_prompt_cache
+
+from engine.captures.hook_manager import ActivationHookManager
+from engine.captures.hooks import ActivationHookSpec
+from engine.captures.records import Activations
+from engine.components import ComponentType
+from engine.errors import InvalidRequestError
+from engine.models.loading import load
+from engine.structure.resolver import Structure, resolve
+from engine.taps.points import Point
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a model is, in the names of its architecture's field."""
+
+    architecture: str
+    layers: int
+    heads: int | None
+    kv_heads: int | None
+    head_dim: int | None
+    hidden_size: int
+    vocab_size: int
+    quantization: str | None
+    components: tuple[ComponentType, ...]
+
+
+@dataclass(eq=False)
+class ModelKit:
+    """A loaded model, ready to be looked into.
+
+    Raises InvalidRequestError if `kv_bits` are given for a cache that cannot be quantised.
+    """
+
+    model: nn.Module
+    tokenizer: object
+    config: dict
+    model_id: str
+    path: Path | None
+    structure: Structure
+    max_kv_size: int | None = None
+    kv_bits: int | None = None
+    kv_group_size: int = 64
+    quantized_kv_start: int = 0
+    info: ModelInfo = field(init=False)
+    hooks: ActivationHookManager = field(init=False)
+
+    def __post_init__(self):
+        self.info = _info(self.config, self.structure)
+        self.hooks = ActivationHookManager(self.structure)
+        if self.kv_bits is not None:
+            self._check_quantised_cache()
+
+    def make_cache(self) -> list:
+        """Empty caches of the model, rotating ones of `max_kv_size` for layers without a limit."""
+        caches = make_prompt_cache(self.model)
+        if self.max_kv_size is None:
+            return caches
+        return [
+            RotatingKVCache(self.max_kv_size, keep=4) if type(cache) is KVCache else cache
+            for cache in caches
+        ]
+
+    def _check_quantised_cache(self) -> None:
+        kinds = {type(cache) for cache in self.make_cache()}
+        if RotatingKVCache in kinds:
+            raise InvalidRequestError("kv_bits: this model's rotating cache cannot be quantised")
+        widths = {
+            shape[-1]
+            for point, shape in self.structure.shapes.items()
+            if point.component in (ComponentType.KEY, ComponentType.VALUE)
+        }
+        for width in widths:
+            if width % self.kv_group_size:
+                raise InvalidRequestError(
+                    f"kv_group_size: {self.kv_group_size} does not divide the heads' width {width}"
+                )
+
+    def register_activation_hook(self, spec: ActivationHookSpec) -> str:
+        """Capture on every later run; answers the id. Raises what `resolve_hooks` raises."""
+        return self.hooks.register(spec)
+
+    def unregister_activation_hook(self, hook_id: str) -> None:
+        """Stop capturing, and forget what this hook captured. Raises UnknownHookError."""
+        self.hooks.unregister(hook_id)
+
+    def clear_activation_hooks(self) -> None:
+        """Remove all registered hooks and what they captured."""
+        self.hooks.clear()
+
+    def get_captured_activations(self) -> Activations:
+        """What the registered hooks captured since the last clearing, by hook id."""
+        return self.hooks.captured()
+
+    def clear_captured_activations(self) -> None:
+        """Forget what the registered hooks captured; they go on capturing."""
+        self.hooks.clear_captured()
+
+    def check_tokens(self, batch: Sequence[Sequence[int]]) -> None:
+        """Raise InvalidRequestError for no tokens, unequal lengths, or ids that do not exist."""
+        lengths = sorted({len(sequence) for sequence in batch})
+        if not lengths or lengths[0] == 0:
+            raise InvalidRequestError("tokens: at least one token is needed")
+        if len(lengths) > 1:
+            raise InvalidRequestError(f"tokens: sequences of one length are needed, not {lengths}")
+        vocab = self.info.vocab_size
+        for token in (token for sequence in batch for token in sequence):
+            if not 0 <= token < vocab:
+                raise InvalidRequestError(f"tokens: {token} is outside the vocabulary of {vocab}")
+
+
+def load_model(
+    path_or_id: str | Path,
+    *,
+    model_id: str | None = None,
+    dtype: str | None = None,
+    max_kv_size: int | None = None,
+    kv_bits: int | None = None,
+    kv_group_size: int = 64,
+    quantized_kv_start: int = 0,
+) -> ModelKit:
+    """Load a model folder or hub id.
+
+    `max_kv_size` limits the cache to so many tokens, the first 4 and the newest; `kv_bits`
+    quantises it from `quantized_kv_start` tokens on. Raises ModelNotFoundError,
+    UnsupportedModelError, InvalidRequestError.
+    """
+    model, tokenizer, config, path = load(path_or_id, dtype=dtype)
+    return ModelKit(
+        model=model,
+        tokenizer=tokenizer,
+        config=config,
+        model_id=model_id or Path(path_or_id).name,
+        path=path,
+        structure=resolve(model),
+        max_kv_size=max_kv_size,
+        kv_bits=kv_bits,
+        kv_group_size=kv_group_size,
+        quantized_kv_start=quantized_kv_start,
+    )
+
+
+def tokenize(kit: ModelKit, text_or_messages: str | Sequence[dict]) -> list[int]:
+    """Token ids of a text, or of chat messages under the model's chat template."""
+    if isinstance(text_or_messages, str):
+        return list(kit.tokenizer.encode(text_or_messages))
+    return list(
+        kit.tokenizer.apply_chat_template(list(text_or_messages), add_generation_prompt=True)
+    )
+
+
+def _info(config: dict, structure: Structure) -> ModelInfo:
+    query = _first_shape(structure, ComponentType.QUERY)
+    key = _first_shape(structure, ComponentType.KEY)
+    quantization = config.get("quantization")
+    return ModelInfo(
+        architecture=config.get("model_type", type(structure.model).__module__.split(".")[-1]),
+        layers=structure.layers,
+        heads=query and query[1],
+        kv_heads=key and key[1],
+        head_dim=query and query[-1],
+        hidden_size=structure.shapes[Point(None, ComponentType.EMBEDDING)][-1],
+        vocab_size=structure.shapes[Point(None, ComponentType.LOGITS)][-1],
+        quantization=quantization
+        and f"{quantization['bits']}-bit, group {quantization['group_size']}",
+        components=structure.components,
+    )
+
+
+def _first_shape(structure: Structure, component: ComponentType) -> tuple[int, ...] | None:
+    return next((s for p, s in structure.shapes.items() if p.component is component), None)

@@ -1,0 +1,1 @@
+"""Structure: which hook points a model has, read off its own code."""

@@ -1,0 +1,48 @@
+"""Why a model has no value for a component, in words for whoever asks for it."""
+
+import mlx.nn as nn
+
+from engine.components import PER_HEAD
+from engine.components import ComponentType as C
+from engine.structure.layer_map import KERNEL
+from engine.structure.trace import Event, Trace
+
+NO_ROTATION = "attention rotates none of its own here"
+NO_EXPERTS = "the layer has no mixture of experts that run together"
+REASONS = {
+    C.QUERY_PRE_ROPE: NO_ROTATION,
+    C.KEY_PRE_ROPE: NO_ROTATION,
+    C.RESIDUAL: "the block passes on several streams, not one [batch, seq, hidden]",
+    C.RESIDUAL_MID: "no part of the block reads the stream between attention and mlp",
+    C.LAYERNORM: "no norm stands between the residual stream and attention",
+    C.ATTENTION: "the block has neither attention nor another mixer",
+    C.MLP: "the block has no mlp",
+    C.ROUTER: "the experts' answers are not weighted",
+    C.ROUTER_CHOICE: NO_EXPERTS,
+    C.EXPERT_OUTPUT: NO_EXPERTS,
+    C.EMBEDDING: "no token embedding was found",
+    C.FINAL_NORM: "no norm stands between the last block and the logits",
+    C.LOGITS: "the model answers no logits",
+}
+
+
+def reason_absent(
+    component: C, layer: int | None, present: set[C], blocks: list[nn.Module], trace: Trace
+) -> str:
+    """The reason why a layer (None: the whole model), which has those `present`, has no other."""
+    if layer is not None and not trace.calls(blocks[layer]):
+        return "the model weaves the parts of its layers together in a function of its own"
+    if component in PER_HEAD and C.QUERY not in present:
+        events = trace.within(trace.calls(blocks[layer])[0])
+        mixer = _mixer(blocks[layer], events)
+        if any(event.site is not None and KERNEL in event.source.operation for event in events):
+            return f"{mixer} gathers keys for each query apart: there is no one row of keys"
+        return f"{mixer} has no softmax attention"
+    if component is C.ROUTER and C.ROUTER_CHOICE not in present:
+        return NO_EXPERTS
+    return REASONS[component]
+
+
+def _mixer(block: nn.Module, events: list[Event]) -> str:
+    parts = [e.module for e in events if e.module is not None and e.owner is block]
+    return type(next((part for part in parts if part.children()), block)).__name__

@@ -1,0 +1,79 @@
+"""Mixture of experts: which experts the router chooses, with what weight, and what they answer."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+
+from engine.components import ComponentType as C
+from engine.structure.trace import Event
+from engine.taps.class_swap import Scope
+from engine.taps.points import Point
+
+
+@dataclass(eq=False)
+class Weighting:
+    """The product of the experts' answers and their weights, ``[…, chosen, 1]``.
+
+    As a hook point the weights are spread over all `experts`, 0 where not chosen. A choice with
+    weight 0 stands for no expert, and stays so.
+    """
+
+    layer: int
+    operand: int
+    experts: int
+
+    @property
+    def points(self) -> list[Point]:
+        return [Point(self.layer, C.ROUTER)]
+
+    def __call__(self, scope: Scope, function, args: tuple, kwargs: dict) -> Any:
+        (point,) = self.points
+        if not scope.wants(point):
+            return function(*args, **kwargs)
+        weights = args[self.operand].squeeze(-1)
+        is_chosen = scope.choice[..., None] == mx.arange(self.experts)
+        shown = (weights[..., None] * is_chosen).sum(axis=-2)
+        answer = scope.visit(point, shown)
+        if answer is shown:
+            return function(*args, **kwargs)
+        chosen = mx.take_along_axis(answer, scope.choice, axis=-1) * (weights != 0)
+        args = [chosen[..., None] if i == self.operand else a for i, a in enumerate(args)]
+        return function(*args, **kwargs)
+
+
+def expert_calls(events: list[Event]) -> list[Event]:
+    """The calls that are given tokens and integers, and answer one vector for each integer."""
+    return [event for event in events if event.module is not None and _runs_experts(event)]
+
+
+def _runs_experts(event: Event) -> bool:
+    if len(event.args) != 2 or not all(isinstance(arg, mx.array) for arg in event.args):
+        return False
+    tokens, choice = event.args
+    if not mx.issubdtype(choice.dtype, mx.integer) or len(event.outputs) != 1:
+        return False
+    return event.outputs[0].shape == (*choice.shape, tokens.shape[-1])
+
+
+def weighting(experts: Event, events: list[Event]) -> tuple[Event, int] | None:
+    """The first product after the experts with a weight for each choice, and which operand."""
+    shape = (*experts.args[1].shape, 1)
+    for event in events:
+        if event.site is not None and event.start > experts.end and event.source.operation == "mul":
+            for index, operand in enumerate(event.args):
+                if isinstance(operand, mx.array) and operand.shape == shape:
+                    return event, index
+    return None
+
+
+def expert_count(module: nn.Module) -> int:
+    """How many experts a module holds: the first axis of each of its weights."""
+    return next(weight.shape[0] for weight in _weights(module))
+
+
+def _weights(module: nn.Module):
+    for child in module.modules():
+        if isinstance(child.get("weight"), mx.array):
+            yield child["weight"]

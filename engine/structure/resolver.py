@@ -1,0 +1,195 @@
+"""Where the components are in a model: one resolver for every architecture.
+
+The names of modules differ from architecture to architecture, and so do norms, gates and
+multipliers. What their code does is alike, so it is read off a trace: passes that are built while
+every module reports, and never evaluated, so that a large model costs no more than a small one.
+"""
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import mlx.core as mx
+import mlx.nn as nn
+
+from engine.components import PER_HEAD, WHOLE_MODEL
+from engine.components import ComponentType as C
+from engine.structure.absence import reason_absent
+from engine.structure.layer_map import LayerMap, RoleOf, add_point
+from engine.structure.stream import is_norm
+from engine.structure.trace import PROMPT, Event, Trace, traced
+from engine.taps.observation import observed
+from engine.taps.points import Point, Visitor, sequence_axis
+from engine.taps.roles import ModuleRole, Through
+
+
+@dataclass(eq=False)
+class Structure:
+    """A model's hook points: which exist, their shapes, and why the others do not.
+
+    `shapes` are those of a pass over one sequence of `PROMPT` tokens; `absent` maps a layer
+    (None: the whole model) and a component to the reason.
+    """
+
+    model: nn.Module
+    layer_names: list[str]
+    roles: list[tuple[nn.Module, ModuleRole]]
+    shapes: dict[Point, tuple[int, ...]] = field(default_factory=dict)
+    absent: dict[tuple[int | None, C], str] = field(default_factory=dict)
+
+    @property
+    def layers(self) -> int:
+        """The number of blocks."""
+        return len(self.layer_names)
+
+    @property
+    def components(self) -> tuple[C, ...]:
+        """The components that at least one layer, or the whole model, has."""
+        present = {point.component for point in self.shapes if not point.is_input}
+        return tuple(component for component in C if component in present)
+
+    def heads(self, layer: int | None, component: C) -> int:
+        """How many heads a per-head component has."""
+        return self.shapes[Point(layer, component)][1]
+
+    def input_of(self, layer: int | None, component: C) -> Point | None:
+        """The point that goes into a component: its own input, or the value it is made of."""
+        candidates = [
+            Point(layer, component, True),
+            *(Point(layer, source, side) for source, side in MADE_OF.get(component, ())),
+        ]
+        return next((point for point in candidates if point in self.shapes), None)
+
+
+MADE_OF = {
+    C.QUERY: [(C.QUERY_PRE_ROPE, False), (C.ATTENTION, True)],
+    C.KEY: [(C.KEY_PRE_ROPE, False), (C.ATTENTION, True)],
+    C.QUERY_PRE_ROPE: [(C.ATTENTION, True)],
+    C.KEY_PRE_ROPE: [(C.ATTENTION, True)],
+    C.VALUE: [(C.ATTENTION, True)],
+    C.ATTENTION_PATTERN: [(C.ATTENTION_SCORES, False)],
+    C.ROUTER: [(C.MLP, True)],
+    C.ROUTER_CHOICE: [(C.MLP, True)],
+    C.EXPERT_OUTPUT: [(C.MLP, True)],
+}
+
+
+def resolve(model: nn.Module) -> Structure:
+    """Find a model's hook points."""
+    traces = traced(model)
+    blocks = _blocks(model, traces[0])
+    roles: dict[int, tuple[nn.Module, ModuleRole]] = {}
+
+    def role_of(module: nn.Module) -> ModuleRole:
+        return roles.setdefault(id(module), (module, ModuleRole()))[1]
+
+    for trace in traces:
+        entry = _entry(blocks, trace)
+        for layer, block in enumerate(blocks):
+            for call in trace.calls(block):
+                LayerMap(layer, call, entry, trace, role_of).apply()
+        _map_ends(model, blocks, entry, trace, role_of)
+    paths = {id(module): path for path, module in model.named_modules()}
+    structure = Structure(model, [paths[id(block)] for block in blocks], list(roles.values()))
+    _measure(structure)
+    for layer, component in _all(structure):
+        if Point(layer, component) not in structure.shapes:
+            present = {point.component for point in structure.shapes if point.layer == layer}
+            reason = reason_absent(component, layer, present, blocks, traces[0])
+            structure.absent[layer, component] = reason
+    return structure
+
+
+def _blocks(model: nn.Module, trace: Trace) -> list[nn.Module]:
+    """The model's `layers`, or else the longest list of modules that a pass runs through."""
+    layers = [m for m in getattr(model, "layers", None) or () if isinstance(m, nn.Module)]
+    if layers:
+        return layers
+    ran = {id(event.module) for event in trace.events if event.module is not None}
+    lists = [v for m in model.modules() for v in m.values() if isinstance(v, list)]
+    return max(([m for m in each if id(m) in ran] for each in lists), key=len)
+
+
+def _entry(blocks: list[nn.Module], trace: Trace) -> int:
+    """Which argument of a block is what the block before it answered."""
+    for before, block in pairwise(blocks):
+        for first, then in zip(trace.calls(before), trace.calls(block), strict=False):
+            for index, argument in enumerate(then.args):
+                if first.answers(argument):
+                    return index
+    return 0
+
+
+def _map_ends(
+    model: nn.Module, blocks: list[nn.Module], entry: int, trace: Trace, role_of: RoleOf
+) -> None:
+    """The points before the first block and after the last."""
+    role_of(model).outputs[:] = [Point(None, C.LOGITS)]
+    embedding = next(e for e in trace.events if e.module is not None and _embeds(e))
+    add_point(role_of(embedding.module).inputs, Point(None, C.EMBEDDING, True))
+    calls = [call for block in blocks for call in trace.calls(block)]
+    if calls and calls[0].argument(entry).ndim == 3:
+        into, embedded = role_of(calls[0].module).inputs, Point(None, C.EMBEDDING)
+        into[:] = [embedded, *(point for point in into if point != embedded)]
+    else:
+        add_point(role_of(embedding.module).outputs, Point(None, C.EMBEDDING))
+    norm = _final_norm(trace, calls)
+    if norm is None:
+        return
+    into, out = Point(None, C.FINAL_NORM, True), Point(None, C.FINAL_NORM)
+    if norm.module is None:
+        operations = role_of(norm.owner).operations
+        operations[norm.site] = Through({0: into}, out)
+    else:
+        add_point(role_of(norm.module).inputs, into)
+        add_point(role_of(norm.module).outputs, out)
+
+
+def _embeds(event: Event) -> bool:
+    return (
+        len(event.inputs) > 0
+        and mx.issubdtype(event.inputs[0].dtype, mx.integer)
+        and len(event.outputs) == 1
+        and event.outputs[0].ndim == event.inputs[0].ndim + 1
+        and not event.module.children()
+    )
+
+
+def _final_norm(trace: Trace, calls: list[Event]) -> Event | None:
+    """The norm that takes what the last block answered, or else the last norm of the pass."""
+    norms = [e for e in trace.events if is_norm(e) and e.outputs]
+    if calls:
+        norms = [norm for norm in norms if norm.start > calls[-1].end]
+        taking = [norm for norm in norms if norm.takes(calls[-1].outputs[0])]
+        norms = taking[:1] or norms
+    return norms[-1] if norms else None
+
+
+def _all(structure: Structure) -> list[tuple[int | None, C]]:
+    layers = range(structure.layers)
+    return [(n, c) for c in C for n in ([None] if c in WHOLE_MODEL else layers)]
+
+
+def _measure(structure: Structure) -> None:
+    """Learn the shape at each point from one more pass that is never evaluated."""
+
+    def visitor(point: Point) -> Visitor:
+        def visit(value: mx.array, span) -> mx.array:
+            structure.shapes[point] = tuple(value.shape)
+            return value
+
+        return visit
+
+    points = {point for _, role in structure.roles for point in role.points}
+    with observed(structure, {point: visitor(point) for point in points}):
+        structure.model(mx.zeros((1, PROMPT), dtype=mx.int32))
+    for point, shape in list(structure.shapes.items()):
+        if not _is_canonical(point, shape):
+            del structure.shapes[point]
+
+
+def _is_canonical(point: Point, shape: tuple[int, ...]) -> bool:
+    """Whether a value has one sequence, its positions where they belong, and no other axes."""
+    axes = 4 if point.component in {*PER_HEAD, C.EXPERT_OUTPUT} and not point.is_input else 3
+    if point == Point(None, C.EMBEDDING, True):
+        axes = 2
+    return len(shape) == axes and shape[0] == 1 and shape[sequence_axis(point)] == PROMPT

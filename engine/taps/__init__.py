@@ -1,0 +1,1 @@
+"""Taps: how a forward pass is seen, and changed, from inside."""

@@ -1,0 +1,161 @@
+"""Taps: forward passes observed by swapping the classes of modules, never by patching instances.
+
+MLX looks `__call__` up on the type. While taps are in place, each module of interest has a
+generated subclass of its own class, whose methods consult the scope of their thread and go
+straight through when there is none.
+"""
+
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from types import FunctionType
+from typing import Any, Protocol
+
+import mlx.core as mx
+import mlx.nn as nn
+
+from engine.taps.instrument import instrumented
+from engine.taps.points import Point, Span, Visitors, canonical, restored
+
+
+class Role(Protocol):
+    """What a module does in a pass that is observed: it runs in place of the module's call."""
+
+    def call(self, scope: "Scope", forward, module: nn.Module, args: tuple, kwargs: dict) -> Any:
+        """Run ``forward(module, *args, **kwargs)``, visiting points on the way."""
+
+    def operation(self, scope: "Scope", site: int, function, args: tuple, kwargs: dict) -> Any:
+        """Run one operation of the module's own code."""
+
+
+class Scope:
+    """What one thread observes: visitors by point, roles of modules, the pass that runs now.
+
+    Of the modules of `inside`, by their ids, each operation is observed, of others the call only.
+
+    `cached_layer` is the layer whose new keys and values were seen entering `cache`, `choice`
+    what a router chose; both are set for the operation that comes next. `caches` are the keys
+    that caches answered in this pass, each with its cache, for layers that share them.
+    """
+
+    def __init__(self, roles: dict[int, Role], visitors: Visitors, inside: set[int]):
+        self.roles = roles
+        self.inside = inside
+        self.visitors = visitors
+        self.frames: list[Role] = []
+        self.span = Span(0, 0)
+        self.batch = 0
+        self.cached_layer: int | None = None
+        self.cache: Any = None
+        self.choice: mx.array | None = None
+        self.caches: list[tuple[mx.array, Any]] = []
+
+    def wants(self, point: Point) -> bool:
+        return point in self.visitors
+
+    def visit(self, point: Point, value: mx.array) -> mx.array:
+        """Show a value in its canonical shape; answers the value to go on with."""
+        visitor = self.visitors.get(point)
+        if visitor is None:
+            return value
+        shown = canonical(point, value, self.batch, self.span.length)
+        answer = visitor(shown, self.span)
+        return value if answer is shown else restored(answer, shown, value)
+
+    def call(self, role: Role, forward, module: nn.Module, args: tuple, kwargs: dict) -> Any:
+        self.frames.append(role)
+        try:
+            return role.call(self, forward, module, args, kwargs)
+        finally:
+            self.frames.pop()
+
+
+_thread = threading.local()
+_lock = threading.Lock()
+_holders: dict[int, int] = {}
+
+
+def current_scope() -> Scope | None:
+    """The scope of this thread, if it is inside `tapped`."""
+    return getattr(_thread, "scope", None)
+
+
+@contextmanager
+def tapped(modules: Iterable[nn.Module], scope: Scope) -> Iterator[None]:
+    """Observe this thread's forward passes; the classes are put back on every way out.
+
+    Several threads may tap one model at a time: each sees its own passes only.
+    """
+    if current_scope() is not None:
+        raise RuntimeError("this thread observes forward passes already")
+    modules = list(modules)
+    _swap_in(modules)
+    _thread.scope = scope
+    try:
+        yield
+    finally:
+        _thread.scope = None
+        _swap_out(modules)
+
+
+def _swap_in(modules: list[nn.Module]) -> None:
+    with _lock:
+        for module in modules:
+            holders = _holders.get(id(module), 0)
+            if holders == 0:
+                _set_class(module, tapped_class(type(module)))
+            _holders[id(module)] = holders + 1
+
+
+def _set_class(module: nn.Module, cls: type) -> None:
+    object.__setattr__(module, "__class__", cls)  # past the module's own, which is slow
+
+
+def _swap_out(modules: list[nn.Module]) -> None:
+    with _lock:
+        for module in modules:
+            _holders[id(module)] -= 1
+            if _holders[id(module)] == 0:
+                del _holders[id(module)]
+                _set_class(module, type(module).__base__)
+
+
+@cache
+def tapped_class(cls: type) -> type:
+    """The subclass of `cls` that consults the thread's scope."""
+    methods = _instrumented_methods(cls)
+    forward = methods.get("__call__", cls.__call__)
+
+    def __call__(self, *args, **kwargs):  # noqa: N807
+        scope = current_scope()
+        role = None if scope is None else scope.roles.get(id(self))
+        if role is None:
+            return cls.__call__(self, *args, **kwargs)
+        inner = forward if id(self) in scope.inside else cls.__call__
+        return scope.call(role, inner, self, args, kwargs)
+
+    namespace = {**methods, "__call__": __call__, "__module__": cls.__module__}
+    return type(cls.__name__, (cls,), namespace)
+
+
+def _report(site: int, function, /, *args, **kwargs) -> Any:
+    scope = current_scope()
+    if scope is None or not scope.frames:
+        return function(*args, **kwargs)
+    return scope.frames[-1].operation(scope, site, function, args, kwargs)
+
+
+def _instrumented_methods(cls: type) -> dict[str, FunctionType]:
+    """Copies of `__call__` and of what it calls on itself; MLX's own layers need none."""
+    methods: dict[str, FunctionType] = {}
+    wanted = ["__call__"]
+    while wanted:
+        name = wanted.pop()
+        method = getattr(cls, name, None)
+        if name in methods or not isinstance(method, FunctionType):
+            continue
+        if not method.__module__.startswith("mlx."):
+            methods[name] = instrumented(method, _report)
+            wanted.extend(method.__code__.co_names)
+    return methods

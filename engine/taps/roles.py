@@ -1,0 +1,99 @@
+"""What modules and operations do in an observed pass: which hook points they pass through."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import mlx.core as mx
+import mlx.nn as nn
+
+from engine.components import ComponentType
+from engine.taps.class_swap import Scope
+from engine.taps.points import Point
+
+
+class Operation(Protocol):
+    """Runs in place of one operation of a module's own code."""
+
+    @property
+    def points(self) -> Iterable[Point]:
+        """The hook points that it visits."""
+
+    def __call__(self, scope: Scope, function, args: tuple, kwargs: dict) -> Any:
+        """Run ``function(*args, **kwargs)``, visiting points on the way."""
+
+
+@dataclass(eq=False)
+class Through:
+    """An operation, some of whose operands and whose result are hook points."""
+
+    operands: dict[int, Point] = field(default_factory=dict)
+    result: Point | None = None
+
+    @property
+    def points(self) -> list[Point]:
+        return [*self.operands.values(), *([self.result] if self.result else [])]
+
+    def __call__(self, scope: Scope, function, args: tuple, kwargs: dict) -> Any:
+        if self.operands:
+            args = list(args)
+            for index, point in self.operands.items():
+                args[index] = scope.visit(point, args[index])
+        result = function(*args, **kwargs)
+        return visited(scope, [self.result], result) if self.result else result
+
+
+@dataclass(eq=False)
+class ModuleRole:
+    """A module, some of whose inputs, outputs and operations are hook points.
+
+    The input is the positional `argument`, or the first array if all have names; the output is
+    the first array answered. `choice` is the second argument of a module that runs experts.
+    """
+
+    inputs: list[Point] = field(default_factory=list)
+    outputs: list[Point] = field(default_factory=list)
+    argument: int = 0
+    choice: Point | None = None
+    operations: dict[int, Operation] = field(default_factory=dict)
+
+    @property
+    def points(self) -> set[Point]:
+        """All hook points for which a pass through this module is to be observed.
+
+        The router's weights are spread over the experts that were chosen here.
+        """
+        mine = {*self.inputs, *self.outputs}
+        if self.choice:
+            mine |= {self.choice, Point(self.choice.layer, ComponentType.ROUTER)}
+        return mine.union(*(operation.points for operation in self.operations.values()))
+
+    def call(self, scope: Scope, forward, module: nn.Module, args: tuple, kwargs: dict) -> Any:
+        if self.choice is None and scope.visitors.keys().isdisjoint(self.inputs):
+            return visited(scope, self.outputs, forward(module, *args, **kwargs))
+        args, kwargs = list(args), dict(kwargs)
+        if self.inputs:
+            place, key = (args, self.argument) if args else (kwargs, first_array(kwargs))
+            place[key] = visited(scope, self.inputs, place[key])
+        if self.choice:
+            args[1] = scope.choice = scope.visit(self.choice, args[1])
+        return visited(scope, self.outputs, forward(module, *args, **kwargs))
+
+    def operation(self, scope: Scope, site: int, function, args: tuple, kwargs: dict) -> Any:
+        operation = self.operations.get(site)
+        if operation is None:
+            return function(*args, **kwargs)
+        return operation(scope, function, args, kwargs)
+
+
+def first_array(kwargs: dict) -> str:
+    """The name of the first keyword argument that is an array."""
+    return next(name for name, value in kwargs.items() if isinstance(value, mx.array))
+
+
+def visited(scope: Scope, points: Iterable[Point], result: Any) -> Any:
+    """A result, or a tuple that it is the first of, after visits."""
+    value = result[0] if isinstance(result, tuple) else result
+    for point in points:
+        value = scope.visit(point, value)
+    return (value, *result[1:]) if isinstance(result, tuple) else value
