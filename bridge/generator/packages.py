@@ -50,6 +50,7 @@ CORE_CLASSES = (
     "AttentionComparison",
     "AttentionAnalyzer",
     "AttentionVisualizer",
+    "DataBridge",
     "ActivationAnalyzer",
     "TokenActivation",
     "NeuronAnalyzer",

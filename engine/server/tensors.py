@@ -22,8 +22,13 @@ DTYPES = {
 
 
 def tensor_name(record: CapturedActivation) -> str:
-    """The name of a record's tensor in its capture: `hook/step`, an input's `hook/step/input`."""
-    return f"{record.hook_id}/{record.step}" + ("/input" if record.is_input else "")
+    """The name of a record's tensor in its capture: `hook/step`, an input's `hook/step/input`.
+
+    The later turns of a layer that a model runs through several times end in `/turn1` and on.
+    """
+    side = "/input" if record.is_input else ""
+    turn = f"/turn{record.turn}" if record.turn else ""
+    return f"{record.hook_id}/{record.step}{side}{turn}"
 
 
 def header(records: Iterable[CapturedActivation], metadata: dict[str, str]) -> bytes:

@@ -159,3 +159,25 @@ def test_random_numbers_have_the_mean_and_spread_that_were_asked_for(system: Sys
     assert (mean, std) == pytest.approx((3, 2), abs=0.4)
     assert above == pytest.approx(0.5, abs=0.1)
     assert len(set(data)) > 900
+
+
+def test_a_tensor_crosses_the_border_of_the_image_and_comes_back(system: System) -> None:
+    expression = (
+        "| bridge carried again | bridge := DataBridge new;; "
+        f"carried := bridge transferTensor: {literal(MATRIX)};; "
+        "again := bridge reconstructTensor: carried;; "
+        "{again data asArray. again shape. carried at: 'dtype'}"
+    )
+    data, shape, dtype = answer(system, expression)
+    assert data == MATRIX.ravel().tolist()
+    assert (shape, dtype) == ([4, 2], "float32")
+
+
+def test_the_patterns_of_several_heads_are_drawn_one_below_the_other(system: System) -> None:
+    expression = (
+        "AttentionVisualizer new renderMultiHeadComparison: "
+        "(ActivationTensor data: #(1.0 0.0 0.5 0.5 1.0 0.0 0.0 1.0) shape: #(2 2 2))"
+    )
+    rows = answer(system, expression).replace("\r", "\n").split("\n")
+    assert [row for row in rows if row.startswith("head")] == ["head 0", "head 1"]
+    assert [row[-4:] for row in rows if row.endswith("|")] == ["|@ |", "|++|", "|@ |", "| @|"]

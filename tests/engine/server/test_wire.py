@@ -90,6 +90,12 @@ def test_reference_names_the_tensor_and_metadata_nothing():
     assert not {"data", "data_base64", "tensor"} & wire.record_json(kept, "metadata").keys()
 
 
+def test_the_turns_of_a_looped_layer_have_tensors_of_their_own():
+    first, second = record(step=4), record(step=4, turn=1)
+    names = [name for name, _ in deserialize(b"".join(tensors.body([first, second], {})[1]))]
+    assert sorted(names) == ["h/4", "h/4/turn1"]
+
+
 @pytest.mark.parametrize(
     "value",
     [
