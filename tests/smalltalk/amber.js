@@ -40,6 +40,7 @@ async function evaluate(boot, expression) {
 }
 
 async function serve(boot) {
+  console.log = console.error; // what Smalltalk prints is no answer
   for await (const line of readline.createInterface({ input: process.stdin })) {
     const result = await evaluate(boot, JSON.parse(line)).then(
       (answer) => ({ answer }),
