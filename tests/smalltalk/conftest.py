@@ -1,5 +1,6 @@
 """The systems that the generated Smalltalk runs in."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,12 +9,13 @@ from systems import Amber, GnuSmalltalk, OldSqueak, System, gst_program
 
 from bridge.client import LMStudioNeuroScopeClient
 
-SYSTEMS = ["amber", "squeak", *(["gst"] if gst_program() else [])]
+SQUEAK = ["squeak"] if sys.platform == "linux" else []  # Debian's
+SYSTEMS = ["amber", *SQUEAK, *(["gst"] if gst_program() else [])]
 
 
 @pytest.fixture(scope="session", params=SYSTEMS)
 def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> System:
-    """Each Smalltalk system that is here; Amber and Squeak always are."""
+    """Each Smalltalk system that is here; Amber always is, and on Linux Squeak."""
     if request.param == "amber":
         return Amber()
     if request.param == "gst":

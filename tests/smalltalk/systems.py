@@ -135,14 +135,31 @@ class OldSqueak:
         return self.machine.evaluate(expression, *self.files, *files, limit=LIMIT_SECONDS)
 
 
+class Cuis:
+    """Cuis, where `CUIS` names a program for it.
+
+    The program files in its arguments but the last into an image that has the packages WebClient
+    and JSON, evaluates the last, and prints the value.
+    """
+
+    name = "cuis"
+
+    def __init__(self, folder: Path = GENERATED) -> None:
+        self.program = os.environ["CUIS"]
+        self.files = sorted_packages(folder / self.name, ".pck.st")
+
+    def run(self, expression: str, *files: Path) -> str:
+        return checked([self.program, *self.files, *files, expression])
+
+
 def gst_program() -> str | None:
     return os.environ.get("GST") or shutil.which("gst")
 
 
-def sorted_packages(folder: Path) -> list[Path]:
+def sorted_packages(folder: Path, ending: str = ".st") -> list[Path]:
     """The packages of a dialect in the order in which its installer files them in."""
     names = re.search(r"\^#\(('NeuroScope.*)\)", (folder / "install.st").read_text())
-    return [folder / f"{name}.st" for name in re.findall(r"'([^']+)'", names[1])]
+    return [folder / f"{name}{ending}" for name in re.findall(r"'([^']+)'", names[1])]
 
 
 def checked(command: list[Any], complaint: re.Pattern[str] | None = None) -> str:

@@ -1,9 +1,10 @@
 """The generated SUnit tests pass in the image: a user can run them there."""
 
+import os
 from pathlib import Path
 
 import pytest
-from systems import GENERATED, SQUEAK, System
+from systems import GENERATED, SQUEAK, Cuis, System
 
 from bridge.client import LMStudioNeuroScopeClient
 
@@ -21,14 +22,21 @@ ELSEWHERE = """| result |
 
 
 def packages_of_tests(system: System, folder: Path, url: str) -> list[Path]:
-    """SUnit where the image lacks it, the tests, and a method that names the server to ask."""
-    package_loader, address = folder / "sunit.st", folder / "address.st"
+    """SUnit where the image lacks it, the tests, and the server to ask."""
+    package_loader = folder / "sunit.st"
     package_loader.write_text("PackageLoader fileInPackage: 'SUnit'!\n")
     sunit = {"amber": [], "gst": [package_loader], "squeak": [SQUEAK / "sunit.st"]}
-    address.write_text(
+    tests = GENERATED / system.name / "NeuroScope-Tests.st"
+    return [*sunit[system.name], tests, address(folder, url)]
+
+
+def address(folder: Path, url: str) -> Path:
+    """A method that names the server to ask."""
+    file = folder / "address.st"
+    file.write_text(
         f"!NeuroScopeClientTest class methodsFor: 'accessing'!\nbaseUrl\n\t^'{url}'! !\n"
     )
-    return [*sunit[system.name], GENERATED / system.name / "NeuroScope-Tests.st", address]
+    return file
 
 
 @pytest.mark.parametrize(
@@ -41,3 +49,17 @@ def test_all_tests_of_a_class_pass(
     expression = IN_AMBER if system.name == "amber" else ELSEWHERE
     said = system.run(expression.replace("{name}", name), *files)
     assert said == f"{count} run, failed: "
+
+
+if "CUIS" in os.environ:
+
+    def test_all_tests_pass_in_cuis(engine: LMStudioNeuroScopeClient, tmp_path: Path) -> None:
+        tests = GENERATED / "cuis" / "NeuroScope-Tests.pck.st"
+        said = Cuis().run(
+            "(ActivationTensorTest buildSuite run) printString , ' and ' , "
+            "(NeuroScopeClientTest buildSuite run) printString",
+            tests,
+            address(tmp_path, engine.base_url),
+        )
+        assert "11 run, 11 passed" in said
+        assert "12 run, 12 passed" in said
