@@ -1,5 +1,5 @@
 # make demo   the whole way on a real model, with a short report
-# make test   everything that this repository promises
+# make test   everything that this repository promises, as tests
 #
 # Both make .venv and install what they need. PYTHON names the interpreter, BACKEND MLX's backend
 # (cpu on Linux; cuda12 or cuda13 for an NVIDIA GPU; none on macOS, where plain mlx serves).
