@@ -1,6 +1,7 @@
 """OpenAI's bodies for a completion and a chat completion, whole and in stream chunks."""
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +13,7 @@ from engine.server.models import LoadedModel
 
 
 @dataclass
-class Reply:
+class Reply(ABC):
     """What all replies share. `top_logprobs` is None where the client asked for no logprobs."""
 
     model: LoadedModel
@@ -53,11 +54,13 @@ class Reply:
         texts = self.model.token_texts(choice.token for choice in result.top_logprobs)
         return zip(texts, (choice.logprob for choice in result.top_logprobs), strict=True)
 
+    @abstractmethod
     def _choice(self, results: Sequence[GenerationResult]) -> dict[str, Any]:
-        raise NotImplementedError
+        """The only choice of a whole answer."""
 
+    @abstractmethod
     def _delta(self, result: GenerationResult) -> dict[str, Any]:
-        raise NotImplementedError
+        """The only choice of one token's event."""
 
 
 @dataclass
