@@ -1,6 +1,8 @@
 """`neuroscope-bridge serve`: the endpoint, until it is told to stop."""
 
+import logging
 import os
+import sys
 from pathlib import Path
 
 import click
@@ -109,4 +111,6 @@ def serve(
             code = run(settings, wanted, announce)
     except (EngineError, UnprotectedError, OSError) as error:
         raise click.ClickException(str(error)) from error
-    raise SystemExit(code)
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(code)  # at once: MLX's threads may still be at a pass that nobody waits for

@@ -61,8 +61,6 @@ def run(
         listener.close()
         if not service.worker.stop(settings.shutdown_grace):
             log.warning("the generation thread is still busy; leaving it behind")
-            logging.shutdown()
-            os._exit(DIED if died else 0)
     return DIED if died else 0
 
 
