@@ -1,7 +1,7 @@
 # ruff: noqa: I001
 """gpt-oss-20b's exact shape with random weights: what captures are, and what they cost.
 
-    python -m benchmarks.gpt_oss [--tiny] [--folder NEW] [--tokens 128] [--rounds 3]
+    python -m benchmarks.gpt_oss [--tiny] [--folder NEW] [--tokens 64] [--rounds 12]
 
 Builds the model layer by layer in 4 bits, group 32 (13 GB; --tiny: a few MB, for a dry run on a
 CPU), with --folder saves it there and loads it as any other, captures every component of every
@@ -43,8 +43,8 @@ def main() -> None:
     )
     parser.add_argument("--tiny", action="store_true", help="a small model of the same kind")
     parser.add_argument("--folder", type=Path, help="save the model there, and load it from there")
-    parser.add_argument("--tokens", type=int, default=128, help="tokens of each generation")
-    parser.add_argument("--rounds", type=int, default=3, help="generations of each kind")
+    parser.add_argument("--tokens", type=int, default=64, help="tokens of each generation")
+    parser.add_argument("--rounds", type=int, default=12, help="generations of each kind")
     options = parser.parse_args()
     config = TINY if options.tiny else FULL
 
@@ -149,7 +149,7 @@ def check_window(kit: ModelKit, record: CapturedActivation, seen: int) -> None:
 
 
 def speeds(kit: ModelKit, prompt: list[int], tokens: int, rounds: int) -> Iterator[str]:
-    """Tokens a second of each kind of generation, run in turn, and as a part of those without."""
+    """Tokens a second of each kind of generation, run in turn, and as a part of others'."""
     residual = [ActivationHookSpec("*", C.RESIDUAL)]
     kinds = {
         "mlx-lm's own generation": lambda: plain(kit, prompt, tokens),
@@ -164,13 +164,17 @@ def speeds(kit: ModelKit, prompt: list[int], tokens: int, rounds: int) -> Iterat
             speed = tokens_per_second(generation(), tokens)
             if turn:  # the first warms up
                 measured[kind].append(speed)
-    own, without, _ = (median(values) for values in measured.values())
+    own, without, _ = measured.values()
     for kind, values in measured.items():
-        low, middle, high = min(values), median(values), max(values)
         yield (
-            f"{kind:38} {middle:7.1f} tokens/s ({low:.1f} to {high:.1f})"
-            f"  {middle / own:.3f} of mlx-lm's  {middle / without:.3f} of ours"
+            f"{kind:38} {median(values):7.1f} tokens/s ({min(values):.1f} to {max(values):.1f})"
+            f"  {ratio(values, own):.3f} of mlx-lm's  {ratio(values, without):.3f} of ours"
         )
+
+
+def ratio(speeds: list[float], others: list[float]) -> float:
+    """The median over rounds, so that a machine that slows down meanwhile counts for both."""
+    return median(speed / other for speed, other in zip(speeds, others, strict=True))
 
 
 def plain(kit: ModelKit, prompt: list[int], tokens: int) -> Iterator:

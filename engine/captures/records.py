@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from engine.captures.recorder import SMALL, Kept, Taken
+from engine.captures.passes import Selection, Taken
 from engine.components import ComponentType
 from engine.taps.points import UNSEEN, Point, sequence_axis
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, slots=True)
 class CapturedActivation:
     """One activation of one step: step 0 is the whole prompt, step k one generated token.
 
@@ -66,67 +66,28 @@ def records(taken: Sequence[Taken], step: int) -> Activations:
     Rows of scores and patterns from chunks are as long as those of the last, with -inf and 0 for
     the keys that came later.
     """
-    pieces: dict[tuple[int, int], list[Piece]] = {}
+    pieces: dict[tuple[Selection, int], list[tuple[Sequence[int], np.ndarray]]] = {}
     for part in taken:
-        whole = part.is_whole()
-        for group, stack in part.source.stacks:
-            for kept, value in zip(group, np.array(stack), strict=True):
-                places = None if whole else part.places(kept.positions)
-                if whole or places:
-                    key = id(kept.selection), kept.turn
-                    pieces.setdefault(key, []).append(Piece(kept, value, places, part.stop))
+        for kept, positions, value in part.values():
+            pieces.setdefault((kept.selection, kept.turn), []).append((positions, value))
     activations: Activations = {}
-    for parts in pieces.values():
-        record = _record(parts, step)
-        activations.setdefault(record.hook_id, []).append(record)
+    for (selection, turn), parts in pieces.items():
+        hook = selection.hook
+        data = _stitched([value for _, value in parts], selection.point)
+        record = CapturedActivation(
+            hook_id=hook.hook_id,
+            layer_name=hook.layer_name,
+            layer=hook.layer,
+            component=hook.component,
+            step=step,
+            positions=(parts[0][0][0], parts[-1][0][-1]),
+            is_input=selection.is_input,
+            dtype=_dtype_name(data.dtype),
+            data=data,
+            turn=turn,
+        )
+        activations.setdefault(hook.hook_id, []).append(record)
     return activations
-
-
-class Piece(NamedTuple):
-    """What one hook kept of one pass, in numpy: of its positions, `places` (None: all) are wanted.
-
-    `end` is the position after the last.
-    """
-
-    kept: Kept
-    value: np.ndarray
-    places: list[int] | None
-    end: int
-
-    @property
-    def positions(self) -> Sequence[int]:
-        """The positions that are wanted."""
-        positions = self.kept.positions
-        return positions if self.places is None else [positions[i] for i in self.places]
-
-    def chosen(self) -> np.ndarray:
-        """The wanted positions only, and no keys after them; it owns its memory."""
-        point = self.kept.selection.point
-        value = self.value
-        if self.places is not None:
-            value = value.take(self.places, sequence_axis(point))
-        if point.component in UNSEEN and value.shape[-1] > self.end:
-            value = value[..., : self.end]
-        return value if value.nbytes >= SMALL and value.flags.c_contiguous else value.copy()
-
-
-def _record(parts: list[Piece], step: int) -> CapturedActivation:
-    kept = parts[0].kept
-    selection = kept.selection
-    hook = selection.hook
-    data = _stitched([part.chosen() for part in parts], selection.point)
-    return CapturedActivation(
-        hook_id=hook.hook_id,
-        layer_name=hook.layer_name,
-        layer=hook.layer,
-        component=hook.component,
-        step=step,
-        positions=(parts[0].positions[0], parts[-1].positions[-1]),
-        is_input=selection.is_input,
-        dtype=_dtype_name(data.dtype),
-        data=data,
-        turn=kept.turn,
-    )
 
 
 @cache

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from mlx_lm.tokenizer_utils import TokenizerWrapper
 
 CONTEXT = 6
+"""Tokens before a new one that say how it reads."""
+
 INCOMPLETE = "\ufffd"
 
 
@@ -17,8 +19,7 @@ class TextStream:
 
     def __init__(self, tokenizer: TokenizerWrapper, prompt: Sequence[int]):
         self._tokenizer = tokenizer
-        self._context = list(prompt[-CONTEXT:])
-        self._new: list[int] = []
+        self._begin(prompt)
 
     def add(self, token: int) -> str:
         """The text that `token` completes, which may be none."""
@@ -26,14 +27,21 @@ class TextStream:
         text = self._text()
         if text.endswith(INCOMPLETE):
             return ""
-        self._context, self._new = [*self._context, *self._new][-CONTEXT:], []
-        return text
+        added = text[len(self._before) :]
+        self._known, self._new, self._before = [*self._known, *self._new], [], text
+        if len(self._known) > 2 * CONTEXT:
+            self._begin(self._known)
+        return added
 
     def finish(self) -> str:
         """The text of what is left; a character that never became whole stands as U+FFFD."""
         text, self._new = self._text(), []
-        return text
+        return text[len(self._before) :]
+
+    def _begin(self, tokens: Sequence[int]) -> None:
+        """Start from the last of some tokens."""
+        self._known, self._new = list(tokens[-CONTEXT:]), []
+        self._before = self._text().rstrip(INCOMPLETE)
 
     def _text(self) -> str:
-        before = self._tokenizer.decode(self._context).rstrip(INCOMPLETE)
-        return self._tokenizer.decode([*self._context, *self._new])[len(before) :]
+        return self._tokenizer.decode([*self._known, *self._new])
