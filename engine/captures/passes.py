@@ -1,15 +1,15 @@
 """What hooks keep of one forward pass: seen lazily, evaluated with the pass, moved to numpy."""
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import mlx.core as mx
 import numpy as np
 
 from engine.captures.hooks import ResolvedHook
-from engine.taps.points import UNSEEN, Point, Span, sequence_axis
+from engine.captures.records import CapturedActivation, numbers
+from engine.taps.points import Point, Span
 
 SMALL = 1 << 20
 """Bytes below which arrays of one shape are joined: one transfer to the host in place of many."""
@@ -18,42 +18,65 @@ _delivery = ThreadPoolExecutor(1, "delivery")
 """Moves values to the host while the thread that runs the model prepares its next pass."""
 
 
+@dataclass(eq=False, frozen=True)
+class Cut:
+    """The part of a value that is kept; None: all heads, all positions.
+
+    `axis` counts positions. With `has_keys`, the last axis counts those that were seen so far.
+    """
+
+    positions: tuple[int, ...] | None
+    heads: tuple[int, ...] | None
+    dtype: mx.Dtype
+    axis: int
+    has_keys: bool
+
+    def reach(self, positions: range) -> Sequence[int]:
+        """Those of a pass' positions that are kept."""
+        if self.positions is None:
+            return positions
+        return [position for position in self.positions if position in positions]
+
+    def of(self, value: mx.array, span: Span, positions: Sequence[int]) -> mx.array:
+        """The part of a value that covers `span`, in the dtype asked for.
+
+        bfloat16, which numpy lacks, stands as its bits, also where numpy is to widen it to
+        float32: half as much has to be moved.
+        """
+        if self.heads is not None:
+            value = mx.take(value, mx.array(self.heads), axis=1)
+        if self.positions is not None or len(positions) < span.length:
+            index = mx.array([position - span.first for position in positions])
+            value = mx.take(value, index, axis=self.axis)
+        widens = value.dtype == mx.bfloat16 and self.dtype == mx.float32
+        if mx.issubdtype(value.dtype, mx.floating) and not widens:
+            value = value.astype(self.dtype)
+        return value.view(mx.uint16) if value.dtype == mx.bfloat16 else value
+
+    def nbytes(self, part: mx.array, prompt_end: int) -> int:
+        """The bytes of a part in its record, where a chunk's rows are as long as the prompt's."""
+        nbytes = part.size * (self.dtype.size if part.dtype == mx.uint16 else part.itemsize)
+        if self.has_keys and part.shape[-1] < prompt_end:
+            return nbytes // part.shape[-1] * prompt_end
+        return nbytes
+
+    def rows(self, values: np.ndarray) -> tuple[list[np.ndarray], str]:
+        """Each of some parts in memory of its own, and the name of their dtype."""
+        if values.dtype != np.uint16:
+            return [row.copy() for row in values], values.dtype.name
+        if self.dtype == mx.float32:
+            return [numbers(row, "bfloat16") for row in values], "float32"
+        return [row.copy() for row in values], "bfloat16"
+
+
 @dataclass(eq=False)
 class Selection:
-    """What one hook keeps of the values at one of its points; None: all heads, all positions."""
+    """What one hook keeps at one of its points."""
 
     hook: ResolvedHook
     point: Point
     is_input: bool
-    positions: tuple[int, ...] | None
-    heads: mx.array | None
-    dtype: mx.Dtype
-
-    def __post_init__(self) -> None:
-        self.has_keys = self.point.component in UNSEEN
-
-    def of(self, value: mx.array, span: Span, positions: Sequence[int]) -> mx.array:
-        """The selected part of a value that covers `span`."""
-        if self.heads is not None:
-            value = mx.take(value, self.heads, axis=1)
-        if self.positions is not None or len(positions) < span.length:
-            index = mx.array([position - span.first for position in positions])
-            value = mx.take(value, index, axis=sequence_axis(self.point))
-        return value
-
-    def nbytes(self, value: mx.array, prompt_end: int) -> int:
-        """The bytes of a value in its record, where a chunk's rows are as long as the prompt's."""
-        wide = mx.issubdtype(value.dtype, mx.floating)
-        nbytes = value.size * (self.dtype.size if wide else value.itemsize)
-        if self.has_keys and value.shape[-1] < prompt_end:
-            nbytes = nbytes // value.shape[-1] * prompt_end
-        return nbytes
-
-    def stored(self, value: mx.array) -> mx.array:
-        """A value, or several joined, in the dtype asked for; bfloat16 as its bits."""
-        if mx.issubdtype(value.dtype, mx.floating):
-            value = value.astype(self.dtype)
-        return value.view(mx.uint16) if value.dtype == mx.bfloat16 else value
+    cut: Cut
 
 
 @dataclass(eq=False, slots=True)
@@ -67,6 +90,22 @@ class Kept:
     turn: int
     positions: Sequence[int]
 
+    def record(self, data: np.ndarray, dtype: str) -> CapturedActivation:
+        """The values in numpy, as of a run's first step."""
+        hook = self.selection.hook
+        return CapturedActivation(
+            hook_id=hook.hook_id,
+            layer_name=hook.layer_name,
+            layer=hook.layer,
+            component=hook.component,
+            step=0,
+            positions=(self.positions[0], self.positions[-1]),
+            is_input=self.selection.is_input,
+            dtype=dtype,
+            data=data,
+            turn=self.turn,
+        )
+
 
 @dataclass(eq=False, slots=True)
 class Stack:
@@ -75,13 +114,12 @@ class Stack:
     kept: list[Kept]
     nbytes: int
     value: mx.array | None
-    rows: list[np.ndarray] = field(default_factory=list)
 
-    def move(self) -> None:
-        """Move each value to numpy, into memory of its own; MLX's is given back."""
+    def move(self) -> list[tuple[Kept, CapturedActivation]]:
+        """A record of each value, with memory of its own in numpy; MLX's is given back."""
         value, self.value = self.value, None
-        alone = len(self.kept) == 1
-        self.rows = list(np.array(value)) if alone else [row.copy() for row in np.asarray(value)]
+        rows, dtype = self.kept[0].selection.cut.rows(np.asarray(value))
+        return [(kept, kept.record(row, dtype)) for kept, row in zip(self.kept, rows, strict=True)]
 
 
 @dataclass(eq=False)
@@ -90,63 +128,62 @@ class Pass:
 
     span: Span
     positions: range
+    seen: list[tuple[Selection, mx.array]] = field(default_factory=list)
     stacks: list[Stack] = field(default_factory=list)
+    nbytes: int = 0
     taken_bytes: int = 0
-    _seen: list[tuple[Kept, mx.array]] = field(default_factory=list)
-    _turns: dict[Selection, int] = field(default_factory=lambda: defaultdict(int))
-    _moving: Future[None] | None = None
+    _moving: Future[list[tuple[Kept, CapturedActivation]]] | None = None
 
     @property
     def end(self) -> int:
         """The position after the last."""
         return self.span.first + self.span.length
 
-    @property
-    def nbytes(self) -> int:
-        return sum(stack.nbytes * len(stack.kept) for stack in self.stacks)
-
-    def keep(self, selection: Selection, value: mx.array) -> None:
-        """Keep the selected part of a value, if there is one."""
-        positions: Sequence[int] = self.positions
-        if selection.positions is not None:
-            positions = [p for p in selection.positions if p in self.positions]
-        if positions:
-            kept = Kept(selection, self._turns[selection], positions)
-            self._turns[selection] += 1
-            self._seen.append((kept, selection.of(value, self.span, positions)))
-
     def stack(self, prompt_end: int) -> None:
-        """Join what is alike, so that little has to be begun and moved."""
-        groups: dict[object, list[tuple[Kept, mx.array]]] = {}
-        for kept, value in self._seen:
-            how = kept.selection
-            alike = (value.shape, value.dtype, how.dtype, how.has_keys)
-            groups.setdefault(alike if value.nbytes < SMALL else kept, []).append((kept, value))
-        self._seen.clear()
+        """Join what was seen and is alike, so that little has to be begun and moved."""
+        groups: dict[object, list[tuple[Selection, mx.array]]] = {}
+        for seen in self.seen:
+            selection, value = seen
+            is_small = value.nbytes < SMALL
+            alike = (value.shape, value.dtype, selection.cut) if is_small else len(groups)
+            groups.setdefault(alike, []).append(seen)
+        self.seen = []
+        turns: dict[Selection, int] = {}
         for group in groups.values():
-            kept, values = map(list, zip(*group, strict=True))
-            how, first = kept[0].selection, values[0]
-            joined = mx.concatenate(values) if values[1:] else first
-            stored = mx.contiguous(how.stored(joined).reshape(len(values), *first.shape))
-            self.stacks.append(Stack(kept, how.nbytes(first, prompt_end), stored))
+            selections, values = zip(*group, strict=True)
+            cut, count = selections[0].cut, len(values)
+            positions = cut.reach(self.positions)
+            if not positions:
+                continue
+            joined = mx.concatenate(values) if count > 1 else values[0]
+            part = cut.of(joined, self.span, positions)
+            part = mx.contiguous(part.reshape(count, -1, *part.shape[1:]))
+            kept = []
+            for selection in selections:
+                turn = turns[selection] = turns.get(selection, -1) + 1
+                kept.append(Kept(selection, turn, positions))
+            nbytes = cut.nbytes(part, prompt_end)
+            self.stacks.append(Stack(kept, nbytes // count, part))
+            self.nbytes += nbytes
+
+    def start(self) -> None:
+        """Evaluate what was kept, where nobody needed the pass' result, as of a prompt's chunk."""
+        mx.async_eval([stack.value for stack in self.stacks])
 
     def deliver(self) -> None:
-        """Begin to move the values to numpy, in another thread, if that has not begun."""
+        """Begin to move the values, which are evaluated or being so, to numpy."""
         if self.stacks and self._moving is None:
-            mx.async_eval([stack.value for stack in self.stacks])  # nobody may need the result
-            self._moving = _delivery.submit(self._move)
+            self._moving = _delivery.submit(self._moved)
 
-    def values(self) -> Iterator[tuple[Kept, np.ndarray]]:
-        """All that was kept, in numpy."""
-        self.deliver()
-        if self._moving is not None:
-            self._moving.result()
-        for stack in self.stacks:
-            yield from zip(stack.kept, stack.rows, strict=True)
+    def records(self) -> list[tuple[Kept, CapturedActivation]]:
+        """A record of all that was kept."""
+        if self._moving is None:
+            self.start()
+            self.deliver()
+        return [] if self._moving is None else self._moving.result()
 
-    def _move(self) -> None:
-        for stack in self.stacks:
-            stack.move()
+    def _moved(self) -> list[tuple[Kept, CapturedActivation]]:
+        return [record for stack in self.stacks for record in stack.move()]
 
 
 @dataclass(eq=False)
@@ -165,16 +202,19 @@ class Taken:
         """Where among the kept positions those of this part are."""
         return [i for i, p in enumerate(positions) if self.start <= p < self.stop]
 
-    def values(self) -> Iterator[tuple[Kept, Sequence[int], np.ndarray]]:
-        """What was kept at positions of this part: which, and the values with no keys after it."""
-        whole = self.is_whole()
-        for kept, value in self.source.values():
-            positions, selection = kept.positions, kept.selection
-            if not whole:
-                places = self.places(positions)
-                positions = [positions[i] for i in places]
-                value = value.take(places, sequence_axis(selection.point))
-            if selection.has_keys and value.shape[-1] > self.stop:
-                value = value[..., : self.stop].copy()
-            if positions:
-                yield kept, positions, value
+    def records(self) -> Iterable[tuple[Kept, CapturedActivation]]:
+        """A record of what was kept at positions of this part, with no keys after it."""
+        records = self.source.records()
+        return records if self.is_whole() else self._cut(records)
+
+    def _cut(
+        self, records: Iterable[tuple[Kept, CapturedActivation]]
+    ) -> Iterator[tuple[Kept, CapturedActivation]]:
+        for kept, record in records:
+            places = self.places(kept.positions)
+            if places:
+                data = record.data.take(places, kept.selection.cut.axis)
+                if kept.selection.cut.has_keys:
+                    data = data[..., : self.stop].copy()
+                positions = kept.positions[places[0]], kept.positions[places[-1]]
+                yield kept, replace(record, positions=positions, data=data)

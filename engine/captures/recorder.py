@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import mlx.core as mx
 
 from engine.captures.hooks import ResolvedHook
-from engine.captures.passes import Pass, Selection, Taken
+from engine.captures.passes import Cut, Pass, Selection, Taken
 from engine.errors import CaptureTooLargeError, UnknownPositionError
-from engine.taps.points import Point, Span, Visitor, Visitors
+from engine.taps.points import UNSEEN, Point, Span, Visitor, Visitors, sequence_axis
 
 
 class Recorder:
@@ -29,6 +29,7 @@ class Recorder:
         self.budget_bytes = budget_bytes
         self.held_bytes = 0
         self.passes: list[Pass] = []
+        self._cuts: dict[tuple, Cut] = {}
         self._selections = [selection for hook in hooks for selection in self._selected(hook)]
 
     def visitors(self) -> Visitors:
@@ -40,7 +41,7 @@ class Recorder:
 
     def begin_pass(self, span: Span) -> None:
         if self.passes:
-            self.passes[-1].deliver()
+            self._deliver(self.passes[-1])
         positions = range(max(span.first, self.reach.start), min(sum(span), self.reach.stop))
         self.passes.append(Pass(span, positions))
 
@@ -66,6 +67,11 @@ class Recorder:
         self._forget_before(positions.stop, parts)
         return parts
 
+    def _deliver(self, finished: Pass) -> None:
+        if finished.end < self.prompt_end:
+            finished.start()
+        finished.deliver()
+
     def _forget_before(self, position: int, parts: list[Taken]) -> None:
         """Forget passes, and give back to the budget what they kept and nobody took."""
         for part in parts:
@@ -83,8 +89,9 @@ class Recorder:
 
     def _visitor(self, selections: list[Selection]) -> Visitor:
         def visit(value: mx.array, span: Span) -> mx.array:
+            seen = self.passes[-1].seen
             for selection in selections:
-                self.passes[-1].keep(selection, value)
+                seen.append((selection, value))
             return value
 
         return visit
@@ -99,12 +106,21 @@ class Recorder:
         self.held_bytes = needed
 
     def _selected(self, hook: ResolvedHook) -> list[Selection]:
-        heads = None if hook.heads is None else mx.array(hook.heads)
-        positions, dtype = self._absolute(hook), getattr(mx, hook.dtype)
         return [
-            Selection(hook, point, is_input, positions, heads, dtype)
+            Selection(hook, point, is_input, self._cut(hook, point))
             for point, is_input in hook.points
         ]
+
+    def _cut(self, hook: ResolvedHook, point: Point) -> Cut:
+        """One object for all selections that cut alike."""
+        cut = (
+            self._absolute(hook),
+            hook.heads,
+            getattr(mx, hook.dtype),
+            sequence_axis(point),
+            point.component in UNSEEN,
+        )
+        return self._cuts.setdefault(cut, Cut(*cut))
 
     def _absolute(self, hook: ResolvedHook) -> tuple[int, ...] | None:
         if hook.positions is None:

@@ -9,7 +9,8 @@ import numpy as np
 
 from engine.captures.hooks import ActivationHookSpec
 from engine.captures.recorder import Recorder
-from engine.captures.records import Activations, records
+from engine.captures.records import Activations
+from engine.captures.steps import records
 from engine.errors import InvalidRequestError
 from engine.interventions.intervening import Interventions
 from engine.interventions.intervention import Intervention

@@ -10,7 +10,8 @@ from mlx_lm.generate import generation_stream, wired_limit
 
 from engine.captures.hooks import ActivationHookSpec
 from engine.captures.recorder import Recorder
-from engine.captures.records import Activations, records
+from engine.captures.records import Activations
+from engine.captures.steps import records
 from engine.errors import InterventionError
 from engine.interventions.intervening import Interventions
 from engine.interventions.intervention import Intervention
@@ -79,9 +80,10 @@ def create_generator_with_activations(
     it holds the model's caches and then the draft model's. The prompt runs in passes of at most
     `prefill_step_size` tokens, its last token alone; step 0 is all of them, joined.
 
-    Taps are in place only while a token is being made. Raises InvalidRequestError, what
-    `resolve_hooks` raises, UnknownPositionError, CaptureTooLargeError past the byte budget, and
-    InterventionError, in place of the last token, if an intervention has not acted by then.
+    Passes are observed only while a token is being made: another run may come between two. Raises
+    InvalidRequestError, what `resolve_hooks` raises, UnknownPositionError, CaptureTooLargeError
+    past the byte budget, and InterventionError, in place of the last token, if an intervention has
+    not acted by then.
     """
     _check_passes(interventions)
     kit.check_tokens([tokens])
@@ -128,9 +130,9 @@ class _Run:
         visitors = in_turn(self.changes.visitors(), self.recorder.visitors())
         observation = Observation(self.kit.structure, visitors, self.recorder)
         positions = range(first, end)
-        with closing(steps), wired_limit(self.kit.model, [generation_stream]):
+        with closing(steps), wired_limit(self.kit.model, [generation_stream]), observation.taps():
             for count in range(1, self.sampling.max_tokens + 1):
-                with observation.taps():
+                with observation.watching():
                     step = next(steps)
                 ended = step.token in self.kit.tokenizer.eos_token_ids
                 is_last = ended or count == self.sampling.max_tokens

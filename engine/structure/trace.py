@@ -8,7 +8,7 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx_lm.models.cache import make_prompt_cache
 
-from engine.taps.class_swap import Scope, tapped
+from engine.taps.class_swap import Scope, Taps, observing
 from engine.taps.instrument import Source, sources
 
 
@@ -95,7 +95,7 @@ def _last_word(path: str) -> str:
 def _pass(model: nn.Module, names: dict[int, str], tokens: mx.array, cache: list | None) -> Trace:
     tracer = _Tracer(names)
     scope = Scope(dict.fromkeys(names, tracer), {}, set(names))
-    with tapped(model.modules(), scope):
+    with Taps(model.modules()).in_place(), observing(scope):
         model(tokens, cache=cache)
     return Trace(tracer.events)
 

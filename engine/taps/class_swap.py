@@ -64,6 +64,7 @@ class Scope:
         return value if answer is shown else restored(answer, shown, value)
 
     def call(self, role: Role, forward, module: nn.Module, args: tuple, kwargs: dict) -> Any:
+        """Run a role in a module whose operations report to it."""
         self.frames.append(role)
         try:
             return role.call(self, forward, module, args, kwargs)
@@ -73,52 +74,57 @@ class Scope:
 
 _thread = threading.local()
 _lock = threading.Lock()
-_holders: dict[int, int] = {}
+_in_place: list["Taps"] = []
+_plain: dict[type, type] = {}
 
 
-def current_scope() -> Scope | None:
-    """The scope of this thread, if it is inside `tapped`."""
-    return getattr(_thread, "scope", None)
+class Taps:
+    """The classes of some modules: while any taps are in place, those of all of theirs are swapped.
 
-
-@contextmanager
-def tapped(modules: Iterable[nn.Module], scope: Scope) -> Iterator[None]:
-    """Observe this thread's forward passes; the classes are put back on every way out.
-
-    Several threads may tap one model at a time: each sees its own passes only.
+    Threads may have taps in the same modules; a module keeps its own until the last are removed.
     """
-    if current_scope() is not None:
-        raise RuntimeError("this thread observes forward passes already")
-    modules = list(modules)
-    _swap_in(modules)
-    _thread.scope = scope
-    try:
-        yield
-    finally:
-        _thread.scope = None
-        _swap_out(modules)
 
+    def __init__(self, modules: Iterable[nn.Module]):
+        self._modules = list(modules)
+        self._plain = [_plain.get(type(module), type(module)) for module in self._modules]
 
-def _swap_in(modules: list[nn.Module]) -> None:
-    with _lock:
-        for module in modules:
-            holders = _holders.get(id(module), 0)
-            if holders == 0:
-                _set_class(module, tapped_class(type(module)))
-            _holders[id(module)] = holders + 1
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """The classes are put back on every way out."""
+        with _lock:
+            _in_place.append(self)
+            for module, cls in zip(self._modules, self._plain, strict=True):
+                _set_class(module, tapped_class(cls))
+        try:
+            yield
+        finally:
+            with _lock:
+                _in_place.remove(self)
+                others = {id(module) for taps in _in_place for module in taps._modules}
+                for module, cls in zip(self._modules, self._plain, strict=True):
+                    if id(module) not in others:
+                        _set_class(module, cls)
 
 
 def _set_class(module: nn.Module, cls: type) -> None:
     object.__setattr__(module, "__class__", cls)  # past the module's own, which is slow
 
 
-def _swap_out(modules: list[nn.Module]) -> None:
-    with _lock:
-        for module in modules:
-            _holders[id(module)] -= 1
-            if _holders[id(module)] == 0:
-                del _holders[id(module)]
-                _set_class(module, type(module).__base__)
+def current_scope() -> Scope | None:
+    """What this thread observes now."""
+    return getattr(_thread, "scope", None)
+
+
+@contextmanager
+def observing(scope: Scope) -> Iterator[None]:
+    """Observe this thread's forward passes, and no other thread's."""
+    if current_scope() is not None:
+        raise RuntimeError("this thread observes forward passes already")
+    _thread.scope = scope
+    try:
+        yield
+    finally:
+        _thread.scope = None
 
 
 @cache
@@ -128,15 +134,18 @@ def tapped_class(cls: type) -> type:
     forward = methods.get("__call__", cls.__call__)
 
     def __call__(self, *args, **kwargs):  # noqa: N807
-        scope = current_scope()
+        scope = getattr(_thread, "scope", None)
         role = None if scope is None else scope.roles.get(id(self))
         if role is None:
             return cls.__call__(self, *args, **kwargs)
-        inner = forward if id(self) in scope.inside else cls.__call__
-        return scope.call(role, inner, self, args, kwargs)
+        if id(self) in scope.inside:
+            return scope.call(role, forward, self, args, kwargs)
+        return role.call(scope, cls.__call__, self, args, kwargs)
 
     namespace = {**methods, "__call__": __call__, "__module__": cls.__module__}
-    return type(cls.__name__, (cls,), namespace)
+    swapped = type(cls.__name__, (cls,), namespace)
+    _plain[swapped] = cls
+    return swapped
 
 
 def _report(site: int, function, /, *args, **kwargs) -> Any:

@@ -1,12 +1,13 @@
 """Passes of a model under observation: the roles that the visitors need, and where a pass is."""
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 import mlx.core as mx
 import mlx.nn as nn
 
-from engine.taps.class_swap import Role, Scope, tapped
+from engine.taps.class_swap import Role, Scope, Taps, observing
 from engine.taps.points import Span, Visitors
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class _Unheard:
 class Observation:
     """Visits to a model's passes at the points of `visitors`, prepared once and used often.
 
-    Only modules that have a visitor are tapped, while `taps` is entered, in its thread.
+    Only modules that have a visitor are tapped.
     """
 
     def __init__(
@@ -40,28 +41,36 @@ class Observation:
     ):
         roles: dict[int, Role] = {}
         inside: set[int] = set()
-        self._modules: list[nn.Module] = []
+        modules: list[nn.Module] = []
         for module, role in structure.roles:
             if any(not visitors.keys().isdisjoint(o.points) for o in role.operations.values()):
                 inside.add(id(module))
-            if module is structure.model:
-                role = _WholeModel(role, observer or _Unheard())
-            elif role.points.isdisjoint(visitors):
+            is_whole = module is structure.model
+            if not is_whole and role.points.isdisjoint(visitors):
                 continue
-            roles[id(module)] = role
-            self._modules.append(module)
+            narrow = role.narrowed(visitors)
+            roles[id(module)] = _WholeModel(narrow, observer or _Unheard()) if is_whole else narrow
+            modules.append(module)
         self._scope = Scope(roles, visitors, inside)
+        self._taps = Taps(modules)
 
     def taps(self) -> AbstractContextManager[None]:
-        """Taps in place for this thread; they are removed on every way out."""
-        return tapped(self._modules, self._scope)
+        """Taps in place, removed on every way out; they see nothing outside of `watching`."""
+        return self._taps.in_place()
+
+    def watching(self) -> AbstractContextManager[None]:
+        """Visit this thread's passes."""
+        return observing(self._scope)
 
 
+@contextmanager
 def observed(
     structure: "Structure", visitors: Visitors, observer: Observer | None = None
-) -> AbstractContextManager[None]:
+) -> Iterator[None]:
     """Visit this thread's passes of a model at the points of `visitors`."""
-    return Observation(structure, visitors, observer).taps()
+    observation = Observation(structure, visitors, observer)
+    with observation.taps(), observation.watching():
+        yield
 
 
 class _WholeModel:

@@ -46,8 +46,9 @@ def canonical(point: Point, value: mx.array, batch: int, length: int) -> mx.arra
     """
     if sequence_axis(point) == 2:
         return value.flatten(1, 2) if value.ndim == 5 else value
-    if value.shape[0] == batch * length and value.shape[:2] != (batch, length):
-        return value.reshape(batch, length, *value.shape[1:])
+    shape = value.shape
+    if shape[0] == batch * length and shape[:2] != (batch, length):
+        return value.reshape(batch, length, *shape[1:])
     return value
 
 

@@ -1,7 +1,7 @@
 """What modules and operations do in an observed pass: which hook points they pass through."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import mlx.core as mx
@@ -9,7 +9,7 @@ import mlx.nn as nn
 
 from engine.components import ComponentType
 from engine.taps.class_swap import Scope
-from engine.taps.points import Point
+from engine.taps.points import Point, Visitors
 
 
 class Operation(Protocol):
@@ -59,17 +59,28 @@ class ModuleRole:
 
     @property
     def points(self) -> set[Point]:
-        """All hook points for which a pass through this module is to be observed.
-
-        The router's weights are spread over the experts that were chosen here.
-        """
-        mine = {*self.inputs, *self.outputs}
-        if self.choice:
-            mine |= {self.choice, Point(self.choice.layer, ComponentType.ROUTER)}
+        """All hook points for which a pass through this module is to be observed."""
+        mine = {*self.inputs, *self.outputs, *self._of_choice}
         return mine.union(*(operation.points for operation in self.operations.values()))
 
+    def narrowed(self, visitors: Visitors) -> "ModuleRole":
+        """As much of the role's own points as these visitors need."""
+        return replace(
+            self,
+            inputs=[point for point in self.inputs if point in visitors],
+            outputs=[point for point in self.outputs if point in visitors],
+            choice=None if visitors.keys().isdisjoint(self._of_choice) else self.choice,
+        )
+
+    @property
+    def _of_choice(self) -> set[Point]:
+        """The points that need the choice: the router's weights are spread over the experts."""
+        if self.choice is None:
+            return set()
+        return {self.choice, Point(self.choice.layer, ComponentType.ROUTER)}
+
     def call(self, scope: Scope, forward, module: nn.Module, args: tuple, kwargs: dict) -> Any:
-        if self.choice is None and scope.visitors.keys().isdisjoint(self.inputs):
+        if self.choice is None and not self.inputs:
             return visited(scope, self.outputs, forward(module, *args, **kwargs))
         args, kwargs = list(args), dict(kwargs)
         if self.inputs:

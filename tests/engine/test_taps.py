@@ -71,14 +71,30 @@ def test_classes_are_as_before_after_an_error_inside_a_pass(kit):
     assert current_scope() is None
 
 
-def test_classes_are_as_before_between_tokens_and_after_a_cancellation(kit):
+def test_nothing_is_observed_between_tokens(kit):
+    run = create_generator_with_activations(kit, PROMPT, RESIDUALS, max_tokens=9)
+    next(run)
+    assert current_scope() is None
+    run.close()
+
+
+def test_classes_are_as_before_after_a_cancellation(kit):
     before = classes(kit)
     run = create_generator_with_activations(kit, PROMPT, RESIDUALS, max_tokens=9)
     next(run)
-    assert classes(kit) == before
     run.close()
     assert classes(kit) == before
     assert current_scope() is None
+
+
+def test_modules_stay_tapped_until_the_last_run_ends(kit):
+    before = classes(kit)
+    run = create_generator_with_activations(kit, PROMPT, RESIDUALS, max_tokens=9)
+    next(run)
+    forward(kit, [PROMPT], RESIDUALS)
+    assert next(run)[1]
+    run.close()
+    assert classes(kit) == before
 
 
 def test_a_forward_pass_fits_between_two_tokens(kit):

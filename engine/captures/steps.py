@@ -1,0 +1,59 @@
+"""The records of one step of a run, from the forward passes that it took."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from engine.captures.passes import Kept, Selection, Taken
+from engine.captures.records import Activations, CapturedActivation
+from engine.taps.points import UNSEEN
+
+
+def records(taken: Sequence[Taken], step: int) -> Activations:
+    """The records of one step, made of one pass or of several, such as a prompt's chunks.
+
+    Rows of scores and patterns from chunks are as long as those of the last, with -inf and 0 for
+    the keys that came later.
+    """
+    activations: Activations = {}
+    for record in _joined(taken):
+        record.step = step
+        activations.setdefault(record.hook_id, []).append(record)
+    return activations
+
+
+def _joined(taken: Sequence[Taken]) -> Iterable[CapturedActivation]:
+    if len(taken) == 1:
+        return [record for _, record in taken[0].records()]
+    pieces: dict[object, list[tuple[Kept, CapturedActivation]]] = {}
+    for part in taken:
+        for kept, record in part.records():
+            pieces.setdefault((kept.selection, kept.turn), []).append((kept, record))
+    return [_stitched(parts) for parts in pieces.values()]
+
+
+def _stitched(parts: list[tuple[Kept, CapturedActivation]]) -> CapturedActivation:
+    (kept, first), (_, last) = parts[0], parts[-1]
+    data = _concatenated([record.data for _, record in parts], kept.selection)
+    return replace(first, positions=(first.positions[0], last.positions[1]), data=data)
+
+
+def _concatenated(values: list[np.ndarray], selection: Selection) -> np.ndarray:
+    if len(values) == 1:
+        return values[0]
+    if selection.cut.has_keys:
+        keys = max(value.shape[-1] for value in values)
+        fill = UNSEEN[selection.point.component]
+        values = [_widened(value, keys, fill) for value in values]
+    return np.concatenate(values, axis=selection.cut.axis)
+
+
+def _widened(rows: np.ndarray, keys: int, fill: float) -> np.ndarray:
+    later = [(0, 0)] * (rows.ndim - 1) + [(0, keys - rows.shape[-1])]
+    return np.pad(rows, later, constant_values=_bits(fill, rows.dtype))
+
+
+def _bits(fill: float, dtype: np.dtype) -> float | int:
+    """A number as it stands in data: bfloat16's bits are the upper half of float32's."""
+    return int(np.float32(fill).view(np.uint32) >> 16) if dtype == np.uint16 else fill
