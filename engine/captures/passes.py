@@ -1,5 +1,6 @@
 """What hooks keep of one forward pass: seen lazily, evaluated with the pass, moved to numpy."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -60,13 +61,13 @@ class Cut:
             return nbytes // part.shape[-1] * prompt_end
         return nbytes
 
-    def rows(self, values: np.ndarray) -> tuple[list[np.ndarray], str]:
-        """Each of some parts in memory of its own, and the name of their dtype."""
-        if values.dtype != np.uint16:
-            return [row.copy() for row in values], values.dtype.name
+    def rows(self, part: np.ndarray) -> tuple[list[np.ndarray], str]:
+        """Each of some joined parts in memory of its own, and the name of their dtype."""
+        if part.dtype != np.uint16:
+            return [row.copy() for row in part], part.dtype.name
         if self.dtype == mx.float32:
-            return [numbers(row, "bfloat16") for row in values], "float32"
-        return [row.copy() for row in values], "bfloat16"
+            return [numbers(row, "bfloat16") for row in part], "float32"
+        return [row.copy() for row in part], "bfloat16"
 
 
 @dataclass(eq=False)
@@ -109,17 +110,28 @@ class Kept:
 
 @dataclass(eq=False, slots=True)
 class Stack:
-    """Values that are alike, one after another on a leading axis; `nbytes` in each's record."""
+    """What alike selections keep of one pass: values at `positions`, joined on the first axis.
 
-    kept: list[Kept]
+    `nbytes` are those of all their records.
+    """
+
+    selections: Sequence[Selection]
+    positions: Sequence[int]
     nbytes: int
-    value: mx.array | None
+    part: mx.array | None
 
-    def move(self) -> list[tuple[Kept, CapturedActivation]]:
-        """A record of each value, with memory of its own in numpy; MLX's is given back."""
-        value, self.value = self.value, None
-        rows, dtype = self.kept[0].selection.cut.rows(np.asarray(value))
-        return [(kept, kept.record(row, dtype)) for kept, row in zip(self.kept, rows, strict=True)]
+    def move(self, turns: Counter[Selection]) -> Iterator[tuple[Kept, CapturedActivation]]:
+        """A record of each value, with memory of its own in numpy; MLX's is given back.
+
+        `turns` counts the values of each selection.
+        """
+        part, self.part = np.asarray(self.part), None
+        part = part.reshape(len(self.selections), -1, *part.shape[1:])
+        rows, dtype = self.selections[0].cut.rows(part)
+        for selection, row in zip(self.selections, rows, strict=True):
+            kept = Kept(selection, turns[selection], self.positions)
+            turns[selection] += 1
+            yield kept, kept.record(row, dtype)
 
 
 @dataclass(eq=False)
@@ -148,27 +160,20 @@ class Pass:
             alike = (value.shape, value.dtype, selection.cut) if is_small else len(groups)
             groups.setdefault(alike, []).append(seen)
         self.seen = []
-        turns: dict[Selection, int] = {}
         for group in groups.values():
             selections, values = zip(*group, strict=True)
-            cut, count = selections[0].cut, len(values)
+            cut = selections[0].cut
             positions = cut.reach(self.positions)
-            if not positions:
-                continue
-            joined = mx.concatenate(values) if count > 1 else values[0]
-            part = cut.of(joined, self.span, positions)
-            part = mx.contiguous(part.reshape(count, -1, *part.shape[1:]))
-            kept = []
-            for selection in selections:
-                turn = turns[selection] = turns.get(selection, -1) + 1
-                kept.append(Kept(selection, turn, positions))
-            nbytes = cut.nbytes(part, prompt_end)
-            self.stacks.append(Stack(kept, nbytes // count, part))
-            self.nbytes += nbytes
+            if positions:
+                joined = mx.concatenate(values) if values[1:] else values[0]
+                part = mx.contiguous(cut.of(joined, self.span, positions))
+                nbytes = cut.nbytes(part, prompt_end)
+                self.stacks.append(Stack(selections, positions, nbytes, part))
+                self.nbytes += nbytes
 
     def start(self) -> None:
         """Evaluate what was kept, where nobody needed the pass' result, as of a prompt's chunk."""
-        mx.async_eval([stack.value for stack in self.stacks])
+        mx.async_eval([stack.part for stack in self.stacks])
 
     def deliver(self) -> None:
         """Begin to move the values, which are evaluated or being so, to numpy."""
@@ -183,7 +188,8 @@ class Pass:
         return [] if self._moving is None else self._moving.result()
 
     def _moved(self) -> list[tuple[Kept, CapturedActivation]]:
-        return [record for stack in self.stacks for record in stack.move()]
+        turns: Counter[Selection] = Counter()
+        return [record for stack in self.stacks for record in stack.move(turns)]
 
 
 @dataclass(eq=False)

@@ -50,7 +50,7 @@ class Recorder:
         current = self.passes[-1]
         current.stack(self.prompt_end)
         self._charge(current.nbytes)
-        stacks = [stack.value for stack in current.stacks]
+        stacks = [stack.part for stack in current.stacks]
         return mx.depends(result, stacks) if stacks else result
 
     def take(self, positions: range) -> list[Taken]:
@@ -79,9 +79,8 @@ class Recorder:
                 part.source.taken_bytes = part.source.nbytes
                 continue
             for stack in part.source.stacks:
-                for kept in stack.kept:
-                    share = len(part.places(kept.positions)) / len(kept.positions)
-                    part.source.taken_bytes += round(stack.nbytes * share)
+                share = len(part.places(stack.positions)) / len(stack.positions)
+                part.source.taken_bytes += round(stack.nbytes * share)
         for each in self.passes:
             if each.end <= position:
                 self.held_bytes -= each.nbytes - each.taken_bytes
