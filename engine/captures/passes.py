@@ -156,8 +156,7 @@ class Pass:
         groups: dict[object, list[tuple[Selection, mx.array]]] = {}
         for seen in self.seen:
             selection, value = seen
-            is_small = value.nbytes < SMALL
-            alike = (value.shape, value.dtype, selection.cut) if is_small else len(groups)
+            alike = (value.shape, value.dtype, selection.cut) if value.nbytes < SMALL else object()
             groups.setdefault(alike, []).append(seen)
         self.seen = []
         for group in groups.values():
