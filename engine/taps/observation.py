@@ -2,16 +2,21 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import mlx.core as mx
 import mlx.nn as nn
 
 from engine.taps.class_swap import Role, Scope, Taps, observing
 from engine.taps.points import Span, Visitors
+from engine.taps.roles import ModuleRole
 
-if TYPE_CHECKING:
-    from engine.structure.resolver import Structure
+
+class Tappable(Protocol):
+    """A model, and its modules that have a role."""
+
+    model: nn.Module
+    roles: list[tuple[nn.Module, ModuleRole]]
 
 
 class Observer(Protocol):
@@ -36,9 +41,7 @@ class Observation:
     Only modules that have a visitor are tapped.
     """
 
-    def __init__(
-        self, structure: "Structure", visitors: Visitors, observer: Observer | None = None
-    ):
+    def __init__(self, structure: Tappable, visitors: Visitors, observer: Observer | None = None):
         roles: dict[int, Role] = {}
         inside: set[int] = set()
         modules: list[nn.Module] = []
@@ -65,7 +68,7 @@ class Observation:
 
 @contextmanager
 def observed(
-    structure: "Structure", visitors: Visitors, observer: Observer | None = None
+    structure: Tappable, visitors: Visitors, observer: Observer | None = None
 ) -> Iterator[None]:
     """Visit this thread's passes of a model at the points of `visitors`."""
     observation = Observation(structure, visitors, observer)
