@@ -71,7 +71,7 @@ DIALECTS: dict[str, Dialect] = {
             "Squeak 5.3, 6.0 and in the browser",
             ("fileout", "tree"),
             extras=OWN_JSON,
-            globals=BIT_BLOCK | {"FileDirectory"},
+            globals=BIT_BLOCK | {"FileDirectory", "StandardFileStream"},
         ),
     )
 }
