@@ -49,6 +49,7 @@ CORE_CLASSES = (
     "CircuitComponent",
     "CircuitExample",
     "CircuitDataset",
+    "AttentionInstances",
     "AttentionAnalysis",
     "AttentionComparison",
     "AttentionAnalyzer",
