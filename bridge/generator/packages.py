@@ -64,9 +64,13 @@ CORE_CLASSES = (
     "FeatureImportance",
     "ProbeTraining",
     "LinearProbe",
+    "CircuitConnection",
     "Circuit",
+    "CircuitVisualizer",
     "CircuitValidation",
+    "CircuitTrial",
     "CircuitExperiment",
+    "CircuitDiscovery",
     "ResidualShares",
     "CircuitFinder",
 )
