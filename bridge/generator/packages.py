@@ -71,6 +71,7 @@ CORE_CLASSES = (
     "CircuitTrial",
     "CircuitExperiment",
     "CircuitDiscovery",
+    "InterventionExperiment",
     "ResidualShares",
     "CircuitFinder",
 )
