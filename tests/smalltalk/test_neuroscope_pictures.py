@@ -108,13 +108,16 @@ def test_another_ending_is_an_error_that_names_those_there_are(
     assert not list(tmp_path.iterdir())
 
 
-def test_weights_of_other_tokens_are_not_drawn(system: System) -> None:
-    said = answer(
+def test_what_is_no_attention_over_the_tokens_is_not_drawn(system: System) -> None:
+    shape, range_ = answer(
         system,
-        "[AttentionVisualizer new createHeatmap: (ActivationTensor ones: #(1 2 3 3)) "
-        "tokens: #('a' 'b') layer: 0] on: ShapeMismatchError do: [:error | error messageText]",
+        "{[AttentionVisualizer new createHeatmap: (ActivationTensor ones: #(1 2 3 3)) "
+        "tokens: #('a' 'b') layer: 0] on: ShapeMismatchError do: [:error | error messageText]. "
+        "[AttentionVisualizer new createHeatmap: (ActivationTensor ones: #(1 1 1)) * 2 "
+        "tokens: #('a') layer: 0] on: InvalidDataError do: [:error | error messageText]}",
     )
-    assert said == "ActivationTensor (2 3 3) is not [heads, query, key] over 2 tokens"
+    assert shape == "ActivationTensor (2 3 3) is not [heads, query, key] over 2 tokens"
+    assert range_.startswith("a heatmap shows numbers from 0 to 1, not 2")
 
 
 def test_a_diagram_has_each_part_and_each_connection(system: System, tmp_path: Path) -> None:
