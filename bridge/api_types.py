@@ -111,6 +111,8 @@ class ModelEntry(TypedDict):
     head_dim: int | None
     hidden_size: int | None
     vocab_size: int | None
+    max_position_embeddings: int | None
+    intermediate_size: int | None
     quantization: str | None
     components: list[ComponentType]
 

@@ -17,6 +17,7 @@ CONNECTION_CLASSES = (
 )
 BRIDGE = "NeuroScope-Bridge"
 BRIDGE_CLASSES = (
+    "ImageSupplement",
     "NeuroScopeNames",
     "ScoreRanking",
     "ActivationTensor",
