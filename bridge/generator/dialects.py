@@ -26,9 +26,7 @@ class Dialect:
 OWN_JSON = ("LMStudioJson", "LMStudioBase64")
 EVERYWHERE = frozenset(
     ("Array", "Association", "Collection", "Dictionary", "Error", "Object", "OrderedCollection")
-) | frozenset(
-    ("Random", "SequenceableCollection", "Smalltalk", "String", "TestCase", "Transcript")
-)
+) | frozenset(("Random", "SequenceableCollection", "Smalltalk", "String", "TestCase", "Transcript"))
 NATIVE = EVERYWHERE | {"Boolean", "ByteArray", "Character", "Time", "WriteStream"}
 BIT_BLOCK = NATIVE | {"BitBlt", "FloatArray", "Form", "NetworkError", "WebClient"}
 

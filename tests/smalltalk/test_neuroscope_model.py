@@ -40,6 +40,47 @@ def test_a_configuration_answers_both_spellings(
     assert vocabulary == entry["vocab_size"]
 
 
+def test_sizes_and_layers_are_those_of_the_model(
+    system: System, engine: LMStudioNeuroScopeClient
+) -> None:
+    entry = engine.list_models()[0]
+    positions, layers, sizes, printed, same = ask(
+        system,
+        engine,
+        "| last | last := model layers last;; "
+        "{model config at: #maxPositionEmbeddings. model layers size. "
+        "{last index. last attentionHeads. last mlpSize}. last printString. "
+        "((model runWithCaching: #(1 2) layers: {last} components: #(#mlp)) at: 29 at: #mlp) norm "
+        "= ((model runWithCaching: #(1 2) layers: #(29) components: #(#mlp)) at: last at: #mlp) "
+        "norm}",
+    )
+    assert positions == entry["max_position_embeddings"] == 8192
+    assert layers == entry["layers"]
+    assert sizes == [29, entry["heads"], 1536]
+    assert printed == "TransformerLayer 29"
+    assert same
+
+
+def test_errors_are_of_the_kinds_that_neuroscope_names(
+    system: System, engine: LMStudioNeuroScopeClient
+) -> None:
+    nobody, text, token, large = ask(
+        system,
+        engine,
+        "| nobody | nobody := LMStudioRESTClient baseUrl: 'http://127.0.0.1:9';; "
+        "{[TransformerModel fromHuggingFace: 'smollm2' client: nobody] "
+        f"{CAUGHT.format('NetworkError')}. "
+        f"[model tokenizer encode: #(1 2)] {CAUGHT.format('TokenizationError')}. "
+        f"[model tokenizer decode: #(49152)] {CAUGHT.format('TokenizationError')}. "
+        f"(LMStudioError fromResponse: (LMStudioResponse status: 507 bytes: "
+        "(NeuroScopePlatform bytesFrom: #()))) isKindOf: MemoryError}",
+    )
+    assert "127.0.0.1:9" in nobody
+    assert "text" in text
+    assert "49152" in token
+    assert large
+
+
 def test_logits_of_a_forward_pass_are_those_of_python(
     system: System, engine: LMStudioNeuroScopeClient
 ) -> None:
