@@ -45,6 +45,8 @@ CORE_CLASSES = (
     "ModelOutput",
     "CachedModelOutput",
     "PassCache",
+    "ForwardPass",
+    "ModelCompletion",
     "TransformerLayer",
     "TransformerModel",
     "TextPlot",
