@@ -111,6 +111,8 @@ class ModelEntry(TypedDict):
     head_dim: int | None
     hidden_size: int | None
     vocab_size: int | None
+    max_position_embeddings: int | None
+    intermediate_size: int | None
     quantization: str | None
     components: list[ComponentType]
 
@@ -455,6 +457,36 @@ class Completion(TypedDict):
     capture_id: NotRequired[str | None]
 
 
+class CompletionExchangeRequest(TypedDict):
+    """
+    A completion each of whose forward passes stops: the prompt but its last token, that token,
+    then each token that another follows. A pass begins before it is known whether its token ends
+    the text, so the blocks may see one pass more than an early end needs.
+    """
+
+    stops: list[StopSpec]
+    stop_format: NotRequired[Literal["array", "base64"]]
+    activation_hooks: NotRequired[list[HookSpec]]
+    interventions: NotRequired[list[InterventionSpec]]
+    activation_format: NotRequired[Literal["array", "base64", "metadata", "reference"]]
+    model: NotRequired[str | None]
+    max_tokens: NotRequired[int]
+    temperature: NotRequired[float]
+    top_p: NotRequired[float]
+    top_k: NotRequired[int]
+    min_p: NotRequired[float]
+    seed: NotRequired[int | None]
+    stop: NotRequired[str | list[StopString] | None]
+    repetition_penalty: NotRequired[float | None]
+    logit_bias: NotRequired[dict[str, float] | None]
+    stream: NotRequired[Literal[False]]
+    stream_options: NotRequired[StreamOptions | None]
+    n: NotRequired[Literal[1]]
+    user: NotRequired[str | None]
+    prompt: str | TokenIds
+    logprobs: NotRequired[int | None]
+
+
 class CompletionWithActivationsRequest(TypedDict):
     activation_hooks: NotRequired[list[HookSpec]]
     interventions: NotRequired[list[InterventionSpec]]
@@ -478,10 +510,8 @@ class CompletionWithActivationsRequest(TypedDict):
 
 
 class ExchangeRequest(TypedDict):
-    """
-    A forward pass that stops. At one hook point, stops come after declared interventions.
-    """
-
+    stops: list[StopSpec]
+    stop_format: NotRequired[Literal["array", "base64"]]
     activation_hooks: NotRequired[list[HookSpec]]
     interventions: NotRequired[list[InterventionSpec]]
     activation_format: NotRequired[Literal["array", "base64", "metadata", "reference"]]
@@ -490,15 +520,13 @@ class ExchangeRequest(TypedDict):
     model: NotRequired[str | None]
     logits: NotRequired[Literal["last", "all", "none"]]
     top_k: NotRequired[int]
-    stops: list[StopSpec]
-    stop_format: NotRequired[Literal["array", "base64"]]
 
 
 class ExchangeState(TypedDict):
     exchange_id: str
     state: Literal["stopped", "done"]
     stop: NotRequired[ActivationRecord | None]
-    result: NotRequired[Forward | None]
+    result: NotRequired[Forward | CompletionWithActivations | None]
 
 
 class ForwardRequest(TypedDict):

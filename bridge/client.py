@@ -118,7 +118,29 @@ class LMStudioNeuroScopeClient:
         raises, the pass is cancelled.
         """
         body = {"prompt": prompt, "stops": stops, **options}
-        state = self._json("POST", "/v1/exchanges", body)
+        return self._through("/v1/exchanges", body, block)
+
+    def complete_through(
+        self,
+        prompt: "str | Sequence[int]",
+        stops: "Sequence[api.StopSpec]",
+        block: "Callable[[api.ActivationRecord, np.ndarray], np.ndarray | None]",
+        **options: Any,
+    ) -> "api.CompletionWithActivations":
+        """A completion whose passes all go on, at each stop, with what `block` makes of the value.
+
+        The block is as for `forward_through`; the stop's record says the step.
+        """
+        body = {"prompt": prompt, "stops": stops, **options}
+        return self._through("/v1/completions/with_stops", body, block)
+
+    def _through(
+        self,
+        beginning: str,
+        body: dict[str, Any],
+        block: "Callable[[api.ActivationRecord, np.ndarray], np.ndarray | None]",
+    ) -> Any:
+        state = self._json("POST", beginning, body)
         path = f"/v1/exchanges/{state['exchange_id']}"
         while state["state"] == "stopped":
             try:

@@ -26,8 +26,8 @@ class Dialect:
 OWN_JSON = ("LMStudioJson", "LMStudioBase64")
 EVERYWHERE = frozenset(
     ("Array", "Association", "Collection", "Dictionary", "Error", "Object", "OrderedCollection")
-) | frozenset(("Random", "Smalltalk", "String", "TestCase", "Transcript"))
-NATIVE = EVERYWHERE | {"Boolean", "ByteArray", "Character", "WriteStream"}
+) | frozenset(("Random", "SequenceableCollection", "Smalltalk", "String", "TestCase", "Transcript"))
+NATIVE = EVERYWHERE | {"Boolean", "ByteArray", "Character", "Time", "WriteStream"}
 BIT_BLOCK = NATIVE | {"BitBlt", "FloatArray", "Form", "NetworkError", "WebClient"}
 
 DIALECTS: dict[str, Dialect] = {
@@ -37,9 +37,9 @@ DIALECTS: dict[str, Dialect] = {
             "amber",
             "Amber 0.30 and later",
             ("fileout",),
-            variants=("LMStudioPromisingClient",),
+            variants=("LMStudioPromisingClient", "AmberSupplement"),
             globals=EVERYWHERE
-            | {"Importer", "SequenceableCollection", "TNativeZeroBasedCollection"},
+            | {"Compiler", "Date", "Importer", "Number", "TNativeZeroBasedCollection", "Time"},
         ),
         Dialect(
             "cuis",
@@ -54,9 +54,10 @@ DIALECTS: dict[str, Dialect] = {
             "GNU Smalltalk 3.2 and later",
             ("fileout",),
             extras=OWN_JSON,
+            variants=("GnuSupplement",),
             globals=NATIVE
-            | {"ArrayedCollection", "SystemExceptions.FileError"}
-            | {"Delay", "FileStream", "PackageLoader", "Sockets.Socket", "Time"},
+            | {"ArrayedCollection", "SystemExceptions.FileError", "UndefinedObject"}
+            | {"Delay", "FileStream", "ObjectMemory", "PackageLoader", "Sockets.Socket"},
         ),
         Dialect(
             "pharo",
@@ -71,7 +72,7 @@ DIALECTS: dict[str, Dialect] = {
             "Squeak 5.3, 6.0 and in the browser",
             ("fileout", "tree"),
             extras=OWN_JSON,
-            globals=BIT_BLOCK | {"FileDirectory"},
+            globals=BIT_BLOCK | {"FileDirectory", "StandardFileStream"},
         ),
     )
 }

@@ -208,10 +208,23 @@ OPERATIONS: tuple[Operation, ...] = (
         errors=GENERATION_ERRORS,
     ),
     Operation(
+        "beginCompletionExchange",
+        "post",
+        "/v1/completions/with_stops",
+        "Continue a prompt in an exchange, which stops in each of its forward passes.",
+        (
+            "beginCompletionExchange: prompt stops: stops",
+            "beginCompletionExchange: prompt stops: stops options: options",
+        ),
+        s.ExchangeState,
+        s.CompletionExchangeRequest,
+        errors=GENERATION_ERRORS,
+    ),
+    Operation(
         "continueExchange",
         "post",
         "/v1/exchanges/{exchange_id}",
-        "Let the pass go on, with another value or as it is, to its next stop or its end.",
+        "Go on, with another value or as it is, to the next stop or the end.",
         (
             "continueExchange: exchange_id value: value",
             "continueExchange: exchange_id",
@@ -224,7 +237,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "cancelExchange",
         "delete",
         "/v1/exchanges/{exchange_id}",
-        "Give up a pass that has stopped.",
+        "Give up an exchange that has stopped.",
         ("cancelExchange: exchange_id",),
         s.CancelledExchange,
         errors=(404, 410),

@@ -19,7 +19,11 @@ from engine.taps.points import Point
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What a model is, in the names of its architecture's field."""
+    """What a model is, in the names of its architecture's field.
+
+    The last two are what its configuration says, if it does: the most positions that it was made
+    for, and the width inside the MLP of a block, of which a mixture of experts has none.
+    """
 
     architecture: str
     layers: int
@@ -30,6 +34,8 @@ class ModelInfo:
     vocab_size: int
     quantization: str | None
     components: tuple[ComponentType, ...]
+    max_position_embeddings: int | None
+    intermediate_size: int | None
 
 
 @dataclass(eq=False)
@@ -160,6 +166,8 @@ def _info(config: dict, structure: Structure) -> ModelInfo:
     query = _first_shape(structure, ComponentType.QUERY)
     key = _first_shape(structure, ComponentType.KEY)
     quantization = config.get("quantization")
+    text = config.get("text_config", config)
+    is_dense = ComponentType.ROUTER not in structure.components
     return ModelInfo(
         architecture=config.get("model_type", type(structure.model).__module__.split(".")[-1]),
         layers=structure.layers,
@@ -171,7 +179,14 @@ def _info(config: dict, structure: Structure) -> ModelInfo:
         quantization=quantization
         and f"{quantization['bits']}-bit, group {quantization['group_size']}",
         components=structure.components,
+        max_position_embeddings=_number(text, "max_position_embeddings", "n_positions"),
+        intermediate_size=_number(text, "intermediate_size", "n_inner") if is_dense else None,
     )
+
+
+def _number(config: dict, *names: str) -> int | None:
+    """The first of some fields that is one number, not a list of one a layer."""
+    return next((config[name] for name in names if isinstance(config.get(name), int)), None)
 
 
 def _first_shape(structure: Structure, component: ComponentType) -> tuple[int, ...] | None:

@@ -1,4 +1,4 @@
-"""A forward pass that stops at hook points, and goes on with what its client makes of them."""
+"""A run that stops at hook points, and goes on with what its client makes of them."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Generator
@@ -11,7 +11,6 @@ from uuid import uuid4
 import numpy as np
 
 from engine.captures.records import CapturedActivation
-from engine.runs.forward import ForwardResult
 from engine.server.errors import (
     ExchangeEndedError,
     ExchangeUnderWayError,
@@ -24,8 +23,11 @@ from engine.server.worker import GenerationThread
 Ask = Callable[[CapturedActivation], np.ndarray | None]
 """Shows the client a value; answers the changed one, or None if it stays as it is."""
 
-Event = CapturedActivation | ForwardResult
-"""What a client waits for: the value at the next stop, or the end of the pass."""
+Event = CapturedActivation | Any
+"""What a client waits for: the value at the next stop, or what the run answers at its end."""
+
+Run = Callable[[Job[Event], Ask], Any]
+"""Runs, on the generation thread, a forward pass or a generation that asks at its stops."""
 
 Describe = Callable[[Event], dict[str, Any]]
 """Makes a reply of what the client waited for."""
@@ -37,9 +39,9 @@ REMEMBERED = 1000
 
 
 class Exchange:
-    """One forward pass, on the generation thread, in turns with its client's web requests.
+    """One run, on the generation thread, in turns with its client's web requests.
 
-    At each stop the pass waits up to `patience` seconds for the client to go on; then it is
+    At each stop the run waits up to `patience` seconds for the client to go on; then it is
     cancelled, so that nobody else waits longer. `over` says why there is nothing to go on with.
     """
 
@@ -59,15 +61,15 @@ class Exchange:
     def begin(
         self,
         worker: GenerationThread,
-        run: Callable[[Ask], ForwardResult],
+        run: Run,
         describe: Describe,
         gone: Callable[[], bool],
     ) -> dict[str, Any]:
-        """Run the pass to its first stop, or to its end; answers which of them, described."""
+        """Run to the first stop, or to the end; answers which of them, described."""
 
         def work(job: Job[Event]) -> Generator[Event, None, None]:
             try:
-                yield run(partial(self._ask, job))
+                yield run(job, partial(self._ask, job))
             except AbandonedError:
                 self._end("its client went away, or the server is shutting down")
                 raise
@@ -82,9 +84,9 @@ class Exchange:
         return self._described_event(job, describe)
 
     def go_on(self, value: np.ndarray | None, gone: Callable[[], bool]) -> dict[str, Any]:
-        """Let the pass go on with `value` (None: unchanged) to its next stop, or to its end.
+        """Let the run go on with `value` (None: unchanged) to its next stop, or to its end.
 
-        Raises ExchangeEndedError, ExchangeUnderWayError while the pass runs, and ImpossibleError
+        Raises ExchangeEndedError, ExchangeUnderWayError while it runs, and ImpossibleError
         for a value of another shape, after which the client may try again.
         """
         with self._changed:
@@ -104,7 +106,7 @@ class Exchange:
         return self._described_event(job, describe)
 
     def cancel(self) -> None:
-        """Unwind the pass. Raises ExchangeEndedError if it is over."""
+        """Unwind the run. Raises ExchangeEndedError if it is over."""
         with self._changed:
             job = self._job
             if self.over:
@@ -123,10 +125,10 @@ class Exchange:
             raise
         with self._changed:
             self._gone = None
-            if isinstance(event, ForwardResult):
-                self._end("it is done")
-            else:
+            if isinstance(event, CapturedActivation):
                 self._stop = event
+            else:
+                self._end("it is done")
         return describe(event)
 
     # the generation thread's side

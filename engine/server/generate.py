@@ -1,18 +1,21 @@
-"""One generation: queued, run on the generation thread, its results read by the web thread."""
+"""One generation that a request asks for: checked, then run, then described."""
 
 import logging
-from collections.abc import Generator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from engine.captures.hooks import resolve_hooks
+from engine.captures.hooks import ActivationHookSpec, resolve_hooks
 from engine.captures.records import Activations
 from engine.contract.schemas import Capturing, Sampling
+from engine.interventions.intervention import Intervention
 from engine.runs.generation import GenerationResult, create_generator_with_activations
 from engine.server import inside
-from engine.server.errors import LimitError
+from engine.server.collector import Collector
+from engine.server.errors import LimitError, UnavailableError
 from engine.server.job import Job
-from engine.server.models import LoadedModel
-from engine.server.requests import client_gone, request_id
+from engine.server.replies import Reply
+from engine.server.requests import request_id
 from engine.server.service import Service
 
 log = logging.getLogger(__name__)
@@ -20,34 +23,62 @@ LONG_PROMPT = 2048
 """Tokens from which the progress of a prompt is logged."""
 
 
-def submit(
-    service: Service, model: LoadedModel, tokens: list[int], request: Sampling, top_logprobs: int
-) -> Job[tuple[GenerationResult, Activations]]:
-    """Queue the generation that a request asks for; unknown hooks are refused here."""
-    options = _sampling(service, request) | {"top_logprobs": top_logprobs}
-    hooks = tuple(model.hooks.values())
-    if isinstance(request, Capturing):
-        hooks += inside.hook_specs(request.activation_hooks)
-        options["interventions"] = inside.interventions(request.interventions, service.captures)
-    resolve_hooks(hooks, model.kit.structure)
-    label = {"request_id": request_id()}
+Steps = Iterable[tuple[GenerationResult, Activations]]
 
-    def work(job: Job) -> Generator[tuple[GenerationResult, Activations], None, None]:
+
+@dataclass(frozen=True)
+class Generation:
+    """A generation that can be run; what can be refused of it has been."""
+
+    service: Service
+    tokens: list[int]
+    reply: Reply
+    collector: Collector
+    hooks: tuple[ActivationHookSpec, ...]
+    interventions: tuple[Intervention, ...]
+    options: dict[str, Any]
+    label: dict[str, str]
+
+    @classmethod
+    def of(
+        cls, service: Service, tokens: list[int], request: Sampling, reply: Reply
+    ) -> "Generation":
+        options = _sampling(service, request) | {"top_logprobs": reply.top_logprobs or 0}
+        hooks, interventions = tuple(reply.model.hooks.values()), ()
+        if isinstance(request, Capturing):
+            hooks += inside.hook_specs(request.activation_hooks)
+            interventions = inside.interventions(request.interventions, service.captures)
+        resolve_hooks(hooks, reply.model.kit.structure)
+        collector = Collector(service.captures, reply.model.id, request)
+        label = {"request_id": request_id()}
+        return cls(service, tokens, reply, collector, hooks, interventions, options, label)
+
+    def steps(
+        self, job: Job, more: Sequence[Intervention] = ()
+    ) -> Iterator[tuple[GenerationResult, Activations]]:
+        """Run it, with `more` interventions after its own. For the generation thread."""
+
         def progress(done: int, total: int) -> None:
             job.checkpoint()
             if total > LONG_PROMPT:
-                log.info("prompt: %d of %d tokens", done, total, extra=label)
+                log.info("prompt: %d of %d tokens", done, total, extra=self.label)
 
         return create_generator_with_activations(
-            model.kit,
-            tokens,
-            hooks,
+            self.reply.model.kit,
+            self.tokens,
+            self.hooks,
+            interventions=(*self.interventions, *more),
             prompt_progress_callback=progress,
-            budget_bytes=service.captures.budget_bytes,
-            **options,
+            budget_bytes=self.service.captures.budget_bytes,
+            **self.options,
         )
 
-    return service.worker.submit(work, client_gone())
+    def body(self, steps: Steps) -> dict[str, Any]:
+        """The whole reply; what was captured is kept."""
+        results = [self.collector.collect(*step) for step in steps]
+        if not results or results[-1].finish_reason is None:
+            raise UnavailableError("The generation was cancelled: its client is gone.")
+        return self.reply.body(results) | self.collector.keep()
 
 
 def _sampling(service: Service, request: Sampling) -> dict[str, Any]:

@@ -46,6 +46,8 @@ class LoadedModel:
             head_dim=info.head_dim,
             hidden_size=info.hidden_size,
             vocab_size=info.vocab_size,
+            max_position_embeddings=info.max_position_embeddings,
+            intermediate_size=info.intermediate_size,
             quantization=info.quantization,
             components=list(info.components),
         )

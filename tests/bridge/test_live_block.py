@@ -20,6 +20,18 @@ def test_zeroing_a_head_gives_the_logits_of_the_ablation(engine):
     assert logits(live) != logits(engine.forward(PROMPT))
 
 
+def test_zeroing_a_head_in_a_generation_gives_the_completion_of_the_ablation(engine):
+    options = {"max_tokens": 4, "logprobs": 1}
+    declared = engine.generate_with_activations(
+        PROMPT, [], interventions=[HEAD | {"operation": "ablation"}], **options
+    )
+    live = engine.complete_through(
+        PROMPT, [HEAD], lambda stop, value: np.zeros_like(value), **options
+    )
+    assert live["choices"] == declared["choices"]
+    assert live["choices"] != engine.generate_with_activations(PROMPT, [], **options)["choices"]
+
+
 def test_a_block_that_answers_nothing_only_looks(engine):
     seen = []
     live = engine.forward_through(

@@ -6,6 +6,7 @@ from click.testing import CliRunner
 
 from bridge.cli import main
 from engine.components import ComponentType as C
+from engine.runs.kit import ModelKit
 from engine.structure.inspection import HookPoints, hook_points
 from engine.structure.resolver import resolve
 
@@ -43,6 +44,22 @@ def test_key_value_heads_and_experts_are_counted(rows):
 
 def test_every_component_has_a_row(rows):
     assert {row.component for row in rows} == set(C)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "config", "sizes"),
+    [
+        ("llama", {"max_position_embeddings": 512, "intermediate_size": 48}, (512, 48)),
+        ("gpt2", {"n_positions": 512, "n_inner": None}, (512, None)),
+        ("mixtral", {"text_config": {"max_position_embeddings": 64}}, (64, None)),
+        ("mixtral", {"intermediate_size": 48}, (None, None)),
+        ("mamba", {}, (None, None)),
+    ],
+)
+def test_sizes_are_those_of_the_configuration_and_of_no_experts(architecture, config, sizes):
+    model = tiny_model(architecture)
+    info = ModelKit(model, None, config, architecture, None, resolve(model)).info
+    assert (info.max_position_embeddings, info.intermediate_size) == sizes
 
 
 def test_the_command_prints_the_table(smollm2_path):

@@ -4,9 +4,11 @@ import json
 import subprocess
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from queue import Queue
 from tempfile import TemporaryDirectory
 from threading import Thread
+from time import monotonic, sleep
 from urllib.parse import quote
 
 import pytest
@@ -61,17 +63,28 @@ def site() -> Iterator[str]:
     server.shutdown()
 
 
-def browse(site: str, expression: str) -> str:
-    """What the page posts for an expression that answers a String, or a Promise of one."""
+def browse(site: str, expression: str, download: Path | None = None) -> str:
+    """What the page posts for an expression that answers a String, or a Promise of one.
+
+    Waits for the file `download`, if one is named, whose folder the browser downloads to.
+    """
     files = ",".join(f"/amber/{package}.st" for package in PACKAGES)
     page = f"{site}/browser.html?{files}#{quote(expression)}"
     with TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        if download:
+            settings = {"download": {"default_directory": str(download.parent)}}
+            Path(profile, "Default").mkdir()
+            Path(profile, "Default", "Preferences").write_text(json.dumps(settings))
         options = ("--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}")
         browser = subprocess.Popen(
             ["chromium", *options, page], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         try:
-            return Site.answers.get(timeout=LIMIT_SECONDS)
+            said = Site.answers.get(timeout=LIMIT_SECONDS)
+            deadline = monotonic() + LIMIT_SECONDS
+            while download and not download.exists() and monotonic() < deadline:
+                sleep(0.05)
+            return said
         finally:
             browser.terminate()
             browser.wait()
@@ -88,6 +101,15 @@ def test_every_byte_arrives_as_it_was_sent(site: str) -> None:
         "inject: '' into: [:text :each | text , ' ' , each printString])"
     )
     assert browse(site, expression).split() == [str(byte) for byte in BYTES]
+
+
+def test_a_file_is_downloaded(site: str, tmp_path: Path) -> None:
+    expression = (
+        "NeuroScopePlatform write: (NeuroScopePlatform bytesFrom: #(0 10 13 128 255)) "
+        "toFile: 'saved.bin'. 'done'"
+    )
+    assert browse(site, expression, tmp_path / "saved.bin") == "done"
+    assert (tmp_path / "saved.bin").read_bytes() == bytes([0, 10, 13, 128, 255])
 
 
 def test_a_refused_call_is_an_error(site: str) -> None:

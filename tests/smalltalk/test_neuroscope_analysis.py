@@ -190,50 +190,84 @@ def test_top_tokens_of_a_neuron_are_the_largest_of_its_activations(
     )
 
 
-def test_a_probe_stands_where_the_regularised_loss_is_least(system: System) -> None:
-    """At the least of a smooth convex loss its gradient is zero."""
-    random = np.random.default_rng(0)
-    inputs = np.round(random.normal(size=(24, 6)), 2)
-    labels = np.where(inputs[:, 0] + 0.5 * inputs[:, 1] > 0, "up", "down")
-    labels[3] = "level"
-    penalty = 0.05
-    rows = " ".join(f"#({' '.join(map(str, row))})" for row in inputs)
-    names = " ".join(f"'{label}'" for label in labels)
-    weights, biases, classes, accuracy, one = answer(
-        system,
-        f"| probe x | x := ActivationTensor data: #({rows}) shape: #(24 6);; "
-        f"probe := LinearProbe input: x labels: #({names}) regularization: {penalty};; "
-        "probe train;; {probe weights data. probe biases. probe classes. "
-        f"probe evaluate: x -> #({names}). probe predict: (x at: 3)}}",
-    )
-    weight = np.array(weights).reshape(3, 6)
-    extended = np.column_stack([inputs, np.ones(24)])
-    for name, direction, bias in zip(classes, weight, biases, strict=True):
-        w = np.append(direction, bias)
-        errors = 1 / (1 + np.exp(-extended @ w)) - (labels == name)
-        assert extended.T @ errors / 24 + penalty * w == pytest.approx(0, abs=1e-6)
-    scores = extended @ np.column_stack([weight, biases]).T
-    predicted = np.array(classes)[scores.argmax(1)]
-    assert accuracy == pytest.approx((predicted == labels).mean())
-    assert one == predicted[3]
+TWICE = "The cat sat on the mat and the cat saw the mat"
 
 
-def test_a_probe_tells_names_from_verbs_in_a_residual_stream(
+def pattern_records(
+    weights: np.ndarray, tokens: list[str], threshold: float
+) -> dict[str, dict[str, object]]:
+    """What the definitions say of a layer's weights [heads, query, key], by kind of pattern."""
+    count = len(tokens)
+    earlier = {q: [k for k in range(q) if tokens[k] == tokens[q]] for q in range(count)}
+    kinds = {
+        "previousToken": {q: [q - 1] for q in range(1, count)},
+        "firstToken": {q: [0] for q in range(1, count)},
+        "copying": {q: keys for q, keys in earlier.items() if keys},
+        "induction": {q: [k + 1 for k in keys] for q, keys in earlier.items() if keys},
+    }
+    found = {}
+    for kind, places in kinds.items():
+        shares = np.array([weights[:, q, keys].sum(-1) for q, keys in places.items()])
+        head = int(shares.mean(0).argmax())
+        found[kind] = {
+            "head": head,
+            "strength": shares[:, head].mean(),
+            "confidence": (shares[:, head] >= threshold).mean(),
+            "instances": {(q, k): weights[head, q, k] for q, keys in places.items() for k in keys},
+        }
+    return found
+
+
+def test_a_layers_patterns_are_those_of_its_strongest_heads(
     system: System, engine: LMStudioNeuroScopeClient
 ) -> None:
-    accuracy, missing = ask(
+    tokens, found = ask(
         system,
         engine,
-        "| tokens labels probe words | words := #(' Mary' ' ran' ' John' ' ate' ' Tom' ' went' "
-        "' Anna' ' saw' ' Paul' ' took');; "
-        "tokens := words collect: [:each | model tokenizer tokenOf: each];; "
-        "model forward: tokens;; labels := (1 to: 10) asArray collect: [:each | "
-        "each odd ifTrue: ['name'] ifFalse: ['verb']];; "
-        "probe := LinearProbe input: (model activationsAt: #residual layer: 3) labels: labels "
-        "regularization: 0.01;; "
-        "{[probe train. probe evaluate: (model activationsAt: #residual layer: 3) -> labels] value."
-        "[LinearProbe input: (ActivationTensor zeros: #(3 2)) labels: #(1 2) regularization: 1] "
-        "on: ShapeMismatchError do: [:error | error messageText]}",
+        "| analyzer output | analyzer := AttentionAnalyzer new model: model; "
+        "patternTypes: #(#previousToken #induction #copying #firstToken #syntactic); "
+        "threshold: 0.3; yourself;; "
+        f"output := model capture: (model tokenizer encode: '{TWICE}') layers: #(18) "
+        "components: #(#attentionWeights);; {output texts. analyzer analyzeLayer: 18 "
+        "weights: (output cachedActivations at: 18 -> #attentionWeights) tokens: output texts}",
     )
-    assert accuracy == 1
-    assert missing == "2 labels for 3 examples"
+    weights = capture(engine, TWICE, (18, "attention_pattern"))[18, "attention_pattern"][0]
+    expected = pattern_records(weights, tokens, 0.3)
+    assert found.keys() == expected.keys()
+    for kind, record in expected.items():
+        assert found[kind]["head"] == record["head"]
+        for name in ("strength", "confidence"):
+            assert found[kind][name] == pytest.approx(record[name], abs=1e-5)
+        cells = {(c["from"], c["to"]): c["weight"] for c in found[kind]["instances"]}
+        assert cells == pytest.approx(record["instances"], abs=1e-5)
+        assert list(cells.values()) == sorted(cells.values(), reverse=True)
+    assert 0 < found["induction"]["confidence"] < 1
+
+
+def test_a_pattern_that_cannot_be_seen_is_left_out(system: System) -> None:
+    kinds, first, unknown = answer(
+        system,
+        "| analyzer found weights | analyzer := AttentionAnalyzer new "
+        "patternTypes: #(#induction #syntactic #previousToken); yourself;; "
+        "weights := ActivationTensor data: #(1 0 0 0.25 0.75 0 0.5 0.3 0.2) shape: #(1 1 3 3);; "
+        "found := analyzer analyzeLayer: 0 weights: weights tokens: #('a' 'b' 'c');; "
+        "{found keys. (found at: #previousToken) at: #instances. "
+        "[analyzer patternTypes: #(#telepathy)] on: Error do: [:error | error messageText]}",
+    )
+    assert kinds == ["previousToken"]
+    assert [(cell["from"], cell["to"]) for cell in first] == [(2, 1), (1, 0)]
+    assert unknown == (
+        "no pattern type telepathy; there are previousToken induction copying firstToken"
+    )
+
+
+def test_an_analyzer_looks_at_its_layers_alone(
+    system: System, engine: LMStudioNeuroScopeClient
+) -> None:
+    layers = ask(
+        system,
+        engine,
+        "((AttentionAnalyzer new model: model; analysisLayers: #(4 9); yourself) "
+        "analyzeText: 'The cat') layers",
+    )
+    assert layers == [4, 9]

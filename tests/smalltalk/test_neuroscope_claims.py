@@ -6,7 +6,7 @@ from pathlib import Path
 from systems import GENERATED, System
 
 THEIRS = """Object subclass: #CircuitFinder
-	instanceVariableNames: 'model component'
+	instanceVariableNames: 'model component targetBehavior searchDepth confidenceThreshold'
 	classVariableNames: ''
 	poolDictionaries: ''
 	category: 'Somebody-Else'!

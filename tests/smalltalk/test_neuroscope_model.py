@@ -40,6 +40,47 @@ def test_a_configuration_answers_both_spellings(
     assert vocabulary == entry["vocab_size"]
 
 
+def test_sizes_and_layers_are_those_of_the_model(
+    system: System, engine: LMStudioNeuroScopeClient
+) -> None:
+    entry = engine.list_models()[0]
+    positions, layers, sizes, printed, same = ask(
+        system,
+        engine,
+        "| last | last := model layers last;; "
+        "{model config at: #maxPositionEmbeddings. model layers size. "
+        "{last index. last attentionHeads. last mlpSize}. last printString. "
+        "((model runWithCaching: #(1 2) layers: {last} components: #(#mlp)) at: 29 at: #mlp) norm "
+        "= ((model runWithCaching: #(1 2) layers: #(29) components: #(#mlp)) at: last at: #mlp) "
+        "norm}",
+    )
+    assert positions == entry["max_position_embeddings"] == 8192
+    assert layers == entry["layers"]
+    assert sizes == [29, entry["heads"], 1536]
+    assert printed == "TransformerLayer 29"
+    assert same
+
+
+def test_errors_are_of_the_kinds_that_neuroscope_names(
+    system: System, engine: LMStudioNeuroScopeClient
+) -> None:
+    nobody, text, token, large = ask(
+        system,
+        engine,
+        "| nobody | nobody := LMStudioRESTClient baseUrl: 'http://127.0.0.1:9';; "
+        "{[TransformerModel fromHuggingFace: 'smollm2' client: nobody] "
+        f"{CAUGHT.format('NetworkError')}. "
+        f"[model tokenizer encode: #(1 2)] {CAUGHT.format('TokenizationError')}. "
+        f"[model tokenizer decode: #(49152)] {CAUGHT.format('TokenizationError')}. "
+        f"(LMStudioError fromResponse: (LMStudioResponse status: 507 bytes: "
+        "(NeuroScopePlatform bytesFrom: #()))) isKindOf: MemoryError}",
+    )
+    assert "127.0.0.1:9" in nobody
+    assert "text" in text
+    assert "49152" in token
+    assert large
+
+
 def test_logits_of_a_forward_pass_are_those_of_python(
     system: System, engine: LMStudioNeuroScopeClient
 ) -> None:
@@ -231,3 +272,62 @@ def test_hooks_see_each_pass_of_a_generation(
     assert text == PROMPT + reply["choices"][0]["text"]
     assert lengths == [5, *[1] * (len(lengths) - 1)]
     assert len(lengths) == len(reply["activations"]["layer_0_residual"])
+
+
+def test_a_block_in_a_generation_gives_exactly_the_completion_of_the_declared_change(
+    system: System, engine: LMStudioNeuroScopeClient
+) -> None:
+    same, changed, tokens, shapes, text = ask(
+        system,
+        engine,
+        "| options chosen live plain declared shapes hook | shapes := OrderedCollection new;; "
+        "options := LMStudioRecord withAll: {'max_tokens' -> 4. 'logprobs' -> 1};; "
+        "chosen := [:reply | | found | found := (reply at: 'choices') first at: 'logprobs'. "
+        "(found at: 'tokens') , (found at: 'token_logprobs')];; "
+        "live := [chosen value: ((LiveExchange client: client manager: model hookManager) "
+        f"complete: '{PROMPT}' options: options)];; "
+        f"plain := [chosen value: (client completionWithActivations: '{PROMPT}' hooks: #() "
+        "options: options)];; "
+        "hook := InterventionHook layer: 23 component: #headOutput "
+        "action: [:activation | shapes add: activation shape asArray. activation];; "
+        "model addHook: hook;; live := {live value. "
+        "hook action: [:activation | activation zeroHeads: #(3)]. live value};; "
+        "model clearHooks;; hook := InterventionHook new layer: 23; zeroHeads: #(3); yourself;; "
+        "declared := hook interventionsOn: model;; plain := {plain value. "
+        "options at: 'interventions' put: declared. plain value};; "
+        "model addHook: (InterventionHook layer: 0 component: #mlp "
+        "action: [:activation | activation * 0]);; "
+        "{{live first = plain first. live last = plain last}. live first = live last. "
+        "live last copyFrom: 1 to: 4. shapes asArray. "
+        f"model generate: '{PROMPT}' maxTokens: 4}}",
+    )
+    options = {"max_tokens": 4, "logprobs": 1}
+    head = {"layer_name": "23", "component": "head_output", "heads": [3], "operation": "ablation"}
+    mlp = {"layer_name": "0", "component": "mlp", "operation": "ablation"}
+    declared, silenced = (
+        engine.generate_with_activations(PROMPT, [], interventions=[change], **options)["choices"]
+        for change in (head, mlp)
+    )
+    assert same == [True, True]
+    assert not changed
+    assert tokens == declared[0]["logprobs"]["tokens"]
+    assert shapes == [[1, 9, 4, 64], *[[1, 9, 1, 64]] * 4]
+    assert text == PROMPT + silenced[0]["text"] != PROMPT + declared[0]["text"]
+
+
+def test_hooks_that_look_see_what_a_block_made_of_a_generation(
+    system: System, engine: LMStudioNeuroScopeClient
+) -> None:
+    kept, count, last = ask(
+        system,
+        engine,
+        "| keep watch | keep := CachingHook name: 'keep' maxSize: 9;; keep layer: 5;; "
+        "watch := ActivationHook layer: 5 component: #residual action: [:a | a max];; "
+        "model addHook: keep; addHook: watch; addHook: (InterventionHook layer: 5 "
+        "component: #residual action: [:activation | activation * 0]);; "
+        f"model generate: '{PROMPT}' maxTokens: 3;; "
+        "{keep cachedActivations collect: [:each | each norm]. watch executionCount. "
+        "watch lastResult}",
+    )
+    assert kept == [0, 0, 0]
+    assert (count, last) == (3, 0)

@@ -1,4 +1,4 @@
-"""A forward pass that stops for somebody else to change it."""
+"""Forward passes that stop for somebody else to change them."""
 
 from typing import Literal
 
@@ -8,6 +8,10 @@ from engine.components import ComponentType
 from engine.contract.schemas.activations import ActivationRecord, TensorValue
 from engine.contract.schemas.base import MOST_HOOKS, Head, Position, Request, Response
 from engine.contract.schemas.forward import Forward, ForwardRequest
+from engine.contract.schemas.generation import (
+    CompletionWithActivations,
+    CompletionWithActivationsRequest,
+)
 
 
 class StopSpec(Request):
@@ -25,13 +29,25 @@ class StopSpec(Request):
     positions: list[Position] | None = Field(None, min_length=1)
 
 
-class ExchangeRequest(ForwardRequest):
-    """A forward pass that stops. At one hook point, stops come after declared interventions."""
+class Stopping(Request):
+    """What a request adds to stop. At one hook point, stops come after declared interventions."""
 
     stops: list[StopSpec] = Field(min_length=1, max_length=MOST_HOOKS)
     stop_format: Literal["array", "base64"] = Field(
         "base64", description="The form of the values at the stops."
     )
+
+
+class ExchangeRequest(ForwardRequest, Stopping):
+    pass
+
+
+class CompletionExchangeRequest(CompletionWithActivationsRequest, Stopping):
+    """A completion each of whose forward passes stops: the prompt but its last token, that token,
+    then each token that another follows. A pass begins before it is known whether its token ends
+    the text, so the blocks may see one pass more than an early end needs."""
+
+    stream: Literal[False] = Field(False, description="The answer is whole.")
 
 
 class GoOnRequest(Request):
@@ -46,7 +62,9 @@ class ExchangeState(Response):
     stop: ActivationRecord | None = Field(
         None, description="If stopped: the value at the stop, in float32."
     )
-    result: Forward | None = Field(None, description="If done: the forward pass.")
+    result: Forward | CompletionWithActivations | None = Field(
+        None, description="If done: what the forward pass or the completion answers."
+    )
 
 
 class CancelledExchange(Response):

@@ -21,6 +21,13 @@ class ModelEntry(Response):
     head_dim: int | None
     hidden_size: int | None
     vocab_size: int | None
+    max_position_embeddings: int | None = Field(
+        description="Positions that the model is made for; null if its configuration names none."
+    )
+    intermediate_size: int | None = Field(
+        description="Width inside a layer's MLP; null if the configuration names none, or if the "
+        "layers have experts in its place."
+    )
     quantization: str | None = Field(description="For example `4-bit, group 32`; null if none.")
     components: list[ComponentType] = Field(description="What can be captured on this model.")
 

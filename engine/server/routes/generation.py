@@ -8,12 +8,11 @@ from flask import Response
 
 from engine.contract import schemas as s
 from engine.server.answers import event_stream
-from engine.server.collector import Collector
-from engine.server.errors import UnavailableError
-from engine.server.generate import submit
+from engine.server.generate import Generation
 from engine.server.job import Job
 from engine.server.prompts import chat_tokens, checked, prompt_tokens
 from engine.server.replies import ChatReply, CompletionReply, Reply
+from engine.server.requests import client_gone
 from engine.server.service import Service
 
 Answer = dict[str, Any] | Response
@@ -34,20 +33,16 @@ def chat(service: Service, request: s.ChatCompletionRequest) -> Answer:
 
 
 def _answer(service: Service, tokens: list[int], request: s.Sampling, reply: Reply) -> Answer:
-    collector = Collector(service.captures, reply.model.id, request)
-    job = submit(service, reply.model, tokens, request, reply.top_logprobs or 0)
+    generation = Generation.of(service, tokens, request, reply)
+    job = service.worker.submit(generation.steps, client_gone())
     if request.stream:
-        return event_stream(_events(job, request, reply, collector), job)
+        return event_stream(_events(job, request, generation), job)
     with closing(job):
-        results = [collector.collect(*step) for step in job]
-    if not results or results[-1].finish_reason is None:
-        raise UnavailableError("The generation was cancelled: its client is gone.")
-    return reply.body(results) | collector.keep()
+        return generation.body(job)
 
 
-def _events(
-    job: Job, request: s.Sampling, reply: Reply, collector: Collector
-) -> Iterator[dict[str, Any]]:
+def _events(job: Job, request: s.Sampling, generation: Generation) -> Iterator[dict[str, Any]]:
+    reply, collector = generation.reply, generation.collector
     for result, activations in job:
         collector.collect(result, activations)
         if result.finish_reason:

@@ -1,4 +1,4 @@
-"""A forward pass stops for its client, goes on with what it is given, and never waits for ever."""
+"""A run stops for its client, goes on with what it is given, and never waits for ever."""
 
 import time
 from collections.abc import Callable
@@ -11,6 +11,7 @@ from engine.contract import schemas as s
 from tests.engine.server.conftest import HEAD_DIM, HEADS, HIDDEN, LAYERS, running
 
 PATH = "/v1/exchanges"
+COMPLETION = "/v1/completions/with_stops"
 PROMPT = "once upon"
 FORM = {"logits": "all", "activation_format": "array", "stop_format": "array"}
 HEAD = {"layer_name": "1", "component": "head_output", "heads": [3]}
@@ -19,6 +20,13 @@ RESIDUAL = {"layer_name": "0", "component": "residual"}
 
 def begin(server, *stops, **fields):
     state = server.post(PATH, prompt=PROMPT, stops=stops, **FORM | fields)
+    s.ExchangeState.model_validate(state)
+    return state
+
+
+def begin_completion(server, *stops, **fields):
+    asked = {"max_tokens": 4, "logprobs": 2, "prompt": PROMPT, "stop_format": "array"}
+    state = server.post(COMPLETION, stops=stops, **asked | fields)
     s.ExchangeState.model_validate(state)
     return state
 
@@ -32,7 +40,7 @@ def go_on(server, state, value: np.ndarray | None = None):
 
 
 def through(server, state, block: Callable[[dict, np.ndarray], np.ndarray | None]):
-    """Go on to the end, with what `block` makes of each stop; answers the forward pass."""
+    """Go on to the end, with what `block` makes of each stop; answers the result."""
     while state["state"] == "stopped":
         value = np.array(state["stop"]["data"], np.float32)
         state = go_on(server, state, block(state["stop"], value))
@@ -117,6 +125,90 @@ def test_base64_serves_as_well_as_lists(server):
     value = {"shape": state["stop"]["shape"], "data_base64": state["stop"]["data_base64"]}
     done = server.post(f"{PATH}/{state['exchange_id']}", value=value)
     assert done["result"]["logits"] == forward(server)["logits"]
+
+
+# --- generations ----------------------------------------------------------------------------
+
+
+def complete(server, **fields):
+    asked = {"max_tokens": 4, "logprobs": 2, "prompt": PROMPT}
+    return server.post("/v1/completions/with_activations", **asked | fields)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.5])
+def test_a_live_block_gives_the_tokens_and_logprobs_of_the_ablation_in_a_generation(
+    server, temperature
+):
+    sampling = {"temperature": temperature, "seed": 7}
+    state = begin_completion(server, HEAD, **sampling)
+    live = through(server, state, lambda stop, value: 0 * value)
+    declared = complete(server, interventions=[HEAD | {"operation": "ablation"}], **sampling)
+    assert live["choices"] == declared["choices"]
+    assert live["usage"] == declared["usage"]
+    assert live["choices"] != complete(server, **sampling)["choices"]
+
+
+def test_a_generation_does_so_on_the_default_model(smollm2_path):
+    head = HEAD | {"layer_name": "23"}
+    asked = {"prompt": "The capital of France is", "max_tokens": 5}
+    with running(smollm2_path) as server:
+        state = begin_completion(server, head, **asked)
+        live = through(server, state, lambda stop, value: 0 * value)
+        declared = complete(server, interventions=[head | {"operation": "ablation"}], **asked)
+    assert live["choices"] == declared["choices"]
+
+
+def test_a_generation_that_goes_on_unchanged_is_the_plain_generation(server):
+    state = begin_completion(server, RESIDUAL, HEAD)
+    live = through(server, state, lambda stop, value: None)
+    assert live["choices"] == complete(server)["choices"]
+
+
+def test_a_generation_stops_in_each_pass_that_decides_a_token_and_says_which(server):
+    seen = []
+    state = begin_completion(server, RESIDUAL, HEAD, max_tokens=3)
+    through(server, state, lambda stop, value: seen.append(stop))
+    last = len(PROMPT) - 1
+    passes = [(0, [0, last - 1]), (0, [last, last]), (1, [last + 1] * 2), (2, [last + 2] * 2)]
+    assert [(stop["step"], stop["positions"]) for stop in seen[::2]] == passes
+    assert [stop["hook_id"] for stop in seen[:2]] == ["layer_0_residual", "layer_1_head_output"]
+
+
+def test_captures_of_a_generation_see_the_changed_values(server):
+    hook = RESIDUAL | {"hook_id": "after", "dtype": "float32"}
+    sent = []
+
+    def raised(stop, value):
+        sent.append(value + 1)
+        return sent[-1]
+
+    state = begin_completion(
+        server, RESIDUAL, activation_hooks=[hook], activation_format="array", max_tokens=3
+    )
+    records = through(server, state, raised)["activations"]["after"]
+    prompt, *tokens = [np.array(record["data"], np.float32) for record in records]
+    np.testing.assert_array_equal(prompt, np.concatenate(sent[:2], axis=1))
+    np.testing.assert_array_equal(tokens, sent[2:])
+
+
+def test_a_stop_at_positions_of_a_generation_is_asked_there_only(server):
+    second = len(PROMPT) + 1
+    state = begin_completion(server, RESIDUAL | {"positions": [second]})
+    assert state["stop"]["positions"] == [second, second]
+    assert state["stop"]["step"] == 2
+    assert through(server, state, lambda stop, value: None)["choices"]
+
+
+def test_a_generation_in_turns_is_not_streamed(server):
+    error = server.error(COMPLETION, 400, prompt=PROMPT, stops=[HEAD], stream=True)
+    assert error["param"] == "stream"
+
+
+def test_a_generation_that_is_cancelled_makes_room_at_once(server):
+    state = go_on(server, begin_completion(server, RESIDUAL))
+    server.http.delete(f"{PATH}/{state['exchange_id']}")
+    assert complete(server)["choices"]
+    through(server, begin(server, HEAD), lambda stop, value: None)
 
 
 # --- one at a time, each wait bounded -------------------------------------------------------

@@ -50,6 +50,7 @@ def test_the_model_list_describes_the_model(server):
         HEADS,
         HIDDEN,
     )
+    assert (entry.intermediate_size, entry.max_position_embeddings) == (64, None)
     assert {"residual", "attention_pattern", "key"} <= {str(c) for c in entry.components}
 
 
