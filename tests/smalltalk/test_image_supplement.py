@@ -20,6 +20,8 @@ repeat: anObject
         ("#() detectMax: [:each | each]", None),
         ("({'a' -> 1. 'b' -> 2} asDictionary) at: 'b'", 2),
         ("({#a -> 1. #b -> 2} asDictionary) at: #a", 1),
+        ("({'a' -> 1. 'b' -> 2} asDictionary) at: #a", 1),
+        ("({1 -> 2. 'b' -> 3} asDictionary) at: 1", 2),
         ("(#('a' 'bcd') collect: #size) asArray", [1, 3]),
         ("'ab' repeat: 3", "ababab"),
         ("'ab' repeat: 0", ""),

@@ -236,6 +236,23 @@ def test_a_block_gives_exactly_the_logits_of_the_declared_change(
     assert kept == 0
 
 
+def test_a_block_may_change_the_very_tensor_and_its_condition_is_asked_once_a_stop(
+    system: System, engine: LMStudioNeuroScopeClient
+) -> None:
+    apart, asked = ask(
+        system,
+        engine,
+        "| hook declared asked | asked := OrderedCollection new;; "
+        "hook := InterventionHook layer: 7 component: #mlp type: #ablation;; model addHook: hook;; "
+        "declared := (model forward: #(1 2 3)) logits;; model removeHook: hook;; "
+        "hook := InterventionHook layer: 7 component: #mlp action: [:activation | "
+        "1 to: activation size do: [:index | activation data at: index put: 0]. activation];; "
+        "hook condition: [:activation | asked add: activation. true];; model addHook: hook;; "
+        "{((model forward: #(1 2 3)) logits - declared) abs max. asked size}",
+    )
+    assert (apart, asked) == (0, 1)
+
+
 def test_a_block_that_fails_gives_the_pass_up_and_says_why(
     system: System, engine: LMStudioNeuroScopeClient
 ) -> None:
