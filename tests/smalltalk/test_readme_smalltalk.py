@@ -9,7 +9,7 @@ from systems import System
 from bridge.client import LMStudioNeuroScopeClient
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-LOOK, FIND = re.findall(r"```smalltalk\n(.*?)```", README, re.S)
+LOOK, FIND, REACH = re.findall(r"```smalltalk\n(.*?)```", README, re.S)
 
 
 def run(system: System, engine: LMStudioNeuroScopeClient, example: str) -> str:
@@ -37,3 +37,14 @@ def test_the_second_example_shows_the_heads_that_patching_finds(
     shown = run(system, engine, FIND)
     for head in ("L23H3", "L29H1", "L20H0"):
         assert head in shown
+
+
+def test_the_third_example_goes_on_as_with_the_head_ablated(
+    system: System, engine: LMStudioNeuroScopeClient
+):
+    prompt = re.search(r"'(The .*?)'", REACH)[1]
+    ablation = {"layer_name": "23", "component": "head_output", "operation": "ablation"}
+    result = engine.generate_with_activations(
+        prompt, [], max_tokens=5, temperature=0, interventions=[ablation | {"heads": [3]}]
+    )
+    assert run(system, engine, REACH).strip("'") == prompt + result["choices"][0]["text"]
