@@ -44,7 +44,11 @@ def test_the_third_example_goes_on_as_with_the_head_ablated(
 ):
     prompt = re.search(r"'(The .*?)'", REACH)[1]
     ablation = {"layer_name": "23", "component": "head_output", "operation": "ablation"}
-    result = engine.generate_with_activations(
-        prompt, [], max_tokens=5, temperature=0, interventions=[ablation | {"heads": [3]}]
+    plain, ablated = (
+        engine.generate_with_activations(
+            prompt, [], max_tokens=5, temperature=0, interventions=interventions
+        )["choices"][0]["text"]
+        for interventions in ([], [ablation | {"heads": [3]}])
     )
-    assert run(system, engine, REACH).strip("'") == prompt + result["choices"][0]["text"]
+    assert plain != ablated
+    assert run(system, engine, REACH).replace("''", "'") == f"'{prompt}{ablated}'"
