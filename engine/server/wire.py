@@ -61,12 +61,27 @@ def tensor_array(value: TensorValue, param: str) -> np.ndarray:
 
 
 def _from_lists(value: TensorValue, param: str) -> np.ndarray:
+    """Numbers as `_listed` writes them: null is -inf."""
     try:
-        return np.asarray(value.data, np.float32).ravel()
+        flat = np.asarray(value.data).ravel()
+        if flat.dtype == object:  # null, or integers of more than 64 bits
+            flat = np.array([-np.inf if n is None else _number(n) for n in flat])
+        if flat.dtype.kind not in "iuf":
+            raise ValueError
+        with np.errstate(over="raise"):
+            return flat.astype(np.float32)
+    except (FloatingPointError, OverflowError):
+        raise ImpossibleError(f"{param}: data holds a number beyond float32", param) from None
     except (TypeError, ValueError):
         raise ImpossibleError(
             f"{param}: data must be lists of numbers, none ragged", param
         ) from None
+
+
+def _number(value: Any) -> float:
+    if type(value) not in (int, float):
+        raise TypeError
+    return float(value)
 
 
 def _from_base64(value: TensorValue, param: str) -> np.ndarray:

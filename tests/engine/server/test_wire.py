@@ -117,6 +117,13 @@ def test_a_tensor_that_a_client_sends_is_read(value):
         ({"data": [1, 2]}, "2 values do not fill"),
         ({"data": [[1], [2, 3]]}, "ragged"),
         ({"data": ["one"] * 6}, "numbers"),
+        ({"data": ["1", 2, 3, 4, 5, 6]}, "numbers"),
+        ({"data": [True] * 6}, "numbers"),
+        ({"data": [None, [], 3, 4, 5, 6]}, "numbers"),
+        ({"data": [1, 2, 3, 4, 5, 1e39]}, "beyond float32"),
+        ({"data": [1, 2, 3, 4, 5, 10**40]}, "beyond float32"),
+        ({"data": [1, 2, 3, 4, 5, 10**400]}, "beyond float32"),
+        ({"data": [None, "1", 3, 4, 5, 6]}, "numbers"),
         ({"data_base64": "AAAA"}, "float32"),
         ({"data_base64": "not base64!"}, "float32"),
     ],
@@ -124,6 +131,12 @@ def test_a_tensor_that_a_client_sends_is_read(value):
 def test_a_tensor_that_is_none_is_refused_with_the_reason(value, words):
     with pytest.raises(EngineError, match=words):
         wire.tensor_array(TensorValue(shape=[2, 3], **value), "value")
+
+
+def test_masked_scores_come_back_from_lists_as_they_went():
+    sent = TensorValue(shape=[2, 2], data=[[0.5, None], [1, 10**20]])
+    expected = np.array([[0.5, -np.inf], [1, 1e20]], np.float32)
+    np.testing.assert_array_equal(wire.tensor_array(sent, "value"), expected)
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 3, PIECE, PIECE + 1, 2 * PIECE - 1])
