@@ -2,82 +2,16 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 import mlx.core as mx
 import numpy as np
 
-from engine.captures.hooks import ResolvedHook
-from engine.captures.records import CapturedActivation, numbers
-from engine.taps.points import Point, Span
-
-SMALL = 1 << 20
-"""Bytes below which arrays of one shape are joined: one transfer to the host in place of many."""
-
-_delivery = ThreadPoolExecutor(1, "delivery")
-"""Moves values to the host while the thread that runs the model prepares its next pass."""
-
-
-@dataclass(eq=False, frozen=True)
-class Cut:
-    """The part of a value that is kept; None: all heads, all positions.
-
-    `axis` counts positions. With `has_keys`, the last axis counts those that were seen so far.
-    """
-
-    positions: tuple[int, ...] | None
-    heads: tuple[int, ...] | None
-    dtype: mx.Dtype
-    axis: int
-    has_keys: bool
-
-    def reach(self, positions: range) -> Sequence[int]:
-        """Those of a pass' positions that are kept."""
-        if self.positions is None:
-            return positions
-        return [position for position in self.positions if position in positions]
-
-    def of(self, value: mx.array, span: Span, positions: Sequence[int]) -> mx.array:
-        """The part of a value that covers `span`, in the dtype asked for.
-
-        bfloat16, which numpy lacks, stands as its bits, also where numpy is to widen it to
-        float32: half as much has to be moved.
-        """
-        if self.heads is not None:
-            value = mx.take(value, mx.array(self.heads), axis=1)
-        if self.positions is not None or len(positions) < span.length:
-            index = mx.array([position - span.first for position in positions])
-            value = mx.take(value, index, axis=self.axis)
-        widens = value.dtype == mx.bfloat16 and self.dtype == mx.float32
-        if mx.issubdtype(value.dtype, mx.floating) and not widens:
-            value = value.astype(self.dtype)
-        return value.view(mx.uint16) if value.dtype == mx.bfloat16 else value
-
-    def nbytes(self, part: mx.array, prompt_end: int) -> int:
-        """The bytes of a part in its record, where a chunk's rows are as long as the prompt's."""
-        nbytes = part.size * (self.dtype.size if part.dtype == mx.uint16 else part.itemsize)
-        if self.has_keys and part.shape[-1] < prompt_end:
-            return nbytes // part.shape[-1] * prompt_end
-        return nbytes
-
-    def rows(self, part: np.ndarray) -> tuple[list[np.ndarray], str]:
-        """Each of some joined parts in memory of its own, and the name of their dtype."""
-        if part.dtype != np.uint16:
-            return [row.copy() for row in part], part.dtype.name
-        if self.dtype == mx.float32:
-            return [numbers(row, "bfloat16") for row in part], "float32"
-        return [row.copy() for row in part], "bfloat16"
-
-
-@dataclass(eq=False)
-class Selection:
-    """What one hook keeps at one of its points."""
-
-    hook: ResolvedHook
-    point: Point
-    is_input: bool
-    cut: Cut
+from engine.captures.cuts import Selection
+from engine.captures.delivery import Delivery
+from engine.captures.groups import Group
+from engine.captures.records import CapturedActivation
+from engine.taps.points import Span, canonical
 
 
 @dataclass(eq=False, slots=True)
@@ -139,35 +73,28 @@ class Pass:
     """One forward pass over `span`, of which hooks keep values at `positions`."""
 
     span: Span
+    batch: int
     positions: range
-    seen: list[tuple[Selection, mx.array]] = field(default_factory=list)
     stacks: list[Stack] = field(default_factory=list)
     nbytes: int = 0
     taken_bytes: int = 0
-    _moving: Future[list[tuple[Kept, CapturedActivation]]] | None = None
+    _moving: Delivery[list[tuple[Kept, CapturedActivation]]] | None = None
 
     @property
     def end(self) -> int:
         """The position after the last."""
         return self.span.first + self.span.length
 
-    def stack(self, prompt_end: int) -> None:
-        """Join what was seen and is alike, so that little has to be begun and moved."""
-        groups: dict[object, list[tuple[Selection, mx.array]]] = {}
-        for seen in self.seen:
-            selection, value = seen
-            alike = (value.shape, value.dtype, selection.cut) if value.nbytes < SMALL else object()
-            groups.setdefault(alike, []).append(seen)
-        self.seen = []
-        for group in groups.values():
-            selections, values = zip(*group, strict=True)
-            cut = selections[0].cut
-            positions = cut.reach(self.positions)
+    def keep(self, groups: Sequence[Group], values: Sequence[mx.array], prompt_end: int) -> None:
+        """Cut and join values: little has to be begun and moved then."""
+        for group in groups:
+            positions = group.cut.reach(self.positions)
             if positions:
-                joined = mx.concatenate(values) if values[1:] else values[0]
-                part = mx.contiguous(cut.of(joined, self.span, positions))
-                nbytes = cut.nbytes(part, prompt_end)
-                self.stacks.append(Stack(selections, positions, nbytes, part))
+                batch = self.batch * len(group.selections)
+                value = canonical(group.joined(values), group.cut.axis, batch, self.span.length)
+                part = mx.contiguous(group.cut.of(value, self.span, positions))
+                nbytes = group.cut.nbytes(part, prompt_end)
+                self.stacks.append(Stack(group.selections, positions, nbytes, part))
                 self.nbytes += nbytes
 
     def start(self) -> None:
@@ -177,7 +104,7 @@ class Pass:
     def deliver(self) -> None:
         """Begin to move the values, which are evaluated or being so, to numpy."""
         if self.stacks and self._moving is None:
-            self._moving = _delivery.submit(self._moved)
+            self._moving = Delivery(self._moved)
 
     def records(self) -> list[tuple[Kept, CapturedActivation]]:
         """A record of all that was kept."""

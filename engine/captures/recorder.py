@@ -1,13 +1,15 @@
 """Keeps what hooks ask for, pass by pass, within a budget of bytes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import mlx.core as mx
 
+from engine.captures.cuts import Cut, Selection
+from engine.captures.groups import Grouping
 from engine.captures.hooks import ResolvedHook
-from engine.captures.passes import Cut, Pass, Selection, Taken
+from engine.captures.passes import Pass, Taken
 from engine.errors import CaptureTooLargeError, UnknownPositionError
-from engine.taps.points import UNSEEN, Point, Span, Visitor, Visitors, sequence_axis
+from engine.taps.points import UNSEEN, Point, Span, sequence_axis
 
 
 class Recorder:
@@ -15,6 +17,7 @@ class Recorder:
 
     Negative positions count from `prompt_end`. Raises UnknownPositionError for a hook's position
     that the run does not reach, CaptureTooLargeError before more than `budget_bytes` are kept.
+    It marks values at a point with all that is selected there.
     """
 
     def __init__(
@@ -29,27 +32,34 @@ class Recorder:
         self.budget_bytes = budget_bytes
         self.held_bytes = 0
         self.passes: list[Pass] = []
+        self._grouping = Grouping()
         self._cuts: dict[tuple, Cut] = {}
-        self._selections = [selection for hook in hooks for selection in self._selected(hook)]
+        self.marks: dict[Point, list[Selection]] = {}
+        for hook in hooks:
+            for point, is_input in hook.points:
+                selection = Selection(hook, point, is_input, self._cut(hook, point))
+                self.marks.setdefault(point, []).append(selection)
 
-    def visitors(self) -> Visitors:
-        """One visitor for each point that a hook asks for."""
-        wanted: dict[Point, list[Selection]] = {}
-        for selection in self._selections:
-            wanted.setdefault(selection.point, []).append(selection)
-        return {point: self._visitor(selections) for point, selections in wanted.items()}
-
-    def begin_pass(self, span: Span) -> None:
-        if self.passes:
-            self._deliver(self.passes[-1])
+    def begin_pass(self, span: Span, batch: int) -> None:
         positions = range(max(span.first, self.reach.start), min(sum(span), self.reach.stop))
-        self.passes.append(Pass(span, positions))
+        self.passes.append(Pass(span, batch, positions))
 
-    def end_pass(self, result: mx.array) -> mx.array:
-        """The pass' result, with which all that was kept is evaluated too."""
-        current = self.passes[-1]
-        current.stack(self.prompt_end)
+    def end_pass(
+        self, result: mx.array, seen: Iterable[tuple[Sequence[Selection], mx.array]]
+    ) -> mx.array:
+        """The pass' result, with which all that is kept is evaluated too.
+
+        What the pass before kept is delivered from now on: the caller is about to evaluate, and
+        leaves Python to others meanwhile.
+        """
+        *earlier, current = self.passes
+        if seen:
+            selections, values = zip(*seen, strict=True)
+            groups = self._grouping.groups(selections, values)
+            current.keep(groups, values, self.prompt_end)
         self._charge(current.nbytes)
+        if earlier:
+            self._deliver(earlier[-1])
         stacks = [stack.part for stack in current.stacks]
         return mx.depends(result, stacks) if stacks else result
 
@@ -86,15 +96,6 @@ class Recorder:
                 self.held_bytes -= each.nbytes - each.taken_bytes
         self.passes = [each for each in self.passes if each.end > position]
 
-    def _visitor(self, selections: list[Selection]) -> Visitor:
-        def visit(value: mx.array, span: Span) -> mx.array:
-            seen = self.passes[-1].seen
-            for selection in selections:
-                seen.append((selection, value))
-            return value
-
-        return visit
-
     def _charge(self, nbytes: int) -> None:
         """Count bytes as held, if the budget allows."""
         needed = self.held_bytes + nbytes
@@ -103,12 +104,6 @@ class Recorder:
                 f"this capture needs at least {needed} bytes; the budget is {self.budget_bytes}"
             )
         self.held_bytes = needed
-
-    def _selected(self, hook: ResolvedHook) -> list[Selection]:
-        return [
-            Selection(hook, point, is_input, self._cut(hook, point))
-            for point, is_input in hook.points
-        ]
 
     def _cut(self, hook: ResolvedHook, point: Point) -> Cut:
         """One object for all selections that cut alike."""

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from engine.captures.passes import Kept, Selection, Taken
+from engine.captures.cuts import Selection
+from engine.captures.passes import Kept, Taken
 from engine.captures.records import Activations, CapturedActivation
 from engine.taps.points import UNSEEN
 

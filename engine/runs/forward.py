@@ -16,7 +16,6 @@ from engine.interventions.intervening import Interventions
 from engine.interventions.intervention import Intervention
 from engine.runs.kit import ModelKit
 from engine.taps.observation import observed
-from engine.taps.weaving import in_turn
 
 
 @dataclass(frozen=True)
@@ -50,8 +49,7 @@ def forward(
     hooks = kit.hooks.hooks_for(activation_hooks)
     recorder = Recorder(hooks, length, range(length), budget_bytes)
     changes = Interventions(interventions, kit.structure, length, range(length))
-    visitors = in_turn(changes.visitors(), recorder.visitors())
-    with observed(kit.structure, visitors, recorder):
+    with observed(kit.structure, changes.visitors(), recorder):
         output = kit.model(mx.array(batch))
     changes.check_done(length)
     activations = records(recorder.take(range(length)), step=0)

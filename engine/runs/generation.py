@@ -20,7 +20,6 @@ from engine.runs.sampling import Sampling, Step, generated_tokens
 from engine.runs.stopping import StopStrings
 from engine.runs.text_stream import TextStream
 from engine.taps.observation import Observation, tokens_in
-from engine.taps.weaving import in_turn
 
 
 @dataclass(frozen=True)
@@ -127,8 +126,7 @@ class _Run:
         self, steps: Iterator[Step], first: int, end: int
     ) -> Iterator[tuple[GenerationResult, Activations]]:
         stream = TextStream(self.kit.tokenizer, self.tokens)
-        visitors = in_turn(self.changes.visitors(), self.recorder.visitors())
-        observation = Observation(self.kit.structure, visitors, self.recorder)
+        observation = Observation(self.kit.structure, self.changes.visitors(), self.recorder)
         positions = range(first, end)
         with closing(steps), wired_limit(self.kit.model, [generation_stream]), observation.taps():
             for count in range(1, self.sampling.max_tokens + 1):

@@ -94,7 +94,9 @@ def _last_word(path: str) -> str:
 
 def _pass(model: nn.Module, names: dict[int, str], tokens: mx.array, cache: list | None) -> Trace:
     tracer = _Tracer(names)
-    scope = Scope(dict.fromkeys(names, tracer), {}, set(names))
+    scope = Scope({}, {})
+    scope.roles = dict.fromkeys(names, tracer)
+    scope.inside = set(names)
     with Taps(model.modules()).in_place(), observing(scope):
         model(tokens, cache=cache)
     return Trace(tracer.events)

@@ -6,7 +6,7 @@ straight through when there is none.
 """
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from types import FunctionType
@@ -16,7 +16,7 @@ import mlx.core as mx
 import mlx.nn as nn
 
 from engine.taps.instrument import instrumented
-from engine.taps.points import Point, Span, Visitors, canonical, restored
+from engine.taps.points import Point, Span, Visitors, canonical, restored, sequence_axis
 
 
 class Role(Protocol):
@@ -30,7 +30,10 @@ class Role(Protocol):
 
 
 class Scope:
-    """What one thread observes: visitors by point, roles of modules, the pass that runs now.
+    """What one thread observes: its visitors, roles of modules, the pass that runs now.
+
+    Visitors see values in their canonical shapes and may exchange them. Values at the points of
+    `marks` are then kept in `seen`, as the model has them, each with its point's mark.
 
     Of the modules of `inside`, by their ids, each operation is observed, of others the call only.
 
@@ -39,29 +42,37 @@ class Scope:
     that caches answered in this pass, each with its cache, for layers that share them.
     """
 
-    def __init__(self, roles: dict[int, Role], visitors: Visitors, inside: set[int]):
-        self.roles = roles
-        self.inside = inside
+    def __init__(self, visitors: Visitors, marks: Mapping[Point, Any]):
         self.visitors = visitors
+        self.marks = marks
+        self.roles: dict[int, Role] = {}
+        self.inside: set[int] = set()
         self.frames: list[Role] = []
-        self.span = Span(0, 0)
-        self.batch = 0
+        self.begin(Span(0, 0), 0)
+
+    def begin(self, span: Span, batch: int) -> None:
+        """A pass begins."""
+        self.span = span
+        self.batch = batch
+        self.seen: list[tuple[Any, mx.array]] = []
         self.cached_layer: int | None = None
         self.cache: Any = None
         self.choice: mx.array | None = None
         self.caches: list[tuple[mx.array, Any]] = []
 
     def wants(self, point: Point) -> bool:
-        return point in self.visitors
+        """Whether anybody looks at a point."""
+        return point in self.marks or point in self.visitors
 
     def visit(self, point: Point, value: mx.array) -> mx.array:
-        """Show a value in its canonical shape; answers the value to go on with."""
-        visitor = self.visitors.get(point)
-        if visitor is None:
-            return value
-        shown = canonical(point, value, self.batch, self.span.length)
-        answer = visitor(shown, self.span)
-        return value if answer is shown else restored(answer, shown, value)
+        """Pass a value through a point; answers the value to go on with."""
+        if point in self.visitors:
+            shown = canonical(value, sequence_axis(point), self.batch, self.span.length)
+            answer = self.visitors[point](shown, self.span)
+            value = value if answer is shown else restored(answer, shown, value)
+        if point in self.marks:
+            self.seen.append((self.marks[point], value))
+        return value
 
     def call(self, role: Role, forward, module: nn.Module, args: tuple, kwargs: dict) -> Any:
         """Run a role in a module whose operations report to it."""

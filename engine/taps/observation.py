@@ -1,14 +1,14 @@
 """Passes of a model under observation: the roles that the visitors need, and where a pass is."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 import mlx.core as mx
 import mlx.nn as nn
 
 from engine.taps.class_swap import Role, Scope, Taps, observing
-from engine.taps.points import Span, Visitors
+from engine.taps.points import Point, Span, Visitors
 from engine.taps.roles import ModuleRole
 
 
@@ -20,41 +20,49 @@ class Tappable(Protocol):
 
 
 class Observer(Protocol):
-    """Hears when a pass begins and ends, and answers the pass' result."""
+    """Hears when a pass begins and ends, and answers the pass' result.
 
-    def begin_pass(self, span: Span) -> None: ...
+    At the end it gets the values at the points of `marks`, each with its point's mark.
+    """
 
-    def end_pass(self, result: mx.array) -> mx.array: ...
+    marks: Mapping[Point, Any]
+
+    def begin_pass(self, span: Span, batch: int) -> None: ...
+
+    def end_pass(self, result: mx.array, seen: list[tuple[Any, mx.array]]) -> mx.array: ...
 
 
 class _Unheard:
-    def begin_pass(self, span: Span) -> None:
+    marks: Mapping[Point, Any] = {}
+
+    def begin_pass(self, span: Span, batch: int) -> None:
         pass
 
-    def end_pass(self, result: mx.array) -> mx.array:
+    def end_pass(self, result: mx.array, seen: list[tuple[Any, mx.array]]) -> mx.array:
         return result
 
 
 class Observation:
-    """Visits to a model's passes at the points of `visitors`, prepared once and used often.
+    """What happens at a model's points in its passes, prepared once and used often.
 
-    Only modules that have a visitor are tapped.
+    `visitors` may exchange values, `observer` gets them then. Only modules that either of them
+    needs are tapped.
     """
 
     def __init__(self, structure: Tappable, visitors: Visitors, observer: Observer | None = None):
-        roles: dict[int, Role] = {}
-        inside: set[int] = set()
+        observer = observer or _Unheard()
+        scope = Scope(visitors, observer.marks)
         modules: list[nn.Module] = []
         for module, role in structure.roles:
-            if any(not visitors.keys().isdisjoint(o.points) for o in role.operations.values()):
-                inside.add(id(module))
             is_whole = module is structure.model
-            if not is_whole and role.points.isdisjoint(visitors):
+            if not (is_whole or any(map(scope.wants, role.points))):
                 continue
-            narrow = role.narrowed(visitors)
-            roles[id(module)] = _WholeModel(narrow, observer or _Unheard()) if is_whole else narrow
             modules.append(module)
-        self._scope = Scope(roles, visitors, inside)
+            narrow = role.narrowed(scope)
+            scope.roles[id(module)] = _WholeModel(narrow, observer) if is_whole else narrow
+            if any(map(scope.wants, role.points_inside)):
+                scope.inside.add(id(module))
+        self._scope = scope
         self._taps = Taps(modules)
 
     def taps(self) -> AbstractContextManager[None]:
@@ -86,11 +94,12 @@ class _WholeModel:
     def call(self, scope: Scope, forward, module: nn.Module, args: tuple, kwargs: dict):
         tokens = args[0]
         cache = kwargs.get("cache", args[1] if len(args) > 1 else None)
-        scope.batch = tokens.shape[0]
-        scope.span = Span(tokens_in(cache), tokens.shape[1])
-        scope.caches.clear()
-        self.observer.begin_pass(scope.span)
-        return self.observer.end_pass(self.role.call(scope, forward, module, args, kwargs))
+        batch, length = tokens.shape
+        scope.begin(Span(tokens_in(cache), length), batch)
+        self.observer.begin_pass(scope.span, scope.batch)
+        result = self.role.call(scope, forward, module, args, kwargs)
+        seen, scope.seen = scope.seen, []
+        return self.observer.end_pass(result, seen)
 
     def operation(self, *args):
         return self.role.operation(*args)

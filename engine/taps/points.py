@@ -38,13 +38,14 @@ def sequence_axis(point: Point) -> int:
     return 2 if point.component in PER_HEAD and not point.is_input else 1
 
 
-def canonical(point: Point, value: mx.array, batch: int, length: int) -> mx.array:
+def canonical(value: mx.array, axis: int, batch: int, length: int) -> mx.array:
     """The value in the shape of `ComponentType`, whatever the model calculates with.
 
-    Some attention groups its query heads by key head, ``[batch, kv_heads, group, seq, …]``, and
-    some experts see all tokens of a batch in one row.
+    `axis` is the one that is to count positions. Some attention groups its query heads by key
+    head, ``[batch, kv_heads, group, seq, …]``, and some experts see all tokens of a batch in one
+    row.
     """
-    if sequence_axis(point) == 2:
+    if axis == 2:
         return value.flatten(1, 2) if value.ndim == 5 else value
     shape = value.shape
     if shape[0] == batch * length and shape[:2] != (batch, length):

@@ -9,7 +9,7 @@ import mlx.nn as nn
 
 from engine.components import ComponentType
 from engine.taps.class_swap import Scope
-from engine.taps.points import Point, Visitors
+from engine.taps.points import Point
 
 
 class Operation(Protocol):
@@ -43,7 +43,7 @@ class Through:
         return visited(scope, [self.result], result) if self.result else result
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class ModuleRole:
     """A module, some of whose inputs, outputs and operations are hook points.
 
@@ -60,17 +60,25 @@ class ModuleRole:
     @property
     def points(self) -> set[Point]:
         """All hook points for which a pass through this module is to be observed."""
-        mine = {*self.inputs, *self.outputs, *self._of_choice}
-        return mine.union(*(operation.points for operation in self.operations.values()))
+        return {*self.inputs, *self.outputs, *self._of_choice, *self.points_inside}
 
-    def narrowed(self, visitors: Visitors) -> "ModuleRole":
-        """As much of the role's own points as these visitors need."""
-        return replace(
+    @property
+    def points_inside(self) -> list[Point]:
+        """The hook points of the module's operations."""
+        return [point for operation in self.operations.values() for point in operation.points]
+
+    def narrowed(self, scope: Scope) -> "ModuleRole | Answer":
+        """As much of the role's own points as a scope wants."""
+        role = replace(
             self,
-            inputs=[point for point in self.inputs if point in visitors],
-            outputs=[point for point in self.outputs if point in visitors],
-            choice=None if visitors.keys().isdisjoint(self._of_choice) else self.choice,
+            inputs=[point for point in self.inputs if scope.wants(point)],
+            outputs=[point for point in self.outputs if scope.wants(point)],
+            choice=self.choice if any(map(scope.wants, self._of_choice)) else None,
         )
+        is_more = role.inputs or role.choice or any(map(scope.wants, role.points_inside))
+        if is_more or not scope.visitors.keys().isdisjoint(role.outputs):
+            return role
+        return Answer([scope.marks[point] for point in role.outputs])
 
     @property
     def _of_choice(self) -> set[Point]:
@@ -97,6 +105,24 @@ class ModuleRole:
         return operation(scope, function, args, kwargs)
 
 
+@dataclass(eq=False, slots=True)
+class Answer:
+    """The role of most modules, and the leanest: the answer is kept, once for each of its marks.
+
+    A block's answer is kept in each token's pass, and MLX has thrown everything else out of the
+    processor's caches since the last: each object that is touched here costs more than its work.
+    """
+
+    marks: list[Any]
+
+    def call(self, scope: Scope, forward, module: nn.Module, args: tuple, kwargs: dict) -> Any:
+        result = forward(module, *args, **kwargs)
+        value = result[0] if isinstance(result, tuple) else result
+        for mark in self.marks:
+            scope.seen.append((mark, value))
+        return result
+
+
 def first_array(kwargs: dict) -> str:
     """The name of the first keyword argument that is an array."""
     return next(name for name, value in kwargs.items() if isinstance(value, mx.array))
@@ -104,7 +130,8 @@ def first_array(kwargs: dict) -> str:
 
 def visited(scope: Scope, points: Iterable[Point], result: Any) -> Any:
     """A result, or a tuple that it is the first of, after visits."""
-    value = result[0] if isinstance(result, tuple) else result
+    if isinstance(result, tuple):
+        return (visited(scope, points, result[0]), *result[1:])
     for point in points:
-        value = scope.visit(point, value)
-    return (value, *result[1:]) if isinstance(result, tuple) else value
+        result = scope.visit(point, result)
+    return result

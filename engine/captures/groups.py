@@ -1,0 +1,59 @@
+"""Which values of a pass are joined: one transfer to the host in place of many."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import mlx.core as mx
+
+from engine.captures.cuts import Cut, Selection
+
+SMALL = 1 << 20
+"""Bytes below which arrays of one shape are joined."""
+
+
+@dataclass(eq=False, slots=True)
+class Group:
+    """Selections that cut alike, and where among a pass' values theirs are, which are alike too."""
+
+    cut: Cut
+    selections: list[Selection] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
+
+    def joined(self, values: Sequence[mx.array]) -> mx.array:
+        """The group's values, one after another on the first axis."""
+        if len(self.places) == 1:
+            return values[self.places[0]]
+        return mx.concatenate([values[place] for place in self.places])
+
+
+class Grouping:
+    """The groups of passes, found anew where a pass has other values than the one before.
+
+    Passes over one token after another have the same. What a model calculates at a point has one
+    dtype wherever it has one shape.
+    """
+
+    def __init__(self):
+        self._found_for: tuple | None = None
+        self._groups: list[Group] = []
+
+    def groups(
+        self, selections: tuple[Sequence[Selection], ...], values: tuple[mx.array, ...]
+    ) -> list[Group]:
+        """The groups of a pass' values, each of which several hooks may have selected."""
+        found_for = selections, [value.shape for value in values]
+        if found_for != self._found_for:
+            self._found_for, self._groups = found_for, _grouped(selections, values)
+        return self._groups
+
+
+def _grouped(several: Sequence[Sequence[Selection]], values: Sequence[mx.array]) -> list[Group]:
+    groups: dict[object, Group] = {}
+    for place, (selections, value) in enumerate(zip(several, values, strict=True)):
+        for selection in selections:
+            cut = selection.cut
+            alike = (cut, value.shape, value.dtype) if value.nbytes < SMALL else object()
+            group = groups.setdefault(alike, Group(cut))
+            group.selections.append(selection)
+            group.places.append(place)
+    return list(groups.values())
