@@ -51,7 +51,7 @@ class Scope:
         self.begin(Span(0, 0), 0)
 
     def begin(self, span: Span, batch: int) -> None:
-        """A pass begins."""
+        """Forget the pass before: one over `span` begins."""
         self.span = span
         self.batch = batch
         self.seen: list[tuple[Any, mx.array]] = []

@@ -109,8 +109,8 @@ class ModuleRole:
 class Answer:
     """The role of most modules, and the leanest: the answer is kept, once for each of its marks.
 
-    A block's answer is kept in each token's pass, and MLX has thrown everything else out of the
-    processor's caches since the last: each object that is touched here costs more than its work.
+    It runs for each block of each token. Between two tokens MLX's work replaces what the
+    processor's caches hold, so that an object costs more to be touched than to be worked on.
     """
 
     marks: list[Any]

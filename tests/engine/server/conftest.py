@@ -97,7 +97,9 @@ def running(model: Path | None, **settings: Any) -> Iterator[Server]:
             request = LoadModelRequest(model_path=str(model))
             service.worker.call(lambda job: service.models.load(request))
         loop.start()
-        with httpx.Client(base_url=listener.url, timeout=60) as http:
+        # A connection that the server closes for idleness must not be the one of the next request.
+        limits = httpx.Limits(keepalive_expiry=service.settings.client_patience / 2)
+        with httpx.Client(base_url=listener.url, timeout=60, limits=limits) as http:
             yield Server(service, listener, http)
     finally:
         service.worker.stop(grace=10)
