@@ -162,15 +162,15 @@ def speeds(kit: ModelKit, prompt: list[int], tokens: int, rounds: int) -> Iterat
             kit, create_generator_with_activations(kit, prompt, residual, max_tokens=tokens)
         ),
     }
-    speeds: dict[str, list[float]] = {kind: [] for kind in kinds}
+    overall: dict[str, list[float]] = {kind: [] for kind in kinds}
     medians: dict[str, list[float]] = {kind: [] for kind in kinds}
     for turn in range(rounds + 1):
         for kind, generation in kinds.items():
             times = times_between_tokens(generation(), tokens)
             if turn:  # the first warms up
-                speeds[kind].append(len(times) / sum(times))
+                overall[kind].append(len(times) / sum(times))
                 medians[kind].append(1 / median(times))
-    for title, measured in {"speed": speeds, "1 / median time": medians}.items():
+    for title, measured in {"speed": overall, "1 / median time": medians}.items():
         own, without, _ = measured.values()
         yield title
         for kind, values in measured.items():

@@ -1,6 +1,6 @@
 """Keeps what hooks ask for, pass by pass, within a budget of bytes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import mlx.core as mx
 
@@ -45,7 +45,7 @@ class Recorder:
         self.passes.append(Pass(span, batch, positions))
 
     def end_pass(
-        self, result: mx.array, seen: Iterable[tuple[Sequence[Selection], mx.array]]
+        self, result: mx.array, seen: Sequence[tuple[Sequence[Selection], mx.array]]
     ) -> mx.array:
         """The pass' result, with which all that is kept is evaluated too.
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
+import mlx.core as mx
+
 from engine.captures.hooks import ActivationHookSpec, resolve_hooks
 from engine.components import ComponentType
 from engine.errors import (
@@ -13,8 +15,7 @@ from engine.errors import (
 from engine.interventions.edits import Edit
 from engine.interventions.intervention import Intervention
 from engine.structure.resolver import Structure
-from engine.taps.points import Point, Visitors
-from engine.taps.weaving import in_turn
+from engine.taps.points import Point, Span, Visitor, Visitors
 
 
 class Interventions:
@@ -39,7 +40,11 @@ class Interventions:
         ]
 
     def visitors(self) -> Visitors:
-        return in_turn(*({edit.point: edit} for edit in self.edits))
+        """One a point: its edits one after another, each of what the one before answered."""
+        edits: dict[Point, list[Edit]] = {}
+        for edit in self.edits:
+            edits.setdefault(edit.point, []).append(edit)
+        return {point: _in_turn(several) for point, several in edits.items()}
 
     def check_done(self, end: int) -> None:
         """Raise InterventionError if one did not act where it was asked to before `end`."""
@@ -54,6 +59,15 @@ class Interventions:
                 raise InterventionError(
                     f"{edit.name} never acted: the model calculated no such value in this run"
                 )
+
+
+def _in_turn(edits: Sequence[Edit]) -> Visitor:
+    def visit(value: mx.array, span: Span) -> mx.array:
+        for edit in edits:
+            value = edit(value, span)
+        return value
+
+    return visit
 
 
 def _edits(

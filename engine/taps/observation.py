@@ -1,4 +1,4 @@
-"""Passes of a model under observation: the roles that the visitors need, and where a pass is."""
+"""Passes of a model under observation: the roles that somebody looks at, and where a pass is."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager

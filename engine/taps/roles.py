@@ -88,8 +88,6 @@ class ModuleRole:
         return {self.choice, Point(self.choice.layer, ComponentType.ROUTER)}
 
     def call(self, scope: Scope, forward, module: nn.Module, args: tuple, kwargs: dict) -> Any:
-        if self.choice is None and not self.inputs:
-            return visited(scope, self.outputs, forward(module, *args, **kwargs))
         args, kwargs = list(args), dict(kwargs)
         if self.inputs:
             place, key = (args, self.argument) if args else (kwargs, first_array(kwargs))
