@@ -1,20 +1,17 @@
 # ruff: noqa: I001
 """gpt-oss-20b's exact shape with random weights: what captures are, and what they cost.
 
-    python -m benchmarks.gpt_oss [--tiny] [--folder NEW] [--tokens 256] [--rounds 12]
+    python -m benchmarks.gpt_oss [--tiny] [--folder NEW] [--tokens 128] [--rounds 60]
 
 Builds the model layer by layer in 4 bits, group 32 (13 GB; --tiny: a few MB, for a dry run on a
 CPU), with --folder saves it there and loads it as any other, captures every component of every
-layer and checks each shape, then prints tokens a second: mlx-lm's own generation, ours without
-hooks, and ours with the residual stream of all layers delivered as numpy, in turn in one run.
-mlx-lm empties MLX's cache of buffers at the first token and at each 256th, after which all buffers
-are allocated anew: 256 tokens are what it pays for once. Beside the speed stands the median of the
-times between tokens, to which that does not count.
+layer and checks each shape, and that layers captured together are bit for bit what each is alone.
+Then prints tokens a second: mlx-lm's own generation, ours without hooks, and ours with the residual
+stream of all layers delivered as numpy, in turn in one run.
 """
 
 import argparse
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -24,6 +21,8 @@ import mlx.core as mx
 import numpy as np
 from mlx_lm.generate import generate_step
 from mlx_lm.tokenizer_utils import TokenizerWrapper
+from rich.console import Console
+from rich.progress import track
 
 from benchmarks.gpt_oss_model import FULL, TINY, random_model, save, weight_bytes
 from engine.captures.records import CapturedActivation
@@ -47,8 +46,8 @@ def main() -> None:
     )
     parser.add_argument("--tiny", action="store_true", help="a small model of the same kind")
     parser.add_argument("--folder", type=Path, help="save the model there, and load it from there")
-    parser.add_argument("--tokens", type=int, default=256, help="tokens of each generation")
-    parser.add_argument("--rounds", type=int, default=12, help="generations of each kind")
+    parser.add_argument("--tokens", type=int, default=128, help="tokens of each generation")
+    parser.add_argument("--rounds", type=int, default=60, help="generations of each kind")
     options = parser.parse_args()
     config = TINY if options.tiny else FULL
 
@@ -69,6 +68,7 @@ def main() -> None:
     prompt = [token % config["vocab_size"] for token in range(11, 11 + PROMPT)]
     begin = perf_counter()
     checked = check_prompt(kit, prompt) + check_generation(kit, prompt)
+    check_joining(kit, prompt)
     print(
         f"captures    {checked} records, every shape as expected, in {perf_counter() - begin:.0f} s"
     )
@@ -111,6 +111,19 @@ def check_generation(kit: ModelKit, prompt: list[int]) -> int:
             check_window(kit, record, seen)
         count += len(records)
     return count
+
+
+def check_joining(kit: ModelKit, prompt: list[int]) -> None:
+    """Compare each layer of a pass with one position of it, which is cut out by itself."""
+    layers = range(kit.info.layers)
+    alone = [
+        ActivationHookSpec(str(n), C.RESIDUAL, positions=(n,), hook_id=f"{n} alone") for n in layers
+    ]
+    hooks = [ActivationHookSpec("*", C.RESIDUAL), *alone]
+    activations = forward(kit, [prompt], hooks).activations
+    for layer, spec in enumerate(alone):
+        (whole,), (part,) = activations[f"layer_{layer}_residual"], activations[spec.hook_id]
+        np.testing.assert_array_equal(whole.data[:, [layer]], part.data)
 
 
 def expected_records(kit: ModelKit) -> int:
@@ -162,22 +175,19 @@ def speeds(kit: ModelKit, prompt: list[int], tokens: int, rounds: int) -> Iterat
             kit, create_generator_with_activations(kit, prompt, residual, max_tokens=tokens)
         ),
     }
-    overall: dict[str, list[float]] = {kind: [] for kind in kinds}
-    medians: dict[str, list[float]] = {kind: [] for kind in kinds}
-    for turn in range(rounds + 1):
+    measured: dict[str, list[float]] = {kind: [] for kind in kinds}
+    progress = Console(stderr=True)
+    for turn in track(range(rounds + 1), "tokens a second", console=progress, transient=True):
         for kind, generation in kinds.items():
-            times = times_between_tokens(generation(), tokens)
+            value = speed(generation(), tokens)
             if turn:  # the first warms up
-                overall[kind].append(len(times) / sum(times))
-                medians[kind].append(1 / median(times))
-    for title, measured in {"speed": overall, "1 / median time": medians}.items():
-        own, without, _ = measured.values()
-        yield title
-        for kind, values in measured.items():
-            yield (
-                f"  {kind:38} {median(values):7.1f} /s ({min(values):.1f} to {max(values):.1f})"
-                f"  {ratio(values, own):.3f} of mlx-lm's  {ratio(values, without):.3f} of ours"
-            )
+                measured[kind].append(value)
+    own, without, _ = measured.values()
+    for kind, values in measured.items():
+        yield (
+            f"{kind:38} {median(values):7.1f} tokens/s ({min(values):.1f} to {max(values):.1f})"
+            f"  {ratio(values, own):.3f} of mlx-lm's  {ratio(values, without):.3f} of ours"
+        )
 
 
 def ratio(speeds: list[float], others: list[float]) -> float:
@@ -193,17 +203,17 @@ def delivered(kit: ModelKit, generation: Iterator) -> Iterator:
     """The generation's tokens, each after its residual stream lies in memory as numpy."""
     for result, activations in generation:
         arrays = [record.data for (record,) in activations.values()]
-        assert len(arrays) == kit.info.layers
-        assert {type(array) for array in arrays} == {np.ndarray}
         yield result
+    assert [type(array) for array in arrays] == [np.ndarray] * kit.info.layers
 
 
-def times_between_tokens(generation: Iterator, tokens: int) -> list[float]:
-    """Seconds, after the first token, so that the prompt does not count."""
+def speed(generation: Iterator, tokens: int) -> float:
+    """Tokens a second after the first, so that the prompt does not count."""
     next(generation)
-    seen = [perf_counter(), *(perf_counter() for _ in generation)]
-    assert len(seen) >= tokens, f"{len(seen)} tokens in place of {tokens}"
-    return [after - before for before, after in pairwise(seen)]
+    begin = perf_counter()
+    count = sum(1 for _ in generation)
+    assert count >= tokens - 1, f"{count + 1} tokens in place of {tokens}"
+    return count / (perf_counter() - begin)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ in each token's time.
 """
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import Generic, TypeVar
@@ -17,11 +17,11 @@ class Delivery(Generic[T]):
     """What the delivering thread computes; deliveries are made in the order of their creation."""
 
     def __init__(self, compute: Callable[[], T]):
-        self._value: T | None = None
+        self._compute: Callable[[], T] | None = compute
         self._error: BaseException | None = None
         self._underway = Lock()
         self._underway.acquire()
-        _orders().put(partial(self._make, compute))
+        _orders().put(self)
 
     def result(self) -> T:
         """What was computed, once it is; raises the error that was raised instead."""
@@ -31,12 +31,14 @@ class Delivery(Generic[T]):
             raise self._error
         return self._value
 
-    def _make(self, compute: Callable[[], T]) -> None:
+    def make(self) -> None:
+        """Compute it, on the delivering thread."""
         try:
-            self._value = compute()
+            self._value = self._compute()
         except BaseException as error:  # for whoever awaits the result
             self._error = error
         finally:
+            self._compute = None
             self._underway.release()
 
 
@@ -49,4 +51,4 @@ def _orders() -> SimpleQueue:
 
 def _make_all(orders: SimpleQueue) -> None:
     while True:
-        orders.get()()  # in no variable, which would hold what was delivered until the next order
+        orders.get().make()  # in no variable, which would hold it until the next order

@@ -30,26 +30,35 @@ class Grouping:
     """The groups of passes, found anew where a pass has other values than the one before.
 
     Passes over one token after another have the same. What a model calculates at a point has one
-    dtype wherever it has one shape.
+    shape in all passes over as many tokens, unless it has one column a key.
     """
 
     def __init__(self):
         self._found_for: tuple | None = None
+        self._with_keys: list[tuple[int, tuple[int, ...]]] = []
         self._groups: list[Group] = []
 
     def groups(
-        self, selections: tuple[Sequence[Selection], ...], values: tuple[mx.array, ...]
+        self, seen: list[list[Selection]], values: list[mx.array], length: int, batch: int
     ) -> list[Group]:
-        """The groups of a pass' values, each of which several hooks may have selected."""
-        found_for = selections, [value.shape for value in values]
-        if found_for != self._found_for:
-            self._found_for, self._groups = found_for, _grouped(selections, values)
+        """The groups of the values of a pass, each of which several hooks may have selected."""
+        found_for = seen, length, batch
+        if found_for != self._found_for or any(
+            values[place].shape != shape for place, shape in self._with_keys
+        ):
+            self._found_for, self._groups = found_for, _grouped(seen, values)
+            self._with_keys = [
+                (place, values[place].shape)
+                for group in self._groups
+                if group.cut.has_keys
+                for place in group.places
+            ]
         return self._groups
 
 
-def _grouped(several: Sequence[Sequence[Selection]], values: Sequence[mx.array]) -> list[Group]:
+def _grouped(seen: list[list[Selection]], values: list[mx.array]) -> list[Group]:
     groups: dict[object, Group] = {}
-    for place, (selections, value) in enumerate(zip(several, values, strict=True)):
+    for place, (selections, value) in enumerate(zip(seen, values, strict=True)):
         for selection in selections:
             cut = selection.cut
             alike = (cut, value.shape, value.dtype) if value.nbytes < SMALL else object()

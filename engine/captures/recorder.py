@@ -42,10 +42,10 @@ class Recorder:
 
     def begin_pass(self, span: Span, batch: int) -> None:
         positions = range(max(span.first, self.reach.start), min(sum(span), self.reach.stop))
-        self.passes.append(Pass(span, batch, positions))
+        self.passes.append(Pass(span, batch, positions, self.prompt_end))
 
     def end_pass(
-        self, result: mx.array, seen: Sequence[tuple[Sequence[Selection], mx.array]]
+        self, result: mx.array, seen: list[list[Selection]], values: list[mx.array]
     ) -> mx.array:
         """The pass' result, with which all that is kept is evaluated too.
 
@@ -54,9 +54,8 @@ class Recorder:
         """
         *earlier, current = self.passes
         if seen:
-            selections, values = zip(*seen, strict=True)
-            groups = self._grouping.groups(selections, values)
-            current.keep(groups, values, self.prompt_end)
+            groups = self._grouping.groups(seen, values, current.span.length, current.batch)
+            current.keep(groups, values)
         self._charge(current.nbytes)
         if earlier:
             self._deliver(earlier[-1])

@@ -1,5 +1,6 @@
 """What was captured, in numpy."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +57,16 @@ class CapturedActivation:
 Activations = dict[str, list[CapturedActivation]]
 
 
+def by_hook(records: Iterable[CapturedActivation]) -> Activations:
+    """Records by the ids of their hooks."""
+    activations: Activations = {}
+    for record in records:
+        activations.setdefault(record.hook_id, []).append(record)
+    return activations
+
+
 def numbers(data: np.ndarray, dtype: str) -> np.ndarray:
     """The data as numbers: bfloat16's bits are widened to float32."""
-    return (data.astype(np.uint32) << 16).view(np.float32) if dtype == "bfloat16" else data
+    if dtype != "bfloat16":
+        return data
+    return np.left_shift(data, 16, dtype=np.uint32).view(np.float32)

@@ -1,42 +1,34 @@
 """The records of one step of a run, from the forward passes that it took."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from engine.captures.cuts import Selection
-from engine.captures.passes import Kept, Taken
-from engine.captures.records import Activations, CapturedActivation
+from engine.captures.passes import Taken
+from engine.captures.records import Activations, CapturedActivation, by_hook
 from engine.taps.points import UNSEEN
 
 
-def records(taken: Sequence[Taken], step: int) -> Activations:
+def records(taken: Sequence[Taken]) -> Activations:
     """The records of one step, made of one pass or of several, such as a prompt's chunks.
 
     Rows of scores and patterns from chunks are as long as those of the last, with -inf and 0 for
     the keys that came later.
     """
-    activations: Activations = {}
-    for record in _joined(taken):
-        record.step = step
-        activations.setdefault(record.hook_id, []).append(record)
-    return activations
-
-
-def _joined(taken: Sequence[Taken]) -> Iterable[CapturedActivation]:
-    if len(taken) == 1:
-        return [record for _, record in taken[0].records()]
-    pieces: dict[object, list[tuple[Kept, CapturedActivation]]] = {}
+    if len(taken) == 1 and taken[0].is_whole():
+        return taken[0].source.moved().activations
+    pieces: dict[tuple[Selection, int], list[CapturedActivation]] = {}
     for part in taken:
-        for kept, record in part.records():
-            pieces.setdefault((kept.selection, kept.turn), []).append((kept, record))
-    return [_stitched(parts) for parts in pieces.values()]
+        for selection, record in part.records():
+            pieces.setdefault((selection, record.turn), []).append(record)
+    return by_hook(_stitched(parts, selection) for (selection, _), parts in pieces.items())
 
 
-def _stitched(parts: list[tuple[Kept, CapturedActivation]]) -> CapturedActivation:
-    (kept, first), (_, last) = parts[0], parts[-1]
-    data = _concatenated([record.data for _, record in parts], kept.selection)
+def _stitched(parts: list[CapturedActivation], selection: Selection) -> CapturedActivation:
+    first, last = parts[0], parts[-1]
+    data = _concatenated([record.data for record in parts], selection)
     return replace(first, positions=(first.positions[0], last.positions[1]), data=data)
 
 

@@ -52,7 +52,7 @@ def forward(
     with observed(kit.structure, changes.visitors(), recorder):
         output = kit.model(mx.array(batch))
     changes.check_done(length)
-    activations = records(recorder.take(range(length)), step=0)
+    activations = records(recorder.take(range(length)))
     kit.hooks.collect(activations)
     return ForwardResult(batch, _chosen(output, logits), activations)
 

@@ -138,7 +138,7 @@ class _Run:
                 text = self.stop.released(text + stream.finish() if is_last else text, is_last)
                 stopped = ended or self.stop.found is not None
                 reason = "stop" if stopped else "length" if is_last else None
-                activations = records(self.recorder.take(positions), step=count - 1)
+                activations = records(self.recorder.take(positions))
                 self.kit.hooks.collect(activations)
                 if reason is not None:
                     self.changes.check_done(positions.stop)

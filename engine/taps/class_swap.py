@@ -33,7 +33,12 @@ class Scope:
     """What one thread observes: its visitors, roles of modules, the pass that runs now.
 
     Visitors see values in their canonical shapes and may exchange them. Values at the points of
-    `marks` are then kept in `seen`, as the model has them, each with its point's mark.
+    `marks` are then kept in `values`, as the model has them, and its point's marks in `seen`.
+
+    Most modules have no role, but `answers`: what they answer is kept with these marks, be it an
+    array or a tuple that one is the first of. That runs for each block of each token. Between two
+    tokens MLX's work replaces what the processor's caches hold, so that an object costs more to be
+    touched than to be worked on: nothing else is looked at.
 
     Of the modules of `inside`, by their ids, each operation is observed, of others the call only.
 
@@ -42,9 +47,10 @@ class Scope:
     that caches answered in this pass, each with its cache, for layers that share them.
     """
 
-    def __init__(self, visitors: Visitors, marks: Mapping[Point, Any]):
+    def __init__(self, visitors: Visitors, marks: Mapping[Point, list[Any]]):
         self.visitors = visitors
         self.marks = marks
+        self.answers: dict[int, list[Any]] = {}
         self.roles: dict[int, Role] = {}
         self.inside: set[int] = set()
         self.frames: list[Role] = []
@@ -54,7 +60,8 @@ class Scope:
         """Forget the pass before: one over `span` begins."""
         self.span = span
         self.batch = batch
-        self.seen: list[tuple[Any, mx.array]] = []
+        self.seen: list[list[Any]] = []
+        self.values: list[mx.array] = []
         self.cached_layer: int | None = None
         self.cache: Any = None
         self.choice: mx.array | None = None
@@ -64,6 +71,10 @@ class Scope:
         """Whether anybody looks at a point."""
         return point in self.marks or point in self.visitors
 
+    def marks_at(self, points: Iterable[Point]) -> list[Any]:
+        """The marks of several points together."""
+        return [mark for point in points for mark in self.marks[point]]
+
     def visit(self, point: Point, value: mx.array) -> mx.array:
         """Pass a value through a point; answers the value to go on with."""
         if point in self.visitors:
@@ -71,7 +82,8 @@ class Scope:
             answer = self.visitors[point](shown, self.span)
             value = value if answer is shown else restored(answer, shown, value)
         if point in self.marks:
-            self.seen.append((self.marks[point], value))
+            self.seen.append(self.marks[point])
+            self.values.append(value)
         return value
 
     def call(self, role: Role, forward, module: nn.Module, args: tuple, kwargs: dict) -> Any:
@@ -83,7 +95,11 @@ class Scope:
             self.frames.pop()
 
 
-_thread = threading.local()
+class _Thread(threading.local):
+    scope: Scope | None = None
+
+
+_thread = _Thread()
 _lock = threading.Lock()
 _in_place: list["Taps"] = []
 _plain: dict[type, type] = {}
@@ -123,7 +139,7 @@ def _set_class(module: nn.Module, cls: type) -> None:
 
 def current_scope() -> Scope | None:
     """What this thread observes now."""
-    return getattr(_thread, "scope", None)
+    return _thread.scope
 
 
 @contextmanager
@@ -142,16 +158,25 @@ def observing(scope: Scope) -> Iterator[None]:
 def tapped_class(cls: type) -> type:
     """The subclass of `cls` that consults the thread's scope."""
     methods = _instrumented_methods(cls)
-    forward = methods.get("__call__", cls.__call__)
+    plain = cls.__call__
+    forward = methods.get("__call__", plain)
 
     def __call__(self, *args, **kwargs):  # noqa: N807
-        scope = getattr(_thread, "scope", None)
-        role = None if scope is None else scope.roles.get(id(self))
+        scope = _thread.scope
+        if scope is None:
+            return plain(self, *args, **kwargs)
+        marks = scope.answers.get(id(self))
+        if marks is not None:
+            answer = plain(self, *args, **kwargs)
+            scope.seen.append(marks)
+            scope.values.append(answer[0] if isinstance(answer, tuple) else answer)
+            return answer
+        role = scope.roles.get(id(self))
         if role is None:
-            return cls.__call__(self, *args, **kwargs)
+            return plain(self, *args, **kwargs)
         if id(self) in scope.inside:
             return scope.call(role, forward, self, args, kwargs)
-        return role.call(scope, cls.__call__, self, args, kwargs)
+        return role.call(scope, plain, self, args, kwargs)
 
     namespace = {**methods, "__call__": __call__, "__module__": cls.__module__}
     swapped = type(cls.__name__, (cls,), namespace)

@@ -22,23 +22,25 @@ class Tappable(Protocol):
 class Observer(Protocol):
     """Hears when a pass begins and ends, and answers the pass' result.
 
-    At the end it gets the values at the points of `marks`, each with its point's mark.
+    At the end it gets the values at the points of `marks`, and of each the marks that it has.
     """
 
-    marks: Mapping[Point, Any]
+    marks: Mapping[Point, list[Any]]
 
     def begin_pass(self, span: Span, batch: int) -> None: ...
 
-    def end_pass(self, result: mx.array, seen: list[tuple[Any, mx.array]]) -> mx.array: ...
+    def end_pass(
+        self, result: mx.array, seen: list[list[Any]], values: list[mx.array]
+    ) -> mx.array: ...
 
 
 class _Unheard:
-    marks: Mapping[Point, Any] = {}
+    marks: Mapping[Point, list[Any]] = {}
 
     def begin_pass(self, span: Span, batch: int) -> None:
         pass
 
-    def end_pass(self, result: mx.array, seen: list[tuple[Any, mx.array]]) -> mx.array:
+    def end_pass(self, result: mx.array, seen: list[list[Any]], values: list[mx.array]) -> mx.array:
         return result
 
 
@@ -59,7 +61,12 @@ class Observation:
                 continue
             modules.append(module)
             narrow = role.narrowed(scope)
-            scope.roles[id(module)] = _WholeModel(narrow, observer) if is_whole else narrow
+            if is_whole:
+                scope.roles[id(module)] = _WholeModel(narrow, observer)
+            elif narrow.is_answer(scope):
+                scope.answers[id(module)] = scope.marks_at(narrow.outputs)
+            else:
+                scope.roles[id(module)] = narrow
             if any(map(scope.wants, role.points_inside)):
                 scope.inside.add(id(module))
         self._scope = scope
@@ -98,8 +105,9 @@ class _WholeModel:
         scope.begin(Span(tokens_in(cache), length), batch)
         self.observer.begin_pass(scope.span, scope.batch)
         result = self.role.call(scope, forward, module, args, kwargs)
-        seen, scope.seen = scope.seen, []
-        return self.observer.end_pass(result, seen)
+        seen, values = scope.seen, scope.values
+        scope.seen, scope.values = [], []
+        return self.observer.end_pass(result, seen, values)
 
     def operation(self, *args):
         return self.role.operation(*args)

@@ -67,18 +67,19 @@ class ModuleRole:
         """The hook points of the module's operations."""
         return [point for operation in self.operations.values() for point in operation.points]
 
-    def narrowed(self, scope: Scope) -> "ModuleRole | Answer":
+    def narrowed(self, scope: Scope) -> "ModuleRole":
         """As much of the role's own points as a scope wants."""
-        role = replace(
+        return replace(
             self,
             inputs=[point for point in self.inputs if scope.wants(point)],
             outputs=[point for point in self.outputs if scope.wants(point)],
             choice=self.choice if any(map(scope.wants, self._of_choice)) else None,
         )
-        is_more = role.inputs or role.choice or any(map(scope.wants, role.points_inside))
-        if is_more or not scope.visitors.keys().isdisjoint(role.outputs):
-            return role
-        return Answer([scope.marks[point] for point in role.outputs])
+
+    def is_answer(self, scope: Scope) -> bool:
+        """Whether a scope only keeps what the module answers, once the role is narrowed to it."""
+        is_more = self.inputs or self.choice or any(map(scope.wants, self.points_inside))
+        return not is_more and scope.visitors.keys().isdisjoint(self.outputs)
 
     @property
     def _of_choice(self) -> set[Point]:
@@ -101,24 +102,6 @@ class ModuleRole:
         if operation is None:
             return function(*args, **kwargs)
         return operation(scope, function, args, kwargs)
-
-
-@dataclass(eq=False, slots=True)
-class Answer:
-    """The role of most modules, and the leanest: the answer is kept, once for each of its marks.
-
-    It runs for each block of each token. Between two tokens MLX's work replaces what the
-    processor's caches hold, so that an object costs more to be touched than to be worked on.
-    """
-
-    marks: list[Any]
-
-    def call(self, scope: Scope, forward, module: nn.Module, args: tuple, kwargs: dict) -> Any:
-        result = forward(module, *args, **kwargs)
-        value = result[0] if isinstance(result, tuple) else result
-        for mark in self.marks:
-            scope.seen.append((mark, value))
-        return result
 
 
 def first_array(kwargs: dict) -> str:
