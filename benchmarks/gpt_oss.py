@@ -6,8 +6,9 @@
 Builds the model layer by layer in 4 bits, group 32 (13 GB; --tiny: a few MB, for a dry run on a
 CPU), with --folder saves it there and loads it as any other, captures every component of every
 layer and checks each shape, and that layers captured together are bit for bit what each is alone.
-Then prints tokens a second: mlx-lm's own generation, ours without hooks, and ours with the residual
-stream of all layers delivered as numpy, in turn in one run.
+Then prints tokens a second, in turn in one run: mlx-lm's own generation, ours without hooks, ours
+with the residual stream of all layers delivered as numpy, and mlx-lm's with the same stacked by
+hand.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from mlx_lm.tokenizer_utils import TokenizerWrapper
 from rich.console import Console
 from rich.progress import track
 
+from benchmarks.by_hand import stacked_by_hand
 from benchmarks.gpt_oss_model import FULL, TINY, random_model, save, weight_bytes
 from engine.captures.records import CapturedActivation
 from engine.components import WHOLE_MODEL
@@ -174,6 +176,7 @@ def speeds(kit: ModelKit, prompt: list[int], tokens: int, rounds: int) -> Iterat
         "ours, residual of all layers as numpy": lambda: delivered(
             kit, create_generator_with_activations(kit, prompt, residual, max_tokens=tokens)
         ),
+        "mlx-lm's, the same stacked by hand": lambda: stacked_by_hand(kit.model, prompt, tokens),
     }
     measured: dict[str, list[float]] = {kind: [] for kind in kinds}
     progress = Console(stderr=True)
@@ -182,7 +185,7 @@ def speeds(kit: ModelKit, prompt: list[int], tokens: int, rounds: int) -> Iterat
             value = speed(generation(), tokens)
             if turn:  # the first warms up
                 measured[kind].append(value)
-    own, without, _ = measured.values()
+    own, without, *_ = measured.values()
     for kind, values in measured.items():
         yield (
             f"{kind:38} {median(values):7.1f} tokens/s ({min(values):.1f} to {max(values):.1f})"

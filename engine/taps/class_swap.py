@@ -33,12 +33,12 @@ class Scope:
     """What one thread observes: its visitors, roles of modules, the pass that runs now.
 
     Visitors see values in their canonical shapes and may exchange them. Values at the points of
-    `marks` are then kept in `values`, as the model has them, and its point's marks in `seen`.
+    `marks` are then kept in `values`, as the model has them, and the marks of each in `seen`.
 
-    Most modules have no role, but `answers`: what they answer is kept with these marks, be it an
-    array or a tuple that one is the first of. That runs for each block of each token. Between two
-    tokens MLX's work replaces what the processor's caches hold, so that an object costs more to be
-    touched than to be worked on: nothing else is looked at.
+    Most modules have no role but marks, in `answers`: what they answer is kept, be it an array or
+    a tuple that begins with one. This runs for each block of each token. Between two tokens MLX's
+    work replaces what the processor's caches hold, so that an object costs more to be touched than
+    to be worked on: nothing else is looked at.
 
     Of the modules of `inside`, by their ids, each operation is observed, of others the call only.
 

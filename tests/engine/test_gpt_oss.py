@@ -11,6 +11,7 @@ from architectures import YARN, tiny_config, tiny_model
 from mlx.utils import tree_flatten
 from words import words
 
+from benchmarks.by_hand import stacked_by_hand
 from engine.captures.hooks import ActivationHookSpec
 from engine.components import ComponentType as C
 from engine.runs.forward import forward
@@ -136,3 +137,13 @@ def captured(kit: ModelKit, layer: int) -> dict[C, np.ndarray]:
     specs.append(ActivationHookSpec(str(layer), C.MLP, capture_input=True, capture_output=False))
     activations = forward(kit, [TOKENS], specs).activations
     return {records[0].component: records[0].data for records in activations.values()}
+
+
+def test_a_generation_captures_what_mlx_lm_s_own_loop_gives_when_stacked_by_hand(kit):
+    residual = [ActivationHookSpec("*", C.RESIDUAL)]
+    steps = create_generator_with_activations(kit, TOKENS, residual, max_tokens=5)
+    by_hand = list(stacked_by_hand(kit.model, TOKENS, 5))
+    assert len(by_hand) == 5
+    for (_, activations), expected in zip(steps, by_hand, strict=True):
+        newest = [record.data[:, -1:] for (record,) in activations.values()]
+        np.testing.assert_array_equal(newest, expected)
