@@ -18,6 +18,7 @@ class Delivery(Generic[T]):
 
     def __init__(self, compute: Callable[[], T]):
         self._compute: Callable[[], T] | None = compute
+        self._value: T | None = None
         self._error: BaseException | None = None
         self._underway = Lock()
         self._underway.acquire()

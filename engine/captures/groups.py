@@ -30,29 +30,18 @@ class Grouping:
     """The groups of passes, found anew where a pass has other values than the one before.
 
     Passes over one token after another have the same. What a model calculates at a point has one
-    shape in all passes over as many tokens, unless it has one column a key.
+    dtype wherever it has one shape.
     """
 
     def __init__(self):
         self._found_for: tuple | None = None
-        self._with_keys: list[tuple[int, tuple[int, ...]]] = []
         self._groups: list[Group] = []
 
-    def groups(
-        self, seen: list[list[Selection]], values: list[mx.array], length: int, batch: int
-    ) -> list[Group]:
+    def groups(self, seen: list[list[Selection]], values: list[mx.array]) -> list[Group]:
         """The groups of the values of a pass, each of which several hooks may have selected."""
-        found_for = seen, length, batch
-        if found_for != self._found_for or any(
-            values[place].shape != shape for place, shape in self._with_keys
-        ):
+        found_for = seen, [value.shape for value in values]
+        if found_for != self._found_for:
             self._found_for, self._groups = found_for, _grouped(seen, values)
-            self._with_keys = [
-                (place, values[place].shape)
-                for group in self._groups
-                if group.cut.has_keys
-                for place in group.places
-            ]
         return self._groups
 
 

@@ -142,8 +142,9 @@ class Taken:
     def records(self) -> Iterator[tuple[Selection, CapturedActivation]]:
         """A record of what was kept at positions of this part, with no keys after it."""
         kept = [(stack, each) for stack in self.source.stacks for each in stack.selections]
+        is_whole = self.is_whole()
         for (stack, selection), record in zip(kept, self.source.moved().records, strict=True):
-            if self.is_whole():
+            if is_whole:
                 yield selection, record
             elif places := self.places(stack.positions):
                 yield selection, self._cut(record, places, stack.positions, selection.cut)

@@ -54,8 +54,7 @@ class Recorder:
         """
         *earlier, current = self.passes
         if seen:
-            groups = self._grouping.groups(seen, values, current.span.length, current.batch)
-            current.keep(groups, values)
+            current.keep(self._grouping.groups(seen, values), values)
         self._charge(current.nbytes)
         if earlier:
             self._deliver(earlier[-1])

@@ -26,7 +26,7 @@ from engine.interventions.intervention import Intervention
 from engine.runs.forward import forward
 from engine.structure.resolver import resolve
 from engine.taps.observation import observed
-from engine.taps.points import UNSEEN, Point, Span, sequence_axis
+from engine.taps.points import Point, sequence_axis
 
 NEXT = [7, 11]
 DECODES_APART = {
@@ -84,50 +84,16 @@ def decoded(
         return visit
 
     model = subject.kit.model
+    if subject.name in PICKS_KEYS:
+        points = [p for p in points if p.component not in INSIDE_ATTENTION - {C.QUERY}]
     cache = make_prompt_cache(model)
     with ExitStack() as stack:
         if tapped:
-            visitors = {point: keep(point) for point in decodable(subject, points)}
+            visitors = {point: keep(point) for point in points}
             stack.enter_context(observed(subject.structure, visitors))
         logits = [model(mx.array([chunk]), cache=cache) for chunk in (TOKENS, *[[t] for t in NEXT])]
     mx.eval(logits, list(seen.values()))
     return [np.array(each.astype(mx.float32)) for each in logits], seen
-
-
-def decodable(subject: Subject, points: Iterable[Point]) -> list[Point]:
-    """Those points at which a token after the prompt can be observed."""
-    if subject.name not in PICKS_KEYS:
-        return list(points)
-    return [p for p in points if p.component not in INSIDE_ATTENTION - {C.QUERY}]
-
-
-def test_a_value_without_keys_has_one_shape_in_all_passes_over_as_many_tokens(subject):
-    points = decodable(subject, subject.structure.shapes)
-    shapes = Shapes(p for p in points if p.component not in UNSEEN)
-    cache = make_prompt_cache(subject.kit.model)
-    with observed(subject.structure, {}, shapes):
-        for chunk in (TOKENS, *[[token] for token in (*NEXT, *NEXT)]):
-            subject.kit.model(mx.array([chunk]), cache=cache)
-    prompt, first, *others = shapes.passes
-    assert prompt
-    assert first
-    assert others == [first] * 3
-
-
-class Shapes:
-    """Keeps the shapes of the values at some points, pass by pass."""
-
-    def __init__(self, points: Iterable[Point]):
-        self.marks = {point: [point] for point in points}
-        self.passes: list[list[tuple[list[Point], tuple[int, ...]]]] = []
-
-    def begin_pass(self, span: Span, batch: int) -> None:
-        pass
-
-    def end_pass(self, result, seen: list[list[Point]], values: list[mx.array]):
-        shapes = [value.shape for value in values]
-        self.passes.append(list(zip(seen, shapes, strict=True)))
-        return result
 
 
 def test_a_batch_captures_what_each_of_its_sequences_does_alone(subject):
