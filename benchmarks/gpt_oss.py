@@ -1,18 +1,19 @@
 # ruff: noqa: I001
 """gpt-oss-20b's exact shape with random weights: what captures are, and what they cost.
 
-    python -m benchmarks.gpt_oss [--tiny] [--folder NEW] [--tokens 128] [--rounds 60]
+    python -m benchmarks.gpt_oss [--tiny] [--folder NEW] [--tokens 64] [--rounds 100]
 
 Builds the model layer by layer in 4 bits, group 32 (13 GB; --tiny: a few MB, for a dry run on a
 CPU), with --folder saves it there and loads it as any other, captures every component of every
 layer and checks each shape, and that layers captured together are bit for bit what each is alone.
 Then prints tokens a second, in turn in one run: mlx-lm's own generation, ours without hooks, ours
 with the residual stream of all layers delivered as numpy, and mlx-lm's with the same stacked by
-hand.
+hand. Ratios are medians over rounds, with an interval at about 95 %.
 """
 
 import argparse
 from collections.abc import Iterator
+from math import floor
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -48,8 +49,8 @@ def main() -> None:
     )
     parser.add_argument("--tiny", action="store_true", help="a small model of the same kind")
     parser.add_argument("--folder", type=Path, help="save the model there, and load it from there")
-    parser.add_argument("--tokens", type=int, default=128, help="tokens of each generation")
-    parser.add_argument("--rounds", type=int, default=60, help="generations of each kind")
+    parser.add_argument("--tokens", type=int, default=64, help="tokens of each generation")
+    parser.add_argument("--rounds", type=int, default=100, help="generations of each kind")
     options = parser.parse_args()
     config = TINY if options.tiny else FULL
 
@@ -181,21 +182,28 @@ def speeds(kit: ModelKit, prompt: list[int], tokens: int, rounds: int) -> Iterat
     measured: dict[str, list[float]] = {kind: [] for kind in kinds}
     progress = Console(stderr=True)
     for turn in track(range(rounds + 1), "tokens a second", console=progress, transient=True):
-        for kind, generation in kinds.items():
-            value = speed(generation(), tokens)
+        first = turn % len(kinds)
+        for kind in [*list(kinds)[first:], *list(kinds)[:first]]:
+            value = speed(kinds[kind](), tokens)
             if turn:  # the first warms up
                 measured[kind].append(value)
     own, without, *_ = measured.values()
     for kind, values in measured.items():
         yield (
-            f"{kind:38} {median(values):7.1f} tokens/s ({min(values):.1f} to {max(values):.1f})"
-            f"  {ratio(values, own):.3f} of mlx-lm's  {ratio(values, without):.3f} of ours"
+            f"{kind:38} {median(values):7.1f} tokens/s"
+            f"  {ratio(values, own)} of mlx-lm's  {ratio(values, without)} of ours"
         )
 
 
-def ratio(speeds: list[float], others: list[float]) -> float:
-    """The median over rounds, so that a machine that slows down meanwhile counts for both."""
-    return median(speed / other for speed, other in zip(speeds, others, strict=True))
+def ratio(speeds: list[float], others: list[float]) -> str:
+    """The median over rounds, so that a machine that slows down meanwhile counts for both.
+
+    The interval is that of order statistics: the median of many rounds lies between the ranks
+    n/2 -+ 0.98 sqrt(n) of these n with a probability of about 95 %.
+    """
+    ratios = sorted(speed / other for speed, other in zip(speeds, others, strict=True))
+    outside = max(0, floor(len(ratios) / 2 - 0.98 * len(ratios) ** 0.5))
+    return f"{median(ratios):.3f} ({ratios[outside]:.3f} to {ratios[-1 - outside]:.3f})"
 
 
 def plain(kit: ModelKit, prompt: list[int], tokens: int) -> Iterator:
@@ -204,9 +212,9 @@ def plain(kit: ModelKit, prompt: list[int], tokens: int) -> Iterator:
 
 def delivered(kit: ModelKit, generation: Iterator) -> Iterator:
     """The generation's tokens, each after its residual stream lies in memory as numpy."""
-    for result, activations in generation:
-        arrays = [record.data for (record,) in activations.values()]
-        yield result
+    for step in generation:
+        yield step
+    arrays = [record.data for (record,) in step[1].values()]
     assert [type(array) for array in arrays] == [np.ndarray] * kit.info.layers
 
 

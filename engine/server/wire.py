@@ -3,6 +3,7 @@
 import math
 from binascii import a2b_base64
 from collections.abc import Mapping
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -63,25 +64,20 @@ def tensor_array(value: TensorValue, param: str) -> np.ndarray:
 def _from_lists(value: TensorValue, param: str) -> np.ndarray:
     """Numbers as `_listed` writes them: null is -inf."""
     try:
-        flat = np.asarray(value.data).ravel()
-        if flat.dtype == object:  # null, or integers of more than 64 bits
-            flat = np.array([-np.inf if n is None else _number(n) for n in flat])
-        if flat.dtype.kind not in "iuf":
-            raise ValueError
+        flat = np.array(value.data, dtype=object).ravel()
+        types = set(map(type, flat))
+        if not types <= {int, float, NoneType}:
+            raise TypeError
+        if NoneType in types:
+            flat[np.equal(flat, None)] = -np.inf
         with np.errstate(over="raise"):
-            return flat.astype(np.float32)
+            return flat.astype(np.float64).astype(np.float32)
     except (FloatingPointError, OverflowError):
         raise ImpossibleError(f"{param}: data holds a number beyond float32", param) from None
-    except (TypeError, ValueError):
+    except TypeError:
         raise ImpossibleError(
             f"{param}: data must be lists of numbers, none ragged", param
         ) from None
-
-
-def _number(value: Any) -> float:
-    if type(value) not in (int, float):
-        raise TypeError
-    return float(value)
 
 
 def _from_base64(value: TensorValue, param: str) -> np.ndarray:

@@ -119,6 +119,7 @@ def test_a_tensor_that_a_client_sends_is_read(value):
         ({"data": ["one"] * 6}, "numbers"),
         ({"data": ["1", 2, 3, 4, 5, 6]}, "numbers"),
         ({"data": [True] * 6}, "numbers"),
+        ({"data": [1.5, True, 3, 4, 5, 6]}, "numbers"),
         ({"data": [None, [], 3, 4, 5, 6]}, "numbers"),
         ({"data": [1, 2, 3, 4, 5, 1e39]}, "beyond float32"),
         ({"data": [1, 2, 3, 4, 5, 10**40]}, "beyond float32"),
