@@ -75,6 +75,7 @@ CORE_CLASSES = (
     "CircuitVisualizer",
     "CircuitValidation",
     "CircuitTrial",
+    "CircuitSweep",
     "CircuitExperiment",
     "CircuitDiscovery",
     "InterventionExperiment",

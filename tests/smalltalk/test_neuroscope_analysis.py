@@ -271,3 +271,20 @@ def test_an_analyzer_looks_at_its_layers_alone(
         "analyzeText: 'The cat') layers",
     )
     assert layers == [4, 9]
+
+
+def test_heads_are_named_after_the_layers_that_were_looked_at(
+    system: System, engine: LMStudioNeuroScopeClient
+) -> None:
+    every, some = ask(
+        system,
+        engine,
+        "| tokens | "
+        f"tokens := CircuitDataset repeatedTokens: {REPEATED} vocabulary: 49152 seed: 1;; "
+        "{((AttentionAnalyzer new model: model; yourself) detectInductionHeads: tokens) "
+        "collect: [:each | each name]. "
+        "((AttentionAnalyzer new model: model; analysisLayers: #(5 18 20); yourself) "
+        "detectInductionHeads: tokens) collect: [:each | each name]}",
+    )
+    assert some == [name for name in every if name.startswith(("L5H", "L18H", "L20H"))]
+    assert some[0] == "L18H6"

@@ -74,6 +74,22 @@ def test_the_cells_of_an_svg_carry_the_captured_weights(
     assert "head 8" in words
 
 
+def test_a_pattern_by_itself_is_not_said_to_be_the_first_head(
+    system: System, tmp_path: Path
+) -> None:
+    path = tmp_path / "one.svg"
+    answer(
+        system,
+        "(AttentionVisualizer new createHeatmap: (ActivationTensor ones: #(2 2)) "
+        f"tokens: #('a' 'b') layer: 5) saveAs: '{path}';; 0",
+    )
+    words = [text.text for text in ElementTree.parse(path).iter(f"{SVG}text")]
+    assert {word for word in words if not word.startswith('"')} == {
+        "attention, layer 5",
+        "one pattern",
+    }
+
+
 def test_the_pixels_of_a_png_are_the_captured_weights(
     system: System, engine: LMStudioNeuroScopeClient, tmp_path: Path
 ) -> None:
