@@ -115,6 +115,7 @@ class ModelEntry(TypedDict):
     intermediate_size: int | None
     quantization: str | None
     components: list[ComponentType]
+    absent_layers: dict[ComponentType, list[int]]
 
 
 class ModelList(TypedDict):

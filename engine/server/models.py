@@ -50,6 +50,7 @@ class LoadedModel:
             intermediate_size=info.intermediate_size,
             quantization=info.quantization,
             components=list(info.components),
+            absent_layers=self.kit.structure.absent_layers,
         )
 
     def token_texts(self, tokens: Iterable[int]) -> list[str]:

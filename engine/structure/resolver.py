@@ -47,6 +47,15 @@ class Structure:
         present = {point.component for point in self.shapes if not point.is_input}
         return tuple(component for component in C if component in present)
 
+    @property
+    def absent_layers(self) -> dict[C, list[int]]:
+        """The layers that lack a component that others have."""
+        lacking: dict[C, list[int]] = {}
+        for layer, component in self.absent:
+            if layer is not None and component in self.components:
+                lacking.setdefault(component, []).append(layer)
+        return lacking
+
     def heads(self, layer: int | None, component: C) -> int:
         """How many heads a per-head component has."""
         return self.shapes[Point(layer, component)][1]

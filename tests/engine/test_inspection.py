@@ -35,6 +35,13 @@ def test_layers_without_a_component_are_told_with_the_reason(rows):
     ]
 
 
+def test_layers_that_lack_what_others_have_are_listed_by_component():
+    lacking = resolve(tiny_model("jamba")).absent_layers
+    assert lacking[C.ATTENTION_PATTERN] == lacking[C.ROUTER] == [0]
+    assert not {C.RESIDUAL, C.QUERY_PRE_ROPE} & lacking.keys()  # in all layers, in none
+    assert resolve(tiny_model("llama")).absent_layers == {}
+
+
 def test_key_value_heads_and_experts_are_counted(rows):
     shapes = {row.component: row.shape for row in rows if row.shape}
     assert shapes[C.KEY] == "[batch, 2, seq, 8]"

@@ -1,19 +1,14 @@
 """Circuits found in an image: effects, ranks and tests are those that Python works out."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from mlx_lm.utils import save_model
 from neuroscope import IOI, IOI_CORRUPTED, ask, capture
 from systems import System
 
 from bridge.client import LMStudioNeuroScopeClient
-from bridge.engine_process import running_engine
-from tests.engine.architectures import tiny_config, tiny_model
-from tests.engine.words import words
 
 EXAMPLE = (
     f"(CircuitExample clean: '{IOI}' corrupted: '{IOI_CORRUPTED}' "
@@ -43,20 +38,6 @@ def patched_share(engine: LMStudioNeuroScopeClient, parts: list[tuple[int, int]]
     base = score(engine, IOI_CORRUPTED)
     patched = score(engine, IOI_CORRUPTED, interventions=changes)
     return (patched - base) / (score(engine, IOI) - base)
-
-
-@pytest.fixture(scope="module")
-def hybrid(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LMStudioNeuroScopeClient]:
-    """An engine with a tiny random model of which only layers 1 and 3 have attention."""
-    folder = tmp_path_factory.mktemp("hybrid") / "lfm2"
-    kinds = ["conv", "full_attention"] * 2
-    changes = {"num_hidden_layers": len(kinds), "layer_types": kinds}
-    config = tiny_config("lfm2") | changes
-    save_model(folder, tiny_model("lfm2", **changes))
-    (folder / "config.json").write_text(json.dumps(config))
-    words(config["vocab_size"]).save_pretrained(folder)
-    with running_engine(str(folder)) as client:
-        yield client
 
 
 def test_heads_are_named_in_the_order_of_their_effects(
@@ -257,28 +238,3 @@ def test_the_second_workflow_finds_attention_patterns(
     assert scores
     assert scores == sorted(scores, reverse=True)
     assert all(0.5 <= score <= 1.001 for score in scores)
-
-
-def test_where_only_some_layers_have_attention_heads_are_named_after_these(
-    system: System, hybrid: LMStudioNeuroScopeClient
-) -> None:
-    clean, corrupted = [3, 31, 4, 15, 9], [3, 31, 4, 26, 9]
-    parts, discovered = ask(
-        system,
-        hybrid,
-        "| finder circuit | finder := CircuitFinder for: model;; "
-        f"circuit := finder findCircuitFor: 'heads' examples: {{CircuitExample "
-        f"clean: #({' '.join(map(str, clean))}) corrupted: #({' '.join(map(str, corrupted))}) "
-        "answer: 7 distractor: 9} method: #activationPatching threshold: -9;; "
-        "{circuit components collect: [:each | {each layer. each index. each score}]. "
-        "((finder searchDepth: 8; confidenceThreshold: 0; yourself) "
-        "discoverCircuits: #('w3 w31 w4')) first components collect: [:each | each layer]}",
-    )
-    reply = hybrid.patch_circuit(clean, corrupted, 7, 9)
-    assert reply["layers"] == [1, 3]
-    effects = np.array(reply["effects"]["data"])
-    scores = {(layer, head): score for layer, head, score in parts}
-    assert sorted(scores) == [(layer, head) for layer in (1, 3) for head in range(4)]
-    for (layer, head), score in scores.items():
-        assert score == pytest.approx(effects[layer // 2, head], rel=1e-4, abs=1e-5)
-    assert set(discovered) <= {1, 3}

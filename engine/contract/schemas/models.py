@@ -30,6 +30,9 @@ class ModelEntry(Response):
     )
     quantization: str | None = Field(description="For example `4-bit, group 32`; null if none.")
     components: list[ComponentType] = Field(description="What can be captured on this model.")
+    absent_layers: dict[ComponentType, list[int]] = Field(
+        description="The layers that lack a component that others have, by the component."
+    )
 
 
 class ModelList(Response):

@@ -52,6 +52,7 @@ def test_the_model_list_describes_the_model(server):
     )
     assert (entry.intermediate_size, entry.max_position_embeddings) == (64, None)
     assert {"residual", "attention_pattern", "key"} <= {str(c) for c in entry.components}
+    assert entry.absent_layers == {}
 
 
 def test_tokens_go_there_and_back(server, reference):
