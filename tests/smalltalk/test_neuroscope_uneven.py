@@ -1,7 +1,10 @@
-"""Models of which only some layers have attention: all layers are then those that have it."""
+"""Models whose layers differ: all layers are those that have what is looked at."""
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,20 +17,33 @@ from bridge.engine_process import running_engine
 from tests.engine.architectures import tiny_config, tiny_model
 from tests.engine.words import words
 
-KINDS = ["conv", "full_attention"] * 2
 TOKENS, CORRUPTED = [3, 31, 4, 15, 9], [3, 31, 4, 26, 9]
+
+
+@contextmanager
+def served(folder: Path, architecture: str, **changes: Any) -> Iterator[LMStudioNeuroScopeClient]:
+    """An engine with a tiny random model."""
+    config = tiny_config(architecture) | changes
+    save_model(folder, tiny_model(architecture, **changes))
+    (folder / "config.json").write_text(json.dumps(config))
+    words(config["vocab_size"]).save_pretrained(folder)
+    with running_engine(str(folder)) as client:
+        yield client
 
 
 @pytest.fixture(scope="module")
 def hybrid(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LMStudioNeuroScopeClient]:
-    """An engine with a tiny random model of which only layers 1 and 3 have attention."""
-    folder = tmp_path_factory.mktemp("hybrid") / "lfm2"
-    changes = {"num_hidden_layers": len(KINDS), "layer_types": KINDS}
-    config = tiny_config("lfm2") | changes
-    save_model(folder, tiny_model("lfm2", **changes))
-    (folder / "config.json").write_text(json.dumps(config))
-    words(config["vocab_size"]).save_pretrained(folder)
-    with running_engine(str(folder)) as client:
+    """Only layers 1 and 3 have attention."""
+    changes = {"num_hidden_layers": 4, "layer_types": ["conv", "full_attention"] * 2}
+    with served(tmp_path_factory.mktemp("hybrid"), "lfm2", **changes) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def uneven(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LMStudioNeuroScopeClient]:
+    """Layer 0 has two heads, layer 1 four."""
+    changes = {"num_query_heads": [2, 4], "num_kv_heads": [1, 2]}
+    with served(tmp_path_factory.mktemp("uneven"), "openelm", **changes) as client:
         yield client
 
 
@@ -94,3 +110,18 @@ def test_a_hook_on_all_layers_is_on_those_that_have_what_it_looks_at(
     assert attention == [f"layer_{layer}_attention_pattern" for layer in (1, 3)]
     assert residual == [f"layer_{layer}_residual" for layer in range(4)]
     assert unknown.startswith("no component router; there are")
+
+
+def test_no_head_is_left_out_where_layers_have_different_numbers_of_them(
+    system: System, uneven: LMStudioNeuroScopeClient
+) -> None:
+    heads, said = ask(
+        system,
+        uneven,
+        "| analyzer | analyzer := AttentionAnalyzer for: model;; "
+        f"{{((analyzer analysisLayers: #(1); yourself) analyzeTokens: {literal(TOKENS)}) heads. "
+        f"[(analyzer analysisLayers: #(0 1); yourself) analyzeTokens: {literal(TOKENS)}] "
+        "on: ShapeMismatchError do: [:error | error messageText]}",
+    )
+    assert heads == [0, 1, 2, 3]
+    assert said.startswith("the layers have different numbers of heads, 2 4;")
