@@ -54,19 +54,23 @@ def literal(tokens: list[int]) -> str:
 def test_a_circuit_names_heads_after_the_layers_that_have_them(
     system: System, hybrid: LMStudioNeuroScopeClient
 ) -> None:
-    parts, discovered = ask(
+    parts, spelled, discovered = ask(
         system,
         hybrid,
-        "| finder circuit | finder := CircuitFinder for: model;; "
-        "circuit := finder findCircuitFor: 'heads' examples: {CircuitExample "
-        f"clean: {literal(TOKENS)} corrupted: {literal(CORRUPTED)} answer: 7 distractor: 9}} "
+        "| finder circuit examples | finder := CircuitFinder for: model;; "
+        "examples := {CircuitExample "
+        f"clean: {literal(TOKENS)} corrupted: {literal(CORRUPTED)} answer: 7 distractor: 9}};; "
+        "circuit := finder findCircuitFor: 'heads' examples: examples "
         "method: #activationPatching threshold: -9;; "
         "{circuit components collect: [:each | {each layer. each index. each score}]. "
+        "((finder component: 'head_output'; yourself) componentsBy: #activationPatching "
+        "over: examples) collect: [:each | {each layer. each index. each score}]. "
         "((finder searchDepth: 8; confidenceThreshold: 0; yourself) "
         "discoverCircuits: #('w3 w31 w4')) first components collect: [:each | each layer]}",
     )
     reply = hybrid.patch_circuit(TOKENS, CORRUPTED, 7, 9)
     assert reply["layers"] == [1, 3]
+    assert spelled == parts
     effects = np.array(reply["effects"]["data"])
     scores = {(layer, head): score for layer, head, score in parts}
     assert sorted(scores) == [(layer, head) for layer in (1, 3) for head in range(4)]
