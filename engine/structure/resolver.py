@@ -50,9 +50,9 @@ class Structure:
     @property
     def absent_layers(self) -> dict[C, list[int]]:
         """The layers that lack a component that others have."""
-        lacking: dict[C, list[int]] = {}
+        present, lacking = self.components, {}
         for layer, component in self.absent:
-            if layer is not None and component in self.components:
+            if layer is not None and component in present:
                 lacking.setdefault(component, []).append(layer)
         return lacking
 
