@@ -15,6 +15,19 @@ from bridge.generator.templates import Templates
 from bridge.rooms import OPENAPI
 
 Methods = dict[tuple[str, bool, str], str]
+DOCUMENTED = set(  # the classes that NeuroScope's documents name
+    """
+    ActivationAnalyzer ActivationCache ActivationHook ActivationTensor AttentionAnalyzer
+    AttentionLayer AttentionVisualizer CachedModelOutput CachingHook Circuit CircuitFinder
+    CircuitVisualizer DataBridge EmbeddingLayer Hook HookManager InteractiveLens
+    InterventionExperiment InterventionHook JSInterface LinearProbe MLPLayer ModelOutput
+    NeuronAnalyzer ProbeHook TransformerLayer TransformerModel
+    DuplicateHookError InsufficientDataError InvalidDataError InvalidLayerError MemoryError
+    ModelNotFoundError NetworkError ShapeMismatchError TokenizationError UnknownBehaviorTypeError
+    UnknownComponentError
+    """.split()
+)
+SYSTEM = {"ByteArray", "FloatArray"}  # what most Smalltalks have, for those that lack it
 
 
 @pytest.fixture(scope="module")
@@ -126,12 +139,19 @@ def test_superclasses_come_first(rendered: dict) -> None:
 
 
 def test_every_dialect_has_the_same_classes_but_for_what_its_system_lacks(rendered: dict) -> None:
-    shim = {"FloatArray", "ByteArray", "TypedArray", "NetworkError"}
+    shim = {"FloatArray", "ByteArray", "NeuroScopeTypedArray", "NetworkError"}
     for name, (packages, _) in rendered.items():
         own = {*shim, *DIALECTS[name].extras, *DIALECTS[name].variants}
         common = {cls.name for cls in classes_of(packages)} - own
         squeak = {cls.name for cls in classes_of(rendered["squeak"][0])}
         assert common == squeak - {*DIALECTS["squeak"].extras}
+
+
+def test_classes_that_no_document_names_carry_a_prefix(rendered: dict) -> None:
+    for packages, _ in rendered.values():
+        for cls in classes_of(packages):
+            prefixed = cls.name.startswith(("NeuroScope", "LMStudio"))
+            assert prefixed or cls.name in DOCUMENTED | SYSTEM, cls.name
 
 
 def test_the_document_names_the_clients_class() -> None:

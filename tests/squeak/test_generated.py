@@ -28,7 +28,9 @@ def decoding(array: np.ndarray, dtype: str) -> str:
     """An expression for the array's bytes, decoded as numbers of `dtype`."""
     encoded = base64.b64encode(array.tobytes()).decode()
     source = f"(NeuroScopePlatform decodeBase64: '{encoded}')"
-    return f"(TensorDecoder decode: {source} from: 1 count: {array.size} dtype: '{dtype}')"
+    return (
+        f"(NeuroScopeTensorDecoder decode: {source} from: 1 count: {array.size} dtype: '{dtype}')"
+    )
 
 
 def floats_in(answer: str) -> np.ndarray:
@@ -74,7 +76,9 @@ def test_numbers_of_every_type_become_the_same_single_floats(
 def test_an_unknown_type_of_numbers_is_an_error(squeak: Squeak, client: Files):
     with pytest.raises(SqueakError, match="cannot decode numbers of type complex64"):
         squeak.evaluate(
-            "TensorDecoder decode: (ByteArray new: 8) from: 1 count: 1 dtype: 'complex64'", *client
+            "NeuroScopeTensorDecoder "
+            "decode: (ByteArray new: 8) from: 1 count: 1 dtype: 'complex64'",
+            *client,
         )
 
 
@@ -88,7 +92,7 @@ def test_a_safetensors_body_is_read_tensor_by_tensor(squeak: Squeak, client: Fil
     for name, tensor in tensors.items():
         answer = squeak.evaluate(
             f"""| tensor |
-            tensor := (SafetensorsBody on: (NeuroScopePlatform decodeBase64: '{body}'))
+            tensor := (NeuroScopeSafetensorsBody on: (NeuroScopePlatform decodeBase64: '{body}'))
                 tensorNamed: '{name}'.
             tensor shape printString , '|' , {floats("tensor data")}""",
             *client,
