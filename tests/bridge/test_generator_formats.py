@@ -15,8 +15,11 @@ from bridge.generator.templates import Templates
 from bridge.rooms import OPENAPI
 
 Methods = dict[tuple[str, bool, str], str]
-DOCUMENTED = set(  # the classes that NeuroScope's documents name
-    """
+# The classes that NeuroScope's documents name.
+DOCUMENTED = set(
+    re.findall(
+        r"\w+",
+        """
     ActivationAnalyzer ActivationCache ActivationHook ActivationTensor AttentionAnalyzer
     AttentionLayer AttentionVisualizer CachedModelOutput CachingHook Circuit CircuitFinder
     CircuitVisualizer DataBridge EmbeddingLayer Hook HookManager InteractiveLens
@@ -25,7 +28,8 @@ DOCUMENTED = set(  # the classes that NeuroScope's documents name
     DuplicateHookError InsufficientDataError InvalidDataError InvalidLayerError MemoryError
     ModelNotFoundError NetworkError ShapeMismatchError TokenizationError UnknownBehaviorTypeError
     UnknownComponentError
-    """.split()
+        """,
+    )
 )
 SYSTEM = {"ByteArray", "FloatArray"}  # what most Smalltalks have, for those that lack it
 
