@@ -193,7 +193,7 @@ def test_a_candidate_of_the_first_workflow_has_its_shares_of_the_residual_stream
 ) -> None:
     said = system.run(
         WORKFLOW.replace("/path/to/model", str(smollm2_path))
-        + "NeuroScopePlatform writeJson: {circuits size. circuits first confidence. "
+        + "NeuroScopePlatform current writeJson: {circuits size. circuits first confidence. "
         "circuits first evidence. (NeuroScopeResidualShares of: activations) components "
         "collect: [:each | {each name. each score}]}",
         default_client,
@@ -232,7 +232,8 @@ def test_the_second_workflow_finds_attention_patterns(
     system: System, engine: LMStudioNeuroScopeClient, default_client: Path
 ) -> None:
     said = system.run(
-        OTHER_WORKFLOW + "NeuroScopePlatform writeJson: (patterns collect: [:each | each score])",
+        OTHER_WORKFLOW
+        + "NeuroScopePlatform current writeJson: (patterns collect: [:each | each score])",
         default_client,
     )
     scores = json.loads(said)

@@ -7,8 +7,8 @@ from systems import System, answer
 from bridge.client import LMStudioNeuroScopeClient
 
 WAIT = (
-    "wait := [:activation | | end | end := NeuroScopePlatform milliseconds + 30. "
-    "[NeuroScopePlatform milliseconds < end] whileTrue: []. activation]"
+    "wait := [:activation | | end | end := NeuroScopePlatform current milliseconds + 30. "
+    "[NeuroScopePlatform current milliseconds < end] whileTrue: []. activation]"
 )
 CAUGHT = "on: {} do: [:error | error messageText]"
 

@@ -73,7 +73,7 @@ def test_errors_are_of_the_kinds_that_neuroscope_names(
         f"[model tokenizer encode: #(1 2)] {CAUGHT.format('TokenizationError')}. "
         f"[model tokenizer decode: #(49152)] {CAUGHT.format('TokenizationError')}. "
         f"(LMStudioError fromResponse: (LMStudioResponse status: 507 bytes: "
-        "(NeuroScopePlatform bytesFrom: #()))) isKindOf: MemoryError}",
+        "(NeuroScopePlatform current bytesFrom: #()))) isKindOf: MemoryError}",
     )
     assert "127.0.0.1:9" in nobody
     assert "text" in text
