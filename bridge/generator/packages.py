@@ -39,7 +39,7 @@ CORE_CLASSES = (
     "HookTiming",
     "HookMetrics",
     "HookManager",
-    "LiveExchange",
+    "LiveSession",
     "ModelConfig",
     "TransformerTokenizer",
     "ModelOutput",
