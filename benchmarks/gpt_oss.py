@@ -26,7 +26,7 @@ from mlx_lm.tokenizer_utils import TokenizerWrapper
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks.by_hand import stacked_by_hand
+from benchmarks.reference_capture import stacked_by_hand
 from benchmarks.gpt_oss_model import FULL, TINY, random_model, save, weight_bytes
 from engine.captures.records import CapturedActivation
 from engine.components import WHOLE_MODEL

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 
 
-class CancelledExchange(TypedDict):
-    exchange_id: str
+class CancelledSession(TypedDict):
+    session_id: str
 
 
 class CaptureSummary(TypedDict):
@@ -134,18 +134,6 @@ class RemovedHooks(TypedDict):
     removed_hooks: list[str]
 
 
-class StopSpec(TypedDict):
-    """
-    A hook point at which a forward pass stops and shows its value; all of it, or a part.
-    """
-
-    layer_name: str
-    component: ComponentType
-    hook_id: NotRequired[str | None]
-    heads: NotRequired[list[Head] | None]
-    positions: NotRequired[list[Position] | None]
-
-
 StopString: TypeAlias = str
 
 
@@ -237,6 +225,18 @@ class ActivationRecord(TypedDict):
     data: NotRequired[Any]
     data_base64: NotRequired[str | None]
     tensor: NotRequired[str | None]
+
+
+class BreakpointSpec(TypedDict):
+    """
+    A hook point at which a forward pass pauses and shows its value; all of it, or a part.
+    """
+
+    layer_name: str
+    component: ComponentType
+    hook_id: NotRequired[str | None]
+    heads: NotRequired[list[Head] | None]
+    positions: NotRequired[list[Position] | None]
 
 
 class CaptureList(TypedDict):
@@ -337,6 +337,10 @@ class CompletionWithActivations(TypedDict):
     activations: dict[str, list[ActivationRecord]]
 
 
+class ContinueSessionRequest(TypedDict):
+    value: NotRequired[TensorValue | None]
+
+
 class DetokenizeRequest(TypedDict):
     tokens: list[TokenId]
     model: NotRequired[str | None]
@@ -349,10 +353,6 @@ class Forward(TypedDict):
     texts: list[list[str]]
     logits: ActivationRecord | None
     top: list[list[TopToken]]
-
-
-class GoOnRequest(TypedDict):
-    value: NotRequired[TensorValue | None]
 
 
 class HookSpec(TypedDict):
@@ -413,6 +413,13 @@ class RegisterHooksRequest(TypedDict):
     model: NotRequired[str | None]
 
 
+class SessionState(TypedDict):
+    session_id: str
+    state: Literal["paused", "done"]
+    breakpoint: NotRequired[ActivationRecord | None]
+    result: NotRequired[Forward | CompletionWithActivations | None]
+
+
 class TokenLogprob(TypedDict):
     token: str
     logprob: float
@@ -458,15 +465,15 @@ class Completion(TypedDict):
     capture_id: NotRequired[str | None]
 
 
-class CompletionExchangeRequest(TypedDict):
+class CompletionSessionRequest(TypedDict):
     """
-    A completion each of whose forward passes stops: the prompt but its last token, that token,
+    A completion each of whose forward passes pauses: the prompt but its last token, that token,
     then each token that another follows. A pass begins before it is known whether its token ends
     the text, so the blocks may see one pass more than an early end needs.
     """
 
-    stops: list[StopSpec]
-    stop_format: NotRequired[Literal["array", "base64"]]
+    breakpoints: list[BreakpointSpec]
+    breakpoint_format: NotRequired[Literal["array", "base64"]]
     activation_hooks: NotRequired[list[HookSpec]]
     interventions: NotRequired[list[InterventionSpec]]
     activation_format: NotRequired[Literal["array", "base64", "metadata", "reference"]]
@@ -510,9 +517,7 @@ class CompletionWithActivationsRequest(TypedDict):
     logprobs: NotRequired[int | None]
 
 
-class ExchangeRequest(TypedDict):
-    stops: list[StopSpec]
-    stop_format: NotRequired[Literal["array", "base64"]]
+class ForwardRequest(TypedDict):
     activation_hooks: NotRequired[list[HookSpec]]
     interventions: NotRequired[list[InterventionSpec]]
     activation_format: NotRequired[Literal["array", "base64", "metadata", "reference"]]
@@ -523,14 +528,9 @@ class ExchangeRequest(TypedDict):
     top_k: NotRequired[int]
 
 
-class ExchangeState(TypedDict):
-    exchange_id: str
-    state: Literal["stopped", "done"]
-    stop: NotRequired[ActivationRecord | None]
-    result: NotRequired[Forward | CompletionWithActivations | None]
-
-
-class ForwardRequest(TypedDict):
+class ForwardSessionRequest(TypedDict):
+    breakpoints: list[BreakpointSpec]
+    breakpoint_format: NotRequired[Literal["array", "base64"]]
     activation_hooks: NotRequired[list[HookSpec]]
     interventions: NotRequired[list[InterventionSpec]]
     activation_format: NotRequired[Literal["array", "base64", "metadata", "reference"]]

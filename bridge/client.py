@@ -108,31 +108,31 @@ class LMStudioNeuroScopeClient:
     def forward_through(
         self,
         prompt: "str | Sequence[int] | Sequence[Sequence[int]]",
-        stops: "Sequence[api.StopSpec]",
+        breakpoints: "Sequence[api.BreakpointSpec]",
         block: "Callable[[api.ActivationRecord, np.ndarray], np.ndarray | None]",
         **options: Any,
     ) -> "api.Forward":
-        """One forward pass that goes on, at each stop, with what `block` makes of the value there.
+        """One forward pass that continues, at each breakpoint, with the value that `block` returns.
 
-        The block is given the stop's record and its array; None leaves the value as it is. If it
-        raises, the pass is cancelled.
+        The block is given the breakpoint's record and its array; None leaves the value as it is.
+        If it raises, the pass is cancelled.
         """
-        body = {"prompt": prompt, "stops": stops, **options}
-        return self._through("/v1/exchanges", body, block)
+        body = {"prompt": prompt, "breakpoints": breakpoints, **options}
+        return self._through("/v1/sessions", body, block)
 
     def complete_through(
         self,
         prompt: "str | Sequence[int]",
-        stops: "Sequence[api.StopSpec]",
+        breakpoints: "Sequence[api.BreakpointSpec]",
         block: "Callable[[api.ActivationRecord, np.ndarray], np.ndarray | None]",
         **options: Any,
     ) -> "api.CompletionWithActivations":
-        """A completion whose passes all go on, at each stop, with what `block` makes of the value.
+        """A completion whose passes continue, at each breakpoint, with what `block` returns.
 
-        The block is as for `forward_through`; the stop's record says the step.
+        The block is as for `forward_through`; the breakpoint's record says the step.
         """
-        body = {"prompt": prompt, "stops": stops, **options}
-        return self._through("/v1/completions/with_stops", body, block)
+        body = {"prompt": prompt, "breakpoints": breakpoints, **options}
+        return self._through("/v1/completions/with_breakpoints", body, block)
 
     def _through(
         self,
@@ -141,10 +141,10 @@ class LMStudioNeuroScopeClient:
         block: "Callable[[api.ActivationRecord, np.ndarray], np.ndarray | None]",
     ) -> Any:
         state = self._json("POST", beginning, body)
-        path = f"/v1/exchanges/{state['exchange_id']}"
-        while state["state"] == "stopped":
+        path = f"/v1/sessions/{state['session_id']}"
+        while state["state"] == "paused":
             try:
-                changed = block(state["stop"], from_record(state["stop"], {}))
+                changed = block(state["breakpoint"], from_record(state["breakpoint"], {}))
                 value = None if changed is None else to_value(changed)
                 state = self._json("POST", path, {"value": value})
             except BaseException:

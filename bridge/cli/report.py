@@ -40,7 +40,7 @@ def report(
 
     from bridge.client import LMStudioNeuroScopeClient
     from bridge.errors import BridgeError
-    from bridge.report.look import Contrast, look
+    from bridge.report.collect import Contrast, look
     from bridge.report.page import page
     from bridge.report.view import View
 

@@ -73,9 +73,9 @@ def serve(
         from engine.cache import models_folder
         from engine.contract.schemas import LoadModelRequest
         from engine.errors import EngineError
-        from engine.server import logs
-        from engine.server.run import UnprotectedError, run
-        from engine.server.settings import Settings
+        from engine.server.http import logs
+        from engine.server.process import UnprotectedError, run
+        from engine.server.state.settings import Settings
 
     logs.configure(json=log_json)
     settings = Settings(

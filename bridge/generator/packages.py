@@ -39,7 +39,7 @@ CORE_CLASSES = (
     "NeuroScopeHookTiming",
     "NeuroScopeHookMetrics",
     "HookManager",
-    "NeuroScopeLiveExchange",
+    "NeuroScopeLiveSession",
     "NeuroScopeModelConfig",
     "NeuroScopeTransformerTokenizer",
     "ModelOutput",

@@ -6,14 +6,14 @@ from typing import Any
 import jinja2
 
 from bridge.generator.errors import TemplateError
-from bridge.rooms import room
+from bridge.resources import resource_folder
 
 
 class Templates:
     """Templates by name, for example `classes/ActivationTensor.st`; a user's come first."""
 
     def __init__(self, overrides: Path | None = None) -> None:
-        folders = [folder for folder in (overrides, room("templates")) if folder]
+        folders = [folder for folder in (overrides, resource_folder("templates")) if folder]
         self._environment = jinja2.Environment(
             loader=jinja2.FileSystemLoader(folders),
             undefined=jinja2.StrictUndefined,

@@ -19,7 +19,7 @@ from engine.taps.points import Point, Span, Visitor, Visitors
 
 
 class Interventions:
-    """The interventions of one run over the positions of `reach`.
+    """The interventions of one run over the positions of `run_positions`.
 
     Negative positions count from `prompt_end`. Those at one point act in the order in which they
     are given, and captures see the value after them all. Raises InterventionError, naming what
@@ -31,12 +31,12 @@ class Interventions:
         interventions: Sequence[Intervention],
         structure: Structure,
         prompt_end: int,
-        reach: range,
+        run_positions: range,
     ):
         self.edits = [
             edit
             for intervention in interventions
-            for edit in _edits(intervention, structure, prompt_end, reach)
+            for edit in _edits(intervention, structure, prompt_end, run_positions)
         ]
 
     def visitors(self) -> Visitors:
@@ -71,7 +71,7 @@ def _in_turn(edits: Sequence[Edit]) -> Visitor:
 
 
 def _edits(
-    intervention: Intervention, structure: Structure, prompt_end: int, reach: range
+    intervention: Intervention, structure: Structure, prompt_end: int, run_positions: range
 ) -> Iterator[Edit]:
     what = f"{intervention.operation} of {intervention.component}"
     spec = ActivationHookSpec(
@@ -86,7 +86,7 @@ def _edits(
             f"{what} cannot act: it is made of expert ids, not of numbers to calculate with; "
             f"change {ComponentType.ROUTER.value}"
         )
-    positions = _positions(intervention, what, prompt_end, reach)
+    positions = _positions(intervention, what, prompt_end, run_positions)
     _check_distinct("head", intervention.heads, what)
     _check_distinct("position", positions, what)
     for hook in hooks:
@@ -94,16 +94,16 @@ def _edits(
 
 
 def _positions(
-    intervention: Intervention, what: str, prompt_end: int, reach: range
+    intervention: Intervention, what: str, prompt_end: int, run_positions: range
 ) -> tuple[int, ...] | None:
     if intervention.positions is None:
         return None
     absolute = tuple(p if p >= 0 else prompt_end + p for p in intervention.positions)
     for given, position in zip(intervention.positions, absolute, strict=True):
-        if position not in reach:
+        if position not in run_positions:
             raise InterventionError(
                 f"{what} cannot act on position {given}: "
-                f"this run has positions {reach[0]} to {reach[-1]}"
+                f"this run has positions {run_positions[0]} to {run_positions[-1]}"
             )
     return absolute
 

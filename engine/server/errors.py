@@ -52,25 +52,25 @@ class UnknownCaptureError(RequestError):
     status, kind = 404, "unknown_capture"
 
 
-class UnknownExchangeError(RequestError):
-    """An exchange that was never begun."""
+class UnknownSessionError(RequestError):
+    """A session that was never begun."""
 
-    status, kind = 404, "unknown_exchange"
-
-
-class ExchangeUnderWayError(RequestError):
-    """An exchange while another is not over, or an answer while none is waited for."""
-
-    status, kind = 409, "exchange_under_way"
+    status, kind = 404, "unknown_session"
 
 
-class ExchangeEndedError(RequestError):
-    """An exchange that is over; the message says why."""
+class SessionActiveError(RequestError):
+    """A session while another is not over, or an answer while none is waited for."""
 
-    status, kind = 410, "exchange_over"
+    status, kind = 409, "session_active"
 
-    def __init__(self, exchange_id: str, reason: str) -> None:
-        super().__init__(f"The exchange {exchange_id} is over: {reason}.", "exchange_id")
+
+class SessionEndedError(RequestError):
+    """A session that is over; the message says why."""
+
+    status, kind = 410, "session_over"
+
+    def __init__(self, session_id: str, reason: str) -> None:
+        super().__init__(f"The session {session_id} is over: {reason}.", "session_id")
 
 
 class ImpossibleError(RequestError):

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from engine.server.captures import CaptureStore
-from engine.server.exchange import Exchanges
-from engine.server.models import Models
-from engine.server.settings import Settings
-from engine.server.worker import GenerationThread
+from engine.server.jobs.generation_thread import GenerationThread
+from engine.server.jobs.sessions import Sessions
+from engine.server.state.captures import CaptureStore
+from engine.server.state.models import Models
+from engine.server.state.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Service:
     models: Models
     captures: CaptureStore
     worker: GenerationThread
-    exchanges: Exchanges
+    sessions: Sessions
 
 
 def create_service(settings: Settings, on_death: Callable[[], None]) -> Service:
@@ -31,4 +31,4 @@ def create_service(settings: Settings, on_death: Callable[[], None]) -> Service:
     )
     worker.start()
     store = CaptureStore(settings.capture_bytes, settings.spill_folder)
-    return Service(settings, Models(), store, worker, Exchanges(settings.exchange_patience))
+    return Service(settings, Models(), store, worker, Sessions(settings.breakpoint_patience))

@@ -1,7 +1,7 @@
 """The inside of attention: query, key, value, scores, pattern and each head's output.
 
 The fused kernel produces the output while scores and pattern are computed beside it, in float32;
-only if a visitor exchanges one of them is the output computed from the pattern instead.
+only if a visitor replaces one of them is the output computed from the pattern instead.
 """
 
 import inspect
@@ -20,7 +20,7 @@ from engine.taps.points import Point
 
 @dataclass(eq=False)
 class CacheUpdate:
-    """New keys and values on their way into the cache: where an exchange of them lasts.
+    """New keys and values on their way into the cache: where their replacement lasts.
 
     `readers` are later layers that attend to the same keys.
     """
@@ -90,7 +90,7 @@ class Kernel:
         return order.disarranged(mx.concatenate([old, answer], axis=2), axis=2)
 
     def _from_pattern(self, scope: Scope, call: dict) -> mx.array | None:
-        """Visit scores and pattern; the output that follows if one of them was exchanged."""
+        """Visit scores and pattern; the output that follows if one of them was replaced."""
         wanted = (Point(self.layer, C.ATTENTION_SCORES), Point(self.layer, C.ATTENTION_PATTERN))
         if not any(scope.wants(point) for point in wanted):
             return None
@@ -105,11 +105,11 @@ class Kernel:
         )
         shown = order.padded(scores, -mx.inf)
         answer = self._visit(scope, C.ATTENTION_SCORES, shown)
-        exchanged = answer is not shown
-        pattern = softmax(order.unpadded(answer) if exchanged else scores, call["sinks"])
+        replaced = answer is not shown
+        pattern = softmax(order.unpadded(answer) if replaced else scores, call["sinks"])
         shown = order.padded(pattern, 0)
         answer = self._visit(scope, C.ATTENTION_PATTERN, shown)
-        if answer is shown and not exchanged:
+        if answer is shown and not replaced:
             return None
         pattern = order.unpadded(answer)
         values = order.arranged(values, axis=2).astype(mx.float32)
@@ -131,7 +131,7 @@ class Kernel:
         self._look(scope, C.KEY, lambda: project[0](newest(), transpose=False))
         self._look(scope, C.VALUE, lambda: project[1](newest()))
         if self._from_pattern(scope, call) is not None:
-            raise InterventionError("the pattern of latent attention cannot be exchanged")
+            raise InterventionError("the pattern of latent attention cannot be replaced")
         output = _run(function, call)
         self._look(scope, C.HEAD_OUTPUT, lambda: project[1](output))
         return output

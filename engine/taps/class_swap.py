@@ -32,7 +32,7 @@ class Role(Protocol):
 class Scope:
     """What one thread observes: its visitors, roles of modules, the pass that runs now.
 
-    Visitors see values in their canonical shapes and may exchange them. Values at the points of
+    Visitors see values in their canonical shapes and may replace them. Values at the points of
     `marks` are then kept in `values`, as the model has them, and the marks of each in `seen`.
 
     Most modules have no role but marks, in `answers`: what they answer is kept, be it an array or

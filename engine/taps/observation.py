@@ -47,7 +47,7 @@ class _Unheard:
 class Observation:
     """What happens at a model's points in its passes, prepared once and used often.
 
-    `visitors` may exchange values, `observer` gets them then. Only modules that either of them
+    `visitors` may replace values, `observer` gets them then. Only modules that either of them
     needs are tapped.
     """
 

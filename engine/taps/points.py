@@ -1,4 +1,4 @@
-"""Hook points: the places in a forward pass where a value can be seen, or exchanged."""
+"""Hook points: the places in a forward pass where a value can be seen, or replaced."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -54,6 +54,6 @@ def canonical(value: mx.array, axis: int, batch: int, length: int) -> mx.array:
 
 
 def restored(answer: mx.array, shown: mx.array, value: mx.array) -> mx.array:
-    """What was exchanged for a `value` shown in its canonical shape, as the model needs it."""
+    """What was replaced for a `value` shown in its canonical shape, as the model needs it."""
     shaped = answer if shown is value else answer.reshape(value.shape)
     return shaped.astype(value.dtype)

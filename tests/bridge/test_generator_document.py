@@ -16,7 +16,7 @@ from bridge.generator.errors import DocumentError
 from bridge.generator.packages import packages_of
 from bridge.generator.selectors import camel_case, parse_pattern, plain
 from bridge.generator.templates import Templates
-from bridge.rooms import OPENAPI
+from bridge.resources import OPENAPI
 
 
 def document(paths: dict[str, Any], **parts: Any) -> Document:

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from bridge.cli import main
 from bridge.generator.manifest import MANIFEST, hash_of
-from bridge.rooms import OPENAPI, room
+from bridge.resources import OPENAPI, resource_folder
 
 
 def bridge(*arguments: str | Path) -> str:
@@ -38,7 +38,7 @@ def changed_spec(tmp_path: Path) -> Path:
 
 
 def test_what_is_committed_is_what_would_be_rendered() -> None:
-    said = bridge("--check", "--output", room("smalltalk"))
+    said = bridge("--check", "--output", resource_folder("smalltalk"))
     assert said.startswith("0"), said
 
 
@@ -136,7 +136,7 @@ def test_one_dialect_is_rendered_beside_the_others(folder: Path) -> None:
 
 
 def test_a_users_template_takes_the_place_of_ours(folder: Path, tmp_path: Path) -> None:
-    ours = (room("templates") / "classes" / "LMStudioResponse.st").read_text()
+    ours = (resource_folder("templates") / "classes" / "LMStudioResponse.st").read_text()
     mine = tmp_path / "templates" / "classes"
     mine.mkdir(parents=True)
     (mine / "LMStudioResponse.st").write_text(ours.replace("Answer the HTTP status.", "Mine."))

@@ -12,7 +12,7 @@ from bridge.generator.model import Package, SmalltalkClass
 from bridge.generator.packages import installer_of, packages_of
 from bridge.generator.render import render_dialect
 from bridge.generator.templates import Templates
-from bridge.rooms import OPENAPI
+from bridge.resources import OPENAPI
 
 Methods = dict[tuple[str, bool, str], str]
 # The classes that NeuroScope's documents name.

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from bridge.cli import main
 from bridge.client import LMStudioNeuroScopeClient
-from bridge.report.look import Contrast, look
+from bridge.report.collect import Contrast, look
 from bridge.report.page import page
 from bridge.report.view import View, ViewFileError
 from bridge.wire import from_record

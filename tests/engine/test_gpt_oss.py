@@ -11,7 +11,7 @@ from architectures import YARN, tiny_config, tiny_model
 from mlx.utils import tree_flatten
 from words import words
 
-from benchmarks.by_hand import stacked_by_hand
+from benchmarks.reference_capture import stacked_by_hand
 from engine.captures.hooks import ActivationHookSpec
 from engine.components import ComponentType as C
 from engine.runs.forward import forward

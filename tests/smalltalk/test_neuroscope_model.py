@@ -302,7 +302,7 @@ def test_a_block_in_a_generation_gives_exactly_the_completion_of_the_declared_ch
         "chosen := [:reply | | found | found := (reply at: 'choices') first at: 'logprobs'. "
         "(found at: 'tokens') , (found at: 'token_logprobs')];; "
         "live := [chosen value: ("
-        "(NeuroScopeLiveExchange client: client manager: model hookManager) "
+        "(NeuroScopeLiveSession client: client manager: model hookManager) "
         f"complete: '{PROMPT}' options: options)];; "
         f"plain := [chosen value: (client completionWithActivations: '{PROMPT}' hooks: #() "
         "options: options)];; "

@@ -1,0 +1,103 @@
+"""One generation that a request asks for: checked, then run, then described."""
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from engine.captures.hooks import ActivationHookSpec, resolve_hooks
+from engine.captures.records import Activations
+from engine.contract.schemas import Capturing, Sampling
+from engine.interventions.intervention import Intervention
+from engine.runs.generation import GenerationResult, create_generator_with_activations
+from engine.server.errors import LimitError, UnavailableError
+from engine.server.http import specs
+from engine.server.http.collector import Collector
+from engine.server.http.openai_format import Reply
+from engine.server.http.requests import request_id
+from engine.server.jobs.job import Job
+from engine.server.service import Service
+
+log = logging.getLogger(__name__)
+LONG_PROMPT = 2048
+"""Tokens from which the progress of a prompt is logged."""
+
+
+Steps = Iterable[tuple[GenerationResult, Activations]]
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A generation that can be run; what can be refused of it has been."""
+
+    service: Service
+    tokens: list[int]
+    reply: Reply
+    collector: Collector
+    hooks: tuple[ActivationHookSpec, ...]
+    interventions: tuple[Intervention, ...]
+    options: dict[str, Any]
+    label: dict[str, str]
+
+    @classmethod
+    def of(
+        cls, service: Service, tokens: list[int], request: Sampling, reply: Reply
+    ) -> "Generation":
+        options = _sampling(service, request) | {"top_logprobs": reply.top_logprobs or 0}
+        hooks, interventions = tuple(reply.model.hooks.values()), ()
+        if isinstance(request, Capturing):
+            hooks += specs.hook_specs(request.activation_hooks)
+            interventions = specs.interventions(request.interventions, service.captures)
+        resolve_hooks(hooks, reply.model.kit.structure)
+        collector = Collector(service.captures, reply.model.id, request)
+        label = {"request_id": request_id()}
+        return cls(service, tokens, reply, collector, hooks, interventions, options, label)
+
+    def steps(
+        self, job: Job, more: Sequence[Intervention] = ()
+    ) -> Iterator[tuple[GenerationResult, Activations]]:
+        """Run it, with `more` interventions after its own. For the generation thread."""
+
+        def progress(done: int, total: int) -> None:
+            job.checkpoint()
+            if total > LONG_PROMPT:
+                log.info("prompt: %d of %d tokens", done, total, extra=self.label)
+
+        return create_generator_with_activations(
+            self.reply.model.kit,
+            self.tokens,
+            self.hooks,
+            interventions=(*self.interventions, *more),
+            prompt_progress_callback=progress,
+            budget_bytes=self.service.captures.budget_bytes,
+            **self.options,
+        )
+
+    def body(self, steps: Steps) -> dict[str, Any]:
+        """The whole reply; what was captured is kept."""
+        results = [self.collector.collect(*step) for step in steps]
+        if not results or results[-1].finish_reason is None:
+            raise UnavailableError("The generation was cancelled: its client is gone.")
+        return self.reply.body(results) | self.collector.keep()
+
+
+def _sampling(service: Service, request: Sampling) -> dict[str, Any]:
+    max_tokens = getattr(request, "max_completion_tokens", None) or request.max_tokens
+    most = service.settings.max_tokens
+    if max_tokens > most:
+        raise LimitError(f"max_tokens: {max_tokens} is more than {most}.", "max_tokens")
+    return {
+        "max_tokens": max_tokens,
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "top_k": request.top_k,
+        "min_p": request.min_p,
+        "seed": request.seed,
+        "stop_strings": _stop_strings(request.stop),
+        "repetition_penalty": request.repetition_penalty,
+        "logit_bias": {int(token): bias for token, bias in (request.logit_bias or {}).items()},
+    }
+
+
+def _stop_strings(stop: str | list[str] | None) -> tuple[str, ...]:
+    return (stop,) if isinstance(stop, str) else tuple(stop or ())
