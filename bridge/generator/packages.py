@@ -10,6 +10,7 @@ from bridge.generator.templates import Templates
 PREFIX = "NeuroScope"  # of the classes that NeuroScope's documents do not name
 CONNECTION = "NeuroScope-Connection"
 CONNECTION_CLASSES = (
+    "NeuroScopeText",
     "NeuroScopeClaim",
     "LMStudioRecord",
     "LMStudioResponse",
