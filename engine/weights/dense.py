@@ -17,7 +17,7 @@ def widths(module: nn.Module) -> tuple[int, int] | None:
     if is_adapted(module):
         return widths(module["linear"])
     weight = module.get("weight")
-    if module.children() or not isinstance(weight, mx.array) or weight.ndim not in (2, 3):
+    if len(module.modules()) > 1 or not isinstance(weight, mx.array) or weight.ndim not in (2, 3):
         return None
     if "conv" in type(module).__name__.lower():
         return None
