@@ -17,73 +17,73 @@ CONNECTION_CLASSES = (
 )
 BRIDGE = "NeuroScope-Bridge"
 BRIDGE_CLASSES = (
-    "ImageSupplement",
+    "NeuroScopeImageSupplement",
     "NeuroScopeNames",
-    "ScoreRanking",
+    "NeuroScopeScoreRanking",
     "ActivationTensor",
-    "TensorDecoder",
-    "SafetensorsBody",
-    "CapturedActivations",
+    "NeuroScopeTensorDecoder",
+    "NeuroScopeSafetensorsBody",
+    "NeuroScopeCapturedActivations",
 )
 BRIDGE_YIELDING = frozenset(["ActivationTensor", "ShapeMismatchError", "InvalidDataError"])
 BRIDGE_CLIENT = "LMStudioRESTClient"
 CORE = "NeuroScope-Core"
 CORE_CLASSES = (
     "NeuroScopeErrors",
-    "HookPoint",
+    "NeuroScopeHookPoint",
     "ActivationCache",
     "Hook",
     "ActivationHook",
     "CachingHook",
     "InterventionHook",
-    "HookTiming",
-    "HookMetrics",
+    "NeuroScopeHookTiming",
+    "NeuroScopeHookMetrics",
     "HookManager",
-    "LiveSession",
-    "ModelConfig",
-    "TransformerTokenizer",
+    "NeuroScopeLiveSession",
+    "NeuroScopeModelConfig",
+    "NeuroScopeTransformerTokenizer",
     "ModelOutput",
     "CachedModelOutput",
-    "PassCache",
-    "ForwardPass",
-    "ModelCompletion",
+    "NeuroScopePassCache",
+    "NeuroScopeForwardPass",
+    "NeuroScopeModelCompletion",
     "TransformerLayer",
     "TransformerModel",
-    "TextPlot",
-    "PngEncoder",
-    "Picture",
-    "Heatmap",
-    "CircuitComponent",
-    "CircuitExample",
-    "CircuitDataset",
-    "AttentionAnalysis",
-    "AttentionComparison",
+    "NeuroScopeTextPlot",
+    "NeuroScopePngEncoder",
+    "NeuroScopePicture",
+    "NeuroScopeHeatmap",
+    "NeuroScopeCircuitComponent",
+    "NeuroScopeCircuitExample",
+    "NeuroScopeCircuitDataset",
+    "NeuroScopeAttentionAnalysis",
+    "NeuroScopeAttentionComparison",
     "AttentionAnalyzer",
     "AttentionVisualizer",
     "DataBridge",
     "ActivationAnalyzer",
-    "TokenActivation",
+    "NeuroScopeTokenActivation",
     "NeuronAnalyzer",
-    "LinearSystem",
-    "LogisticFit",
-    "SoftmaxFit",
-    "FeatureImportance",
-    "ProbeTraining",
+    "NeuroScopeLinearSystem",
+    "NeuroScopeLogisticFit",
+    "NeuroScopeSoftmaxFit",
+    "NeuroScopeFeatureImportance",
+    "NeuroScopeProbeTraining",
     "LinearProbe",
-    "CircuitConnection",
+    "NeuroScopeCircuitConnection",
     "Circuit",
     "CircuitVisualizer",
-    "CircuitValidation",
-    "CircuitTrial",
-    "CircuitSweep",
-    "CircuitExperiment",
-    "CircuitDiscovery",
+    "NeuroScopeCircuitValidation",
+    "NeuroScopeCircuitTrial",
+    "NeuroScopeCircuitSweep",
+    "NeuroScopeCircuitExperiment",
+    "NeuroScopeCircuitDiscovery",
     "InterventionExperiment",
-    "ResidualShares",
+    "NeuroScopeResidualShares",
     "CircuitFinder",
 )
 TESTS = "NeuroScope-Tests"
-TEST_CLASSES = ("ActivationTensorTest", "NeuroScopeClientTest")
+TEST_CLASSES = ("NeuroScopeActivationTensorTest", "NeuroScopeClientTest")
 INSTALLER = "NeuroScope-Installer"
 
 
@@ -126,6 +126,22 @@ def installer_of(packages: tuple[Package, ...], dialect: Dialect, templates: Tem
         baseline=baseline_name(packages),
     )
     return Package(INSTALLER, classes)
+
+
+def baseline_of(
+    packages: tuple[Package, ...], dialect: Dialect, scheme: str, templates: Templates
+) -> Package:
+    """Metacello's baseline of the packages; `scheme` is that of the repository's address."""
+    name = baseline_name(packages)
+    classes = _classes(
+        templates,
+        "formats/baseline.st",
+        packages=packages,
+        dialect=dialect,
+        scheme=scheme,
+        baseline=name,
+    )
+    return Package(f"BaselineOf{name}", classes)
 
 
 def baseline_name(packages: tuple[Package, ...]) -> str:
