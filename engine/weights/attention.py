@@ -7,7 +7,7 @@ import numpy as np
 from engine.components import ComponentType as C
 from engine.taps.points import Point
 from engine.weights import dense
-from engine.weights.codes import CONSTANTS, INDEX_DIGITS, Origin, decoded, digit
+from engine.weights.codes import Code, Origin, codes, decoded
 from engine.weights.probe import Layer, Probe, Reading
 from engine.weights.weight import Side, Weight
 
@@ -53,9 +53,9 @@ class Attention:
             reason = f"the {component} of this layer is not a linear map of what attention reads"
             yield from ((name, reason) for name in names)
             return
-        numbers = np.unique(origin.number)
-        layer = self.probe.layers[numbers[0]]
-        reason = self._not_this(block, component, [self.probe.layers[n] for n in numbers])
+        layers = [self.probe.layers[number] for number in origin.numbers]
+        layer = layers[0]
+        reason = self._not_this(block, component, layers)
         if reason:
             yield from ((name, reason) for name in names)
             return
@@ -83,19 +83,19 @@ class Attention:
     def _passes_with_coded_heads(self) -> dict[str, Reading]:
         """Passes in which each head's output is coded, and every layer answers zero; in the last
         two, one."""
-
-        def numbered(place: int):
-            return lambda shape: digit(_numbering(shape), place)
-
-        passes = {name: lambda shape, c=c: np.float32(c) for name, c in CONSTANTS.items()}
-        passes |= {f"index{place}": numbered(place) for place in range(INDEX_DIGITS)}
         points = [p for p in self.structure.shapes if p.component is C.HEAD_OUTPUT]
 
-        def run(values, output: float) -> Reading:
-            return self.probe.run(lambda layer: np.float32(output), dict.fromkeys(points, values))
+        def run(code: Code, output: float) -> Reading:
+            def value(shape: tuple[int, ...]) -> np.ndarray:
+                return code(0, _numbering(shape))
 
-        readings = {name: run(values, 0.0) for name, values in passes.items()}
-        readings |= {f"gated_{name}": run(passes[name], 1.0) for name in ("zero", "one")}
+            def outputs(layer: Layer) -> np.ndarray:
+                return np.full(layer.outputs, output, np.float32)
+
+            return self.probe.run(outputs, dict.fromkeys(points, value))
+
+        readings = {name: run(code, 0.0) for name, code in codes().items()}
+        readings |= {f"gated_{name}": run(codes()[name], 1.0) for name in ("zero", "one")}
         return readings
 
     def _output(self, block: int) -> Iterator[tuple[str, Found]]:
@@ -155,7 +155,7 @@ def added(probe: Probe, point: Point, layer: Layer) -> tuple[float, list[str]]:
     """The constant by which the model multiplies what a layer returns before it adds it to the
     stream, or a note of what else it does with it."""
     origin = probe.origin(point)
-    if origin is None or set(origin.number.flat) != {layer.number} or np.ptp(origin.scale):
+    if origin is None or origin.numbers != [layer.number] or np.ptp(origin.scale):
         return 1.0, [f"what is added to the stream is more than a factor away from {layer.path}"]
     notes = [NORMED.format("the stream")] if probe.is_normed(point) else []
     return float(origin.scale.flat[0]), notes
@@ -181,16 +181,12 @@ def projection(
 
 
 def bias(
-    name: str,
-    block: int | None,
-    layer: Layer,
-    outputs: Side,
-    notes: tuple[str, ...] = (),
-    experts: int | None = None,
+    name: str, block: int | None, layer: Layer, outputs: Side, notes: tuple[str, ...] = ()
 ) -> Found:
     """What is added to a layer's outputs, or that nothing is."""
     if dense.bias(layer.module) is None and not np.any(outputs.shift):
         return "the linear layer has no bias"
+    experts = dense.experts(layer.module)
     axes = (*(("expert",) if experts else ()), *outputs.axes)
     return Weight(name, block, axes, layer.module, layer.path, outputs, None, experts, notes)
 

@@ -12,13 +12,13 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 
-from engine.components import ComponentType as C
+from engine.components import PER_HEAD
 from engine.structure.resolver import Structure
 from engine.taps.class_swap import Scope, Taps, observing
 from engine.taps.points import Point, Span, Visitors, sequence_axis
 from engine.taps.roles import ModuleRole, first_array
 from engine.weights import dense
-from engine.weights.codes import CONSTANTS, INDEX_DIGITS, NUMBER_DIGITS, Origin, decoded, digit
+from engine.weights.codes import Code, Origin, codes, decoded
 
 TOKENS = 2
 
@@ -36,7 +36,7 @@ class Layer:
 
 
 Outputs = Callable[[Layer], np.ndarray]
-"""What a layer answers for every token: an array of its `outputs` numbers, or a single one."""
+"""What a layer answers for every token: an array of its `outputs` numbers."""
 
 
 @dataclass(eq=False)
@@ -51,7 +51,8 @@ class Reading:
         chosen expert, if it is that of several."""
         value = self.points[point][0]
         first = value[:, 0] if sequence_axis(point) == 2 else value[0]
-        return _numpy(first[0] if point.component is C.EXPERT_OUTPUT else first)
+        of_experts = first.ndim == 2 and point.component not in PER_HEAD
+        return _numpy(first[0] if of_experts else first)
 
     def given(self, layer: Layer) -> np.ndarray:
         """What a layer was given for the first token, ``[inputs]``."""
@@ -87,23 +88,33 @@ class Probe:
     @cached_property
     def coded(self) -> dict[str, Reading]:
         """The passes in which all layers answer with their codes, by the names of the codes."""
-        passes: dict[str, Outputs] = {name: _constantly(c) for name, c in CONSTANTS.items()}
-        for place in range(NUMBER_DIGITS):
-            passes[f"number{place}"] = lambda layer, place=place: digit(layer.number, place)
-        for place in range(INDEX_DIGITS):
-            passes[f"index{place}"] = lambda layer, p=place: digit(np.arange(layer.outputs), p)
-        return {name: self.run(outputs) for name, outputs in passes.items()}
+        return self.passes({})
+
+    def passes(self, held: dict[int, np.ndarray]) -> dict[str, Reading]:
+        """Passes in which all layers answer with their codes, but that some outputs are one:
+        `held` says which, by the numbers of the layers."""
+
+        def outputs(code: Code) -> Outputs:
+            def answer(layer: Layer) -> np.ndarray:
+                sent = code(layer.number, np.arange(layer.outputs))
+                coded = np.where(held.get(layer.number, False), np.float32(1), sent)
+                return np.broadcast_to(coded, (layer.outputs,))
+
+            return answer
+
+        return {name: self.run(outputs(code)) for name, code in codes().items()}
 
     @cached_property
     def unaltered_norms(self) -> Reading:
         """As the pass ``one``, but that the norms are what they are."""
-        return self.run(_constantly(1.0), norms=True)
+        return self.run(lambda layer: np.ones(layer.outputs, np.float32), norms=True)
 
-    def origin(self, point: Point) -> Origin | None:
+    def origin(self, point: Point, passes: dict[str, Reading] | None = None) -> Origin | None:
         """Which layer's outputs a point's value is made of."""
-        if any(point not in reading.points for reading in self.coded.values()):
+        passes = passes or self.coded
+        if any(point not in reading.points for reading in passes.values()):
             return None
-        return decoded({name: reading.point(point) for name, reading in self.coded.items()})
+        return decoded({name: reading.point(point) for name, reading in passes.items()})
 
     def is_normed(self, point: Point) -> bool:
         """Whether a norm is between the layer that a point's value comes from, and the point."""
@@ -190,8 +201,7 @@ class _Answering(_Altered):
         if looks_up or (given.shape[-1], sum(widths)) != (self.layer.inputs, self.layer.outputs):
             return result
         self.reading.inputs.setdefault(self.layer.number, given)
-        code = np.broadcast_to(self.output, (self.layer.outputs,))
-        pieces = np.split(code, np.cumsum(widths)[:-1])
+        pieces = np.split(self.output, np.cumsum(widths)[:-1])
         made = [
             mx.broadcast_to(mx.array(piece), part.shape).astype(part.dtype)
             for piece, part in zip(pieces, parts, strict=True)
@@ -209,10 +219,6 @@ class _Passing(_Altered):
 def _is_norm(module: nn.Module) -> bool:
     name = type(module).__name__.lower()
     return "norm" in name or "rms" in name
-
-
-def _constantly(value: float) -> Outputs:
-    return lambda layer: np.float32(value)
 
 
 def _numpy(value: mx.array) -> np.ndarray:
