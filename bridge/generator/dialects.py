@@ -37,7 +37,7 @@ DIALECTS: dict[str, Dialect] = {
             "amber",
             "Amber 0.30 and later",
             ("fileout",),
-            variants=("LMStudioPromisingClient", "AmberSupplement"),
+            variants=("LMStudioPromisingClient", "NeuroScopeAmberSupplement"),
             globals=EVERYWHERE
             | {"Compiler", "Date", "Importer", "Number", "TNativeZeroBasedCollection", "Time"},
         ),
@@ -54,7 +54,7 @@ DIALECTS: dict[str, Dialect] = {
             "GNU Smalltalk 3.2 and later",
             ("fileout",),
             extras=OWN_JSON,
-            variants=("GnuSupplement",),
+            variants=("NeuroScopeGnuSupplement",),
             globals=NATIVE
             | {"ArrayedCollection", "SystemExceptions.FileError", "UndefinedObject"}
             | {"Delay", "FileStream", "ObjectMemory", "PackageLoader", "Sockets.Socket"},

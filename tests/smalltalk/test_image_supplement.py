@@ -76,5 +76,5 @@ def test_an_error_of_none_of_the_classes_goes_on(system: System) -> None:
 def test_what_a_class_understands_stays(system: System, tmp_path: Path) -> None:
     own = tmp_path / "own.st"
     own.write_text(OWN)
-    said = system.run("ImageSupplement initialize. 'ab' repeat: 3", own)
+    said = system.run("NeuroScopeImageSupplement initialize. 'ab' repeat: 3", own)
     assert said == "its own"

@@ -58,7 +58,7 @@ def test_a_circuit_names_heads_after_the_layers_that_have_them(
         system,
         hybrid,
         "| finder circuit examples | finder := CircuitFinder for: model;; "
-        "examples := {CircuitExample "
+        "examples := {NeuroScopeCircuitExample "
         f"clean: {literal(TOKENS)} corrupted: {literal(CORRUPTED)} answer: 7 distractor: 9}};; "
         "circuit := finder findCircuitFor: 'heads' examples: examples "
         "method: #activationPatching threshold: -9;; "
