@@ -26,6 +26,9 @@ lint: .venv/test
 regenerate: .venv/test
 	$(bin)/neuroscope-bridge openapi
 	$(bin)/datamodel-codegen
+	$(bin)/neuroscope-bridge python-client
+	$(bin)/ruff format --quiet bridge/api_client.py
+	$(bin)/ruff check --quiet --fix bridge/api_client.py
 	$(bin)/neuroscope-bridge generate
 
 .venv/demo: pyproject.toml
