@@ -64,6 +64,9 @@ def points_of(kit: ModelKit, component: ComponentType, layers: Sequence[int] | N
     """
     if layers is not None and len(layers) == 0:
         raise InvalidRequestError("layers: at least one is needed")
+    for layer in layers or ():
+        if layers.count(layer) > 1:
+            raise InvalidRequestError(f"layers: {layer} is given twice")
     names = ["*"] if layers is None else [str(layer) for layer in layers]
     specs = [ActivationHookSpec(name, component) for name in names]
     points = [Point(hook.layer, component) for hook in resolve_hooks(specs, kit.structure)]
