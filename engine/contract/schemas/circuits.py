@@ -6,7 +6,6 @@ from pydantic import ConfigDict, Field, model_validator
 
 from engine.contract.schemas.base import (
     MOST_SEQUENCES,
-    Count,
     Head,
     Index,
     Position,
@@ -15,6 +14,7 @@ from engine.contract.schemas.base import (
     Text,
     TokenId,
     TokenIds,
+    Whole,
 )
 
 MOST_PARTS = 65536
@@ -22,6 +22,8 @@ MOST_SUBSETS = 1024
 Token = Text | TokenId
 Tokens = Annotated[list[Token], Field(min_length=1, max_length=MOST_SEQUENCES)]
 Prompt = Text | TokenIds
+Samples = Annotated[int, Field(ge=1, le=MOST_SEQUENCES), Whole]
+Subsets = Annotated[int, Field(ge=0, le=MOST_SUBSETS), Whole]
 Positions = Annotated[list[Position], Field(min_length=1)]
 CircuitComponent = Literal["residual", "attention", "mlp", "mlp_hidden", "head_output"]
 ONE_EXAMPLE = ("clean", "corrupted", "answer", "distractor")
@@ -69,9 +71,8 @@ class CircuitAblation(Request):
         description="prompts: a mean for each position. positions: one over all positions of all "
         "reference prompts.",
     )
-    samples: Count | None = Field(
+    samples: Samples | None = Field(
         None,
-        le=MOST_SEQUENCES,
         description="How many references are drawn for each example, for resampling. "
         "Default: each once.",
     )
@@ -204,9 +205,7 @@ class CircuitVerifyRequest(OverExamples):
         description="What parts outside of the circuit are set to. Default: their mean over the "
         "corrupted prompts.",
     )
-    subsets: Annotated[int, Field(ge=0, le=MOST_SUBSETS)] = Field(
-        10, description="How many random subsets of the circuit are tried."
-    )
+    subsets: Subsets = Field(10, description="How many random subsets of the circuit are tried.")
     seed: Index = Field(0, description="Of the random subsets.")
 
 
