@@ -6,7 +6,7 @@ import click
 
 from bridge import __version__
 
-COMMANDS = ("generate", "models", "openapi", "report", "serve")
+COMMANDS = ("doctor", "generate", "models", "openapi", "report", "serve")
 
 
 class LazyGroup(click.Group):
