@@ -125,17 +125,21 @@ def _first_there() -> tuple[Kind, CDLL]:
 
 
 def _put_in_place(kind: Kind, library: CDLL) -> Blas:
-    """Load for all to see what multiplies a few rows, and after it the BLAS."""
-    _leave_a_core(kind, library)
-    threads = library[kind.get_threads]()
+    """Load for all to see what multiplies a few rows, and after it the BLAS.
+
+    MKL loads its parts for all to see at its first call, hence nothing is called before.
+    """
     try:
         few_rows = load_few_rows()
-    except (NotCompiledError, OSError) as reason:
-        described = f"by it too, several times slower: {reason}"
-    else:
-        send_few_rows(few_rows, library, threads)
         described = f"by {few_rows._name}"
+    except (NotCompiledError, OSError) as reason:
+        few_rows = None
+        described = f"by it too, several times slower: {reason}"
     CDLL(library._name, RTLD_GLOBAL)
+    _leave_a_core(kind, library)
+    threads = library[kind.get_threads]()
+    if few_rows:
+        send_few_rows(few_rows, library, threads)
     return Blas(kind.name, library._name, threads, described)
 
 

@@ -124,6 +124,7 @@ def test_mkl_goes_before_openblas_where_it_is_installed(tmp_path, place):
         code, path = f"import sys; sys.prefix = {str(tmp_path)!r}; import engine", ""
     bound = bindings(tmp_path, f"{code}; {PRODUCT}", LD_LIBRARY_PATH=path)
     assert {bound[name].name for name in NAMES - FEW_ROWS} == {"libmkl_rt.so.2"}
+    assert bound["cblas_sgemm"].name == "libfew_rows.so"
     used = run(f"{code}; {USED}", LD_LIBRARY_PATH=path).stdout
     assert re.match(r"MKL \(\S*libmkl_rt.so.2\), \d+ threads?; ", used)
 
