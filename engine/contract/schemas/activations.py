@@ -109,6 +109,9 @@ class ActivationRecord(Response):
     layer_name: str
     layer: int | None = Field(description="0-based; null for embedding, final_norm and logits.")
     component: ComponentType
+    field_name: str | None = Field(
+        description="TransformerLens's name, `blocks.5.hook_resid_post`; null where it has none."
+    )
     step: int = Field(description="0 is the whole prompt; step k the k-th generated token's pass.")
     positions: list[int] = Field(
         description="First and last position of this forward pass that the record covers."
