@@ -64,6 +64,12 @@ class CapturedActivation:
 Activations = dict[str, list[CapturedActivation]]
 
 
+def step_of(position: int, prompt_end: int) -> int:
+    """The step of a run that a position belongs to: 0 is the prompt, which ends before
+    `prompt_end`, and k its k-th token after it."""
+    return max(0, position - prompt_end + 1)
+
+
 def by_hook(records: Iterable[CapturedActivation]) -> Activations:
     """Records by the ids of their hooks."""
     activations: Activations = {}

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.captures.records import CapturedActivation
+from engine.captures.records import CapturedActivation, step_of
 from engine.contract import schemas as s
 from engine.interventions.intervention import Intervention
 from engine.server.http.forward_pass import ForwardPass
@@ -97,7 +97,7 @@ class Breakpoints:
             layer_name=spec.layer_name if point.layer is None else names[point.layer],
             layer=point.layer,
             component=point.component,
-            step=max(0, positions[0] - self._prompt + 1),
+            step=step_of(positions[0], self._prompt),
             positions=(positions[0], positions[-1]),
             is_input=point.is_input,
             dtype="float32",
