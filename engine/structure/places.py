@@ -156,7 +156,7 @@ def _whole_named(name: str) -> C | None:
     """The component of the whole model that a name means by itself."""
     if name in BY_NAME and BY_NAME[name].component in WHOLE_MODEL:
         return BY_NAME[name].component
-    if HOOK_NAME.fullmatch(name):
+    if HOOK_NAME.fullmatch(name) or _IN_LAYERS.fullmatch(name):
         return None
     means = (c for c, pattern in _WHOLE_MODEL.items() if name == c or pattern.fullmatch(name))
     return next(means, None)
