@@ -29,7 +29,7 @@ class ClientMethod:
     query: tuple[Part, ...] = ()
     fields: tuple[Part, ...] = ()  # of a JSON object
     body: Part | None = None  # the whole JSON body as one argument
-    options: Part | None = None  # further fields of a JSON object
+    options: Part | None = None  # further fields of a JSON object, or else of the query
 
     @property
     def protocol(self) -> str:
@@ -111,7 +111,7 @@ def _method(operation: Operation, pattern: Pattern, whole_body: str | None = Non
             body = part
         elif part.field in properties:
             fields.append(part)
-        elif part.field == OPTIONS and operation.body:
+        elif part.field == OPTIONS and (operation.body or operation.query):
             options = part
         else:
             raise DocumentError(operation.pointer, f"there is no field or parameter {part.field}")

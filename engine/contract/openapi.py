@@ -21,7 +21,7 @@ REASONS = {
     413: "Body too large.",
     422: "Unknown layer, component, head, position or token, or more than this server allows.",
     503: "The queue is full, or the server is shutting down; Retry-After says when to try again.",
-    507: "The capture would pass the memory budget.",
+    507: "The capture, or the weight, would pass the memory budget.",
 }
 EVERYWHERE = (401, 403)
 JSON = "application/json"

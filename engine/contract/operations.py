@@ -30,6 +30,13 @@ class Operation:
 
 
 OF_MODEL = {"model": (str, "Only this model's hooks; default: those of all models.")}
+OF_WEIGHT = {
+    "layer": (int, "The layer; none for W_E, W_pos, W_U and b_U."),
+    "head": (int, "One head: a key-value head of W_K, W_V and their biases, else a query head."),
+    "expert": (int, "One expert, where the layer has several in the place of one MLP."),
+    "neuron": (int, "One neuron: a column of W_in and W_gate, a row of W_out."),
+    "tokens": (str, "Only these tokens' rows of W_E, columns of W_U: ids with commas between."),
+}
 GENERATION_ERRORS = (400, 404, 409, 413, 422, 503, 507)
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -55,6 +62,40 @@ OPERATIONS: tuple[Operation, ...] = (
         "List the models that the server has loaded.",
         ("listModels",),
         s.ModelList,
+    ),
+    Operation(
+        "retrieveModel",
+        "get",
+        "/v1/models/{model_id}",
+        "Describe one model that the server has loaded.",
+        ("retrieveModel: model_id",),
+        s.ModelEntry,
+        errors=(404,),
+    ),
+    Operation(
+        "listWeights",
+        "get",
+        "/v1/models/{model_id}/weights",
+        "List a model's weights by the field's names with their shapes, and why others are absent.",
+        ("listWeights: model_id",),
+        s.WeightList,
+        errors=(404, 503),
+    ),
+    Operation(
+        "readWeight",
+        "get",
+        "/v1/models/{model_id}/weights/{name}",
+        "Read a weight, dequantised to float32, as one safetensors body: under its own name, or A "
+        "and B, the factors of the circuits OV and QK of a head.",
+        (
+            "readWeight: name model: model_id",
+            "readWeight: name model: model_id layer: layer",
+            "readWeight: name model: model_id layer: layer head: head",
+            "readWeight: name model: model_id options: options",
+        ),
+        media_type="application/octet-stream",
+        query=OF_WEIGHT,
+        errors=(400, 404, 422, 503, 507),
     ),
     Operation(
         "loadModel",

@@ -117,11 +117,14 @@ class Ends:
             return np.array(read[0].astype(mx.float32))
 
         zero = logits_of(0 * units)
+        read = np.isfinite(zero[0])
+        zero = np.where(read, zero, 0)
         small, large = ((logits_of(c * units) - zero) / c for c in (SMALL, 1.0))
         for layer in reversed(self.probe.layers):
             if layer.inputs != self.probe.hidden or layer.outputs < vocab or layer.blocks:
                 continue
             rows = _rows(layer, np.arange(vocab))[:, columns].T
+            rows, small, large = (np.where(read, each, 0) for each in (rows, small, large))
             factor = float((rows * small).sum() / (rows * rows).sum())
             if np.abs(factor * rows - small).max() > NEARLY * np.abs(small).max():
                 continue

@@ -82,7 +82,7 @@ def test_wavelengths_are_stretched_where_less_than_one_turn_fits_and_kept_where_
 def test_a_correction_that_changes_the_numbers_is_logged(name, says, tmp_path, caplog):
     folder = save(reference_model(name), tmp_path)
     with caplog.at_level(logging.WARNING):
-        model, _ = load_corrected(folder)
+        model, *_ = load_corrected(folder)
     assert says in caplog.text
     if name != "gpt_oss, not truncated":  # whose experts mlx-lm loads only when quantised
         uncorrected, _ = load_model(folder)
@@ -90,7 +90,7 @@ def test_a_correction_that_changes_the_numbers_is_logged(name, says, tmp_path, c
 
 
 def test_a_block_that_slides_has_the_hook_points_of_one_that_does_not(tmp_path):
-    model, _ = load_corrected(save(reference_model("gemma2"), tmp_path))
+    model, *_ = load_corrected(save(reference_model("gemma2"), tmp_path))
     sliding, full = (
         {point.component for point in resolve(model).shapes if point.layer == layer}
         for layer in (0, 1)
