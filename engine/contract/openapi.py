@@ -79,9 +79,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
             "name": name,
             "in": "query",
             "description": text,
-            "schema": {"type": "integer", "minimum": 0, "maximum": LARGEST}
-            if kind is int
-            else {"type": "string"},
+            "schema": _query_schema(kind),
         }
         for name, (kind, text) in operation.query.items()
     ]
@@ -100,6 +98,14 @@ def _operation(operation: Operation) -> dict[str, Any]:
         for code in sorted({*EVERYWHERE, *operation.errors})
     }
     return entry
+
+
+def _query_schema(kind: type | re.Pattern[str]) -> dict[str, Any]:
+    if isinstance(kind, re.Pattern):
+        return {"type": "string", "pattern": kind.pattern}
+    if kind is int:
+        return {"type": "integer", "minimum": 0, "maximum": LARGEST}
+    return {"type": "string"}
 
 
 def _success(operation: Operation) -> dict[str, Any]:

@@ -84,7 +84,7 @@ class LoadModelRequest(Request):
     )
     corrections: bool = Field(
         True,
-        description="Correct what mlx-lm reads otherwise than the model's author wrote it; if false, "
+        description="Correct what mlx-lm reads otherwise than its author wrote it. If false, "
         "the model computes what it does in mlx-lm.",
     )
 
