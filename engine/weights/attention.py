@@ -49,8 +49,8 @@ class Attention:
         if before in shapes and shapes[before] == shapes[point]:
             point = before
         origin = self.probe.origin(point)
-        if origin is None:
-            reason = f"the {component} of this layer is not a linear map of what attention reads"
+        if origin is None or self.probe.mixes_tokens(point):
+            reason = f"the {component} of a token is not a linear map of what attention reads of it"
             yield from ((name, reason) for name in names)
             return
         layers = [self.probe.layers[number] for number in origin.numbers]

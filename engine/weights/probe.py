@@ -36,7 +36,7 @@ class Layer:
 
 
 Outputs = Callable[[Layer], np.ndarray]
-"""What a layer answers for every token: an array of its `outputs` numbers."""
+"""What a layer answers: an array of its `outputs` numbers, for every token or for each."""
 
 
 @dataclass(eq=False)
@@ -46,11 +46,11 @@ class Reading:
     points: dict[Point, mx.array] = field(default_factory=dict)
     inputs: dict[int, mx.array] = field(default_factory=dict)
 
-    def point(self, point: Point) -> np.ndarray:
-        """A point's value of the first token: ``[heads, d_head]``, ``[width]``; of the first
-        chosen expert, if it is that of several."""
+    def point(self, point: Point, token: int = 0) -> np.ndarray:
+        """A point's value of one token: ``[heads, d_head]``, ``[width]``; of the first chosen
+        expert, if it is that of several."""
         value = self.points[point][0]
-        first = value[:, 0] if sequence_axis(point) == 2 else value[0]
+        first = value[:, token] if sequence_axis(point) == 2 else value[token]
         of_experts = first.ndim == 2 and point.component not in PER_HEAD
         return _numpy(first[0] if of_experts else first)
 
@@ -120,6 +120,17 @@ class Probe:
         """Whether a norm is between the layer that a point's value comes from, and the point."""
         ours, theirs = (r.point(point) for r in (self.coded["one"], self.unaltered_norms))
         return not np.allclose(ours, theirs, rtol=1e-2, atol=0)
+
+    def mixes_tokens(self, point: Point) -> bool:
+        """Whether a point's value of a token depends on the tokens before, as after a
+        convolution."""
+        alike, alone = (r.point(point, -1) for r in (self.coded["one"], self._first_is_zero))
+        return not np.allclose(alike, alone, rtol=1e-2, atol=0)
+
+    @cached_property
+    def _first_is_zero(self) -> Reading:
+        """As the pass ``one``, but that layers answer zero for the first token."""
+        return self.run(lambda layer: np.outer([0, 1], np.ones(layer.outputs)).astype(np.float32))
 
     def run(
         self,
@@ -201,7 +212,10 @@ class _Answering(_Altered):
         if looks_up or (given.shape[-1], sum(widths)) != (self.layer.inputs, self.layer.outputs):
             return result
         self.reading.inputs.setdefault(self.layer.number, given)
-        pieces = np.split(self.output, np.cumsum(widths)[:-1])
+        output = self.output
+        if output.ndim == 2 and any(part.shape[-2] != TOKENS for part in parts):
+            output = output[-1]  # of experts, whose tokens are in an order of their own
+        pieces = np.split(output, np.cumsum(widths)[:-1], axis=-1)
         made = [
             mx.broadcast_to(mx.array(piece), part.shape).astype(part.dtype)
             for piece, part in zip(pieces, parts, strict=True)
