@@ -17,8 +17,8 @@ from engine.weights.weight import Side, Weight
 NAMES = ("W_E", "W_pos", "W_U", "b_U")
 NEARLY = 0.02
 """By how much of its size a value may be missed, for weights that are quantised or in 16 bits."""
-SMALL = 2.0**-6
-"""The size of what is unembedded, so that a soft cap on the logits leaves it as it is."""
+SMALL, LARGE = 2.0**-6, 2.0**12
+"""Sizes of what is unembedded: a soft cap on the logits leaves the one as it is, not the other."""
 
 
 class Ends:
@@ -119,7 +119,7 @@ class Ends:
         zero = logits_of(0 * units)
         read = np.isfinite(zero[0])
         zero = np.where(read, zero, 0)
-        small, large = ((logits_of(c * units) - zero) / c for c in (SMALL, 1.0))
+        small, large = ((logits_of(c * units) - zero) / c for c in (SMALL, LARGE))
         for layer in reversed(self.probe.layers):
             if layer.inputs != self.probe.hidden or layer.outputs < vocab or layer.blocks:
                 continue

@@ -106,8 +106,9 @@ class Probe:
 
     @cached_property
     def unaltered_norms(self) -> Reading:
-        """As the pass ``one``, but that the norms are what they are."""
-        return self.run(lambda layer: np.ones(layer.outputs, np.float32), norms=True)
+        """As the pass ``check``, but that the norms are what they are."""
+        code = codes()["check"]
+        return self.run(lambda layer: code(layer.number, np.arange(layer.outputs)), norms=True)
 
     def origin(self, point: Point, passes: dict[str, Reading] | None = None) -> Origin | None:
         """Which layer's outputs a point's value is made of."""
@@ -118,7 +119,7 @@ class Probe:
 
     def is_normed(self, point: Point) -> bool:
         """Whether a norm is between the layer that a point's value comes from, and the point."""
-        ours, theirs = (r.point(point) for r in (self.coded["one"], self.unaltered_norms))
+        ours, theirs = (r.point(point) for r in (self.coded["check"], self.unaltered_norms))
         return not np.allclose(ours, theirs, rtol=1e-2, atol=0)
 
     def mixes_tokens(self, point: Point) -> bool:
@@ -213,7 +214,7 @@ class _Answering(_Altered):
             return result
         self.reading.inputs.setdefault(self.layer.number, given)
         output = self.output
-        if output.ndim == 2 and any(part.shape[-2] != TOKENS for part in parts):
+        if output.ndim == 2 and any(part.shape[-2:-1] != (TOKENS,) for part in parts):
             output = output[-1]  # of experts, whose tokens are in an order of their own
         pieces = np.split(output, np.cumsum(widths)[:-1], axis=-1)
         made = [

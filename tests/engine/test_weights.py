@@ -21,14 +21,23 @@ ACTIVATIONS = {
     "relu": nn.relu,
     "relu squared": lambda x: nn.relu(x) ** 2,
 }
-OTHER_ACTIVATIONS = {
-    "apertus": "xIELU, with parameters of its own",
-    "gpt_oss": "clipped, and 1 added to what the gate multiplies",
-    "minimax_m3_vl": "clipped, and 1 added to what the gate multiplies",
-    "kimi_k3": "clipped",
-    "step3p5": "clipped",
-    "gemma3n": "sparse",
+NORMED_INSIDE = {"lille-130m"}
+"""Attention and MLP that norm what they are given themselves."""
+OTHER_MLPS = {
+    "apertus": "its activation function, xIELU, has parameters of its own",
+    "gemma3n": "its activation function is sparse",
+    "gemma4": "its experts are given another norm of the stream than the MLP beside them",
+    "gemma4_text": "its experts are given another norm of the stream than the MLP beside them",
+    "gpt_oss": "it clips, and adds 1 to what the gate multiplies",
+    "kimi_k3": "it clips",
+    "lille-130m": "it norms what it is given itself",
+    "llama4": "its experts are given the stream times their weights",
+    "minimax_m3_vl": "it clips, and adds 1 to what the gate multiplies",
+    "phi3small": "it clips, and adds 1 to what the gate multiplies",
+    "rwkv7": "its projection is given a mixture of this token and the one before",
+    "step3p5": "it clips",
 }
+"""Why an MLP's neurons are more than an activation function of what its projections make."""
 PROJECTED = {"Q": (C.QUERY_PRE_ROPE, C.QUERY), "K": (C.KEY_PRE_ROPE, C.KEY), "V": (C.VALUE,)}
 
 
@@ -66,7 +75,8 @@ class Weighed:
         """What attention or the MLP was given, ``[seq, d_model]``."""
         if component is C.ATTENTION:
             data = self.inputs.data(C.ATTENTION, layer, is_input=True)
-            data = data or self.subject.data(C.LAYERNORM, layer)
+            if not data or self.subject.name in NORMED_INSIDE:
+                data = self.subject.data(C.LAYERNORM, layer)
         else:
             data = self.inputs.data(component, layer, is_input=True)
         return data[0][0] if data else None
@@ -172,8 +182,8 @@ def test_neurons_times_their_outputs_are_what_the_mlp_adds(weighed):
 
 
 def test_what_the_mlp_reads_times_its_projections_gives_the_neurons(weighed):
-    if weighed.subject.name in OTHER_ACTIVATIONS:
-        pytest.skip(OTHER_ACTIVATIONS[weighed.subject.name])
+    if weighed.subject.name in OTHER_MLPS:
+        pytest.skip(OTHER_MLPS[weighed.subject.name])
     checked = 0
     for layer in weighed.layers:
         given, hidden = weighed.given(C.MLP, layer), weighed.captured(C.MLP_HIDDEN, layer)
@@ -217,7 +227,8 @@ def test_embeddings_are_what_enters_the_first_block(weighed):
 def test_the_final_norm_times_the_unembedding_is_the_logits(weighed):
     if not weighed.has("W_U", layer=None) or weighed.notes("W_U", None):
         pytest.skip(weighed.weights.absence("W_U", None) or weighed.notes("W_U", None))
-    ours = weighed.captured(C.FINAL_NORM, None) @ weighed.array("W_U", None)
+    final_norm = weighed.subject.data(C.FINAL_NORM, None)[-1][0]
+    ours = final_norm @ weighed.array("W_U", None)
     ours = ours + weighed.bias("b_U", None)
     theirs = weighed.captured(C.LOGITS, None)
     seen = np.isfinite(theirs)
