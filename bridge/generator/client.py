@@ -62,7 +62,7 @@ class ClientMethod:
 
     @property
     def options(self) -> Part | None:
-        """The argument that has further members of a JSON object, or of the query if there is none."""
+        """The argument that has further members of a JSON object, or else of the query."""
         return next((part for part in self.pattern.parts if part.place == OPTIONS), None)
 
     @property
