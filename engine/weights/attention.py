@@ -92,7 +92,7 @@ class Attention:
             def outputs(layer: Layer) -> np.ndarray:
                 return np.full(layer.outputs, output, np.float32)
 
-            return self.probe.run(outputs, dict.fromkeys(points, value))
+            return self.probe.run(outputs, dict.fromkeys(points, value), read=())
 
         readings = {name: run(code, 0.0) for name, code in codes().items()}
         readings |= {f"gated_{name}": run(codes()[name], 1.0) for name in ("zero", "one")}

@@ -90,7 +90,9 @@ class Ends:
         if point not in self.structure.shapes:
             return None
         given = np.arange(1, 5)
-        read = self.probe.run(None, norms=True, tokens=given.tolist()).points[point]
+        read = self.probe.run(None, norms=True, tokens=given.tolist(), read=(C.EMBEDDING,)).points[
+            point
+        ]
         target = np.array(read[0].astype(mx.float32)).reshape(-1)
         rows = [_rows(tokens, given), *(_rows(each, given - 1) for each in positions)]
         basis = np.stack([each.reshape(-1) for each in rows], axis=1)
@@ -113,7 +115,9 @@ class Ends:
         units = np.eye(self.probe.hidden, dtype=np.float32)[columns][None]
 
         def logits_of(stream: np.ndarray) -> np.ndarray:
-            read = self.probe.run(None, {norm: lambda shape: stream}).points[logits]
+            read = self.probe.run(None, {norm: lambda shape: stream}, read=(C.LOGITS,)).points[
+                logits
+            ]
             return np.array(read[0].astype(mx.float32))
 
         zero = logits_of(0 * units)

@@ -3,7 +3,7 @@
 What is not read is never evaluated, so that such a pass costs no more than building it.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -13,6 +13,7 @@ import mlx.nn as nn
 import numpy as np
 
 from engine.components import PER_HEAD
+from engine.components import ComponentType as C
 from engine.structure.resolver import Structure
 from engine.taps.class_swap import Scope, Taps, observing
 from engine.taps.points import Point, Span, Visitors, sequence_axis
@@ -21,6 +22,21 @@ from engine.weights import dense
 from engine.weights.codes import Code, Origin, codes, decoded
 
 TOKENS = 2
+READ = frozenset(
+    {
+        C.QUERY_PRE_ROPE,
+        C.KEY_PRE_ROPE,
+        C.QUERY,
+        C.KEY,
+        C.VALUE,
+        C.ATTENTION,
+        C.MLP,
+        C.MLP_GATE,
+        C.MLP_HIDDEN,
+        C.EXPERT_OUTPUT,
+    }
+)
+"""The components that passes with coded layers are read at."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,10 +65,10 @@ class Reading:
     def point(self, point: Point, token: int = 0) -> np.ndarray:
         """A point's value of one token: ``[heads, d_head]``, ``[width]``; of the first chosen
         expert, if it is that of several."""
-        value = self.points[point][0]
+        value = _numpy(self.points[point])[0]
         first = value[:, token] if sequence_axis(point) == 2 else value[token]
         of_experts = first.ndim == 2 and point.component not in PER_HEAD
-        return _numpy(first[0] if of_experts else first)
+        return first[0] if of_experts else first
 
     def given(self, layer: Layer) -> np.ndarray:
         """What a layer was given for the first token, ``[inputs]``."""
@@ -102,7 +118,9 @@ class Probe:
 
             return answer
 
-        return {name: self.run(outputs(code)) for name, code in codes().items()}
+        readings = {name: self.run(outputs(code)) for name, code in codes().items()}
+        mx.eval([list(reading.points.values()) for reading in readings.values()])
+        return readings
 
     @cached_property
     def unaltered_norms(self) -> Reading:
@@ -140,11 +158,16 @@ class Probe:
         *,
         norms: bool = False,
         tokens: Iterable[int] = range(TOKENS),
+        read: Collection[C] = READ,
     ) -> Reading:
         """Run a pass: layers answer with `outputs` (None: with what they compute), points of
-        `values` with what those return for a point's shape, norms with what they are given."""
+        `values` with what those return for a point's shape, norms with what they are given.
+
+        The values of the components to `read` are kept, not yet evaluated.
+        """
         reading, values = Reading(), values or {}
-        visitors = self._visitors(reading, values)
+        wanted = {p for p in self.structure.shapes if p.component in read and not p.is_input}
+        visitors = self._visitors(reading, values, wanted | values.keys())
         scope = Scope(visitors, {})
         modules: dict[int, nn.Module] = {}
         for module, role in self.structure.roles:
@@ -166,7 +189,7 @@ class Probe:
             self.structure.model(prompt)
         return reading
 
-    def _visitors(self, reading: Reading, values: dict) -> Visitors:
+    def _visitors(self, reading: Reading, values: dict, points: Iterable[Point]) -> Visitors:
         def visitor(point: Point):
             def visit(value: mx.array, span: Span) -> mx.array:
                 if point in values:
@@ -177,7 +200,7 @@ class Probe:
 
             return visit
 
-        return {point: visitor(point) for point in self.structure.shapes}
+        return {point: visitor(point) for point in points}
 
 
 @dataclass(eq=False)
