@@ -7,10 +7,10 @@ from urllib.parse import quote
 import mlx.core as mx
 import numpy as np
 import pytest
-from conftest import HEAD_DIM, HEADS, HIDDEN, KV_HEADS, LAYERS, running
 from safetensors.numpy import load
 
 from engine.contract.schemas import LoadModelRequest
+from tests.engine.server.conftest import HEAD_DIM, HEADS, HIDDEN, KV_HEADS, LAYERS, running
 
 
 @pytest.fixture(scope="module")
