@@ -166,6 +166,11 @@ ComponentType: TypeAlias = Literal[
 ]
 
 
+class Correction(TypedDict):
+    name: str
+    reason: str
+
+
 class DetokenizeResponse(TypedDict):
     text: str
 
@@ -205,6 +210,7 @@ class LoadModelRequest(TypedDict):
     kv_group_size: NotRequired[Literal[32, 64, 128]]
     quantized_kv_start: NotRequired[int]
     dtype: NotRequired[Literal["float32", "float16", "bfloat16"] | None]
+    corrections: NotRequired[bool]
 
 
 class ModelEntry(TypedDict):
@@ -223,6 +229,7 @@ class ModelEntry(TypedDict):
     max_position_embeddings: int | None
     intermediate_size: int | None
     quantization: str | None
+    corrections: list[Correction]
     components: list[ComponentType]
     absent_layers: dict[ComponentType, list[int]]
 
@@ -314,6 +321,22 @@ class Usage(TypedDict):
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
+
+
+class WeightEntry(TypedDict):
+    name: str
+    layers: list[int] | None
+    axes: list[str]
+    shape: list[int]
+    modules: list[str]
+    notes: list[str]
+    reason: str | None
+
+
+class WeightList(TypedDict):
+    object: NotRequired[Literal["list"]]
+    model: str
+    data: list[WeightEntry]
 
 
 class ActivationRecord(TypedDict):

@@ -49,6 +49,7 @@ CORE_CLASSES = (
     "NeuroScopeForwardPass",
     "NeuroScopeModelCompletion",
     "TransformerLayer",
+    "NeuroScopeWeights",
     "TransformerModel",
     "NeuroScopeTextPlot",
     "NeuroScopePngEncoder",
