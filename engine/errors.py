@@ -55,3 +55,11 @@ class CaptureTooLargeError(EngineError):
 
 class InterventionError(EngineError):
     """An intervention that cannot act where it was asked to."""
+
+
+class UnknownWeightError(EngineError):
+    """A weight that the model, or the layer, does not have; says why and which there are."""
+
+
+class WeightTooLargeError(EngineError):
+    """A weight larger than what may be sent at once; says both sizes in bytes."""
