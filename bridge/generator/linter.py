@@ -11,6 +11,7 @@ from bridge.generator.syntax import Facts, Parser, SmalltalkSyntaxError
 
 MAX_LINES = 30
 MAX_MEDIAN_BYTES = 200
+ACCESSOR = re.compile(r"\^[a-z]\w*|(\w+ := \w+\.?\s*)+")
 NO_POINT = re.compile(r"\d+e")
 
 
@@ -80,7 +81,7 @@ def _in_methods(
 
 def _in_method(method: Method, variables: frozenset[str], known: set[str]) -> list[str]:
     problems = []
-    if not method.comment.rstrip().endswith((".", "?")):
+    if not method.comment.rstrip().endswith((".", "?")) and not _is_plain(method):
         problems.append("no comment of a sentence")
     if method.source.count("\n") >= MAX_LINES:
         problems.append(f"longer than {MAX_LINES} lines")
@@ -91,6 +92,11 @@ def _in_method(method: Method, variables: frozenset[str], known: set[str]) -> li
     except SmalltalkSyntaxError as problem:
         return [*problems, f"syntax: {problem}"]
     return problems + _in_facts(facts, variables, known)
+
+
+def _is_plain(method: Method) -> bool:
+    """Whether a method without a comment does what its name says: it gets or sets variables."""
+    return not method.comment and bool(ACCESSOR.fullmatch(method.body.strip()))
 
 
 def _in_facts(facts: Facts, variables: frozenset[str], known: set[str]) -> list[str]:
