@@ -5,12 +5,12 @@ import re
 from pathlib import Path
 
 import pytest
+from bridge.generator.document import read_document
 from click.testing import CliRunner
 
 from bridge.cli import main
 from bridge.generator.client import client_of
 from bridge.generator.dialects import DIALECTS
-from bridge.generator.document import read_document
 from bridge.generator.file_names import cypress, file_names, percent_escaped
 from bridge.generator.model import Package, SmalltalkClass
 from bridge.generator.packages import installer_of, packages_of
