@@ -17,6 +17,10 @@ class UnknownHeadError(EngineError):
     """A head index outside the model's heads, or heads on a component without a head axis."""
 
 
+class UnknownNeuronError(EngineError):
+    """A neuron index outside the neurons of a layer."""
+
+
 class UnknownPositionError(EngineError):
     """A position outside the sequence."""
 

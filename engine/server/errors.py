@@ -125,6 +125,7 @@ ENGINE_ERRORS: dict[type[e.EngineError], tuple[int, str]] = {
     e.UnknownLayerError: (422, "unknown_layer"),
     e.UnknownComponentError: (422, "unknown_component"),
     e.UnknownHeadError: (422, "unknown_head"),
+    e.UnknownNeuronError: (422, "unknown_neuron"),
     e.UnknownPositionError: (422, "unknown_position"),
     e.InterventionError: (422, "impossible_intervention"),
     e.DuplicateHookError: (409, "duplicate_hook"),

@@ -61,6 +61,11 @@ class Structure:
         """How many heads a per-head component has."""
         return self.shapes[Point(layer, component)][1]
 
+    def module_given(self, point: Point) -> nn.Module:
+        """The module whose input a hook point is. Raises ValueError if there is not exactly one."""
+        (module,) = (module for module, role in self.roles if point in role.inputs)
+        return module
+
     def input_of(self, layer: int | None, component: C) -> Point | None:
         """The point that goes into a component: its own input, or the value it is made of."""
         candidates = [
