@@ -9,11 +9,11 @@ architecture, with what it lacks and why, and the promises of the tests that it 
 import argparse
 
 import engine  # noqa: F401 -- before mlx.core, to put its BLAS in place
+from benchmarks.architectures import ARCHITECTURES, NOT_ON_A_CPU, tiny_model
+from benchmarks.exceptions import EXCEPTIONS
 from engine.components import WHOLE_MODEL
 from engine.components import ComponentType as C
 from engine.structure.resolver import Structure, resolve
-from tests.engine.architectures import ARCHITECTURES, NOT_ON_A_CPU, tiny_model
-from tests.engine.exceptions import EXCEPTIONS
 
 
 def main() -> None:

@@ -11,7 +11,8 @@ class Dialect:
 
     `extras` are class templates that its base image has no match for, `variants` those of clients
     that only this system can have, `needs` the packages of that system which the shim uses,
-    `globals` the classes of the system that the code names.
+    `globals` the classes of the system that the code names, `dictionary` the expression for the
+    dictionary of its globals, `comment` the template of a class comment in a file-out.
     """
 
     name: str
@@ -21,6 +22,8 @@ class Dialect:
     variants: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     globals: frozenset[str] = frozenset()
+    dictionary: str = "Smalltalk"
+    comment: str = "formats/comment_chunk.st"
 
 
 OWN_JSON = ("LMStudioJson", "LMStudioBase64")
@@ -38,6 +41,7 @@ DIALECTS: dict[str, Dialect] = {
             "Amber 0.30 and later",
             ("fileout",),
             variants=("LMStudioPromisingClient", "NeuroScopeAmberSupplement"),
+            dictionary="Smalltalk globals",
             globals=EVERYWHERE
             | {"Compiler", "Date", "Importer", "Number", "TNativeZeroBasedCollection", "Time"},
         ),
@@ -55,6 +59,7 @@ DIALECTS: dict[str, Dialect] = {
             ("fileout",),
             extras=OWN_JSON,
             variants=("NeuroScopeGnuSupplement",),
+            comment="formats/comment_message.st",
             globals=NATIVE
             | {"ArrayedCollection", "SystemExceptions.FileError", "UndefinedObject"}
             | {"Delay", "FileStream", "ObjectMemory", "PackageLoader", "Sockets.Socket"},

@@ -7,8 +7,10 @@ from bridge.generator.model import Package, SmalltalkClass
 from bridge.generator.sources import read_classes
 from bridge.generator.templates import Templates
 
+PREFIX = "NeuroScope"  # of the classes that NeuroScope's documents do not name
 CONNECTION = "NeuroScope-Connection"
 CONNECTION_CLASSES = (
+    "NeuroScopeText",
     "NeuroScopeClaim",
     "LMStudioRecord",
     "LMStudioResponse",
@@ -112,7 +114,8 @@ def packages_of(client: Client, dialect: Dialect, templates: Templates) -> tuple
         return (connection, package)
     base = (connection, package)
     classes = _from(templates, *CORE_CLASSES, folder="neuroscope")
-    core = Package(CORE, classes, requires=base, yielding=frozenset(c.name for c in classes))
+    documented = frozenset(c.name for c in classes if not c.name.startswith(PREFIX))
+    core = Package(CORE, classes, requires=base, yielding=documented)
     tests = _from(templates, *TEST_CLASSES, folder="tests", client=client)
     return (*base, core, Package(TESTS, tests, requires=base))
 
@@ -122,6 +125,7 @@ def installer_of(packages: tuple[Package, ...], dialect: Dialect, templates: Tem
     classes = _classes(
         templates,
         f"installers/{dialect.name}.st",
+        dialect=dialect,
         packages=packages,
         baseline=baseline_name(packages),
     )
