@@ -128,6 +128,14 @@ class ModelList(TypedDict):
 Position: TypeAlias = int
 
 
+class PromotedTokensRequest(TypedDict):
+    layer: int
+    neuron: int
+    expert: NotRequired[int | None]
+    top_k: NotRequired[int]
+    model: NotRequired[str | None]
+
+
 class RegisteredHooks(TypedDict):
     registered_hooks: list[str]
 
@@ -163,6 +171,12 @@ class TensorValue(TypedDict):
     dtype: NotRequired[Literal["float32", "float16", "bfloat16"]]
     data: NotRequired[Any]
     data_base64: NotRequired[str | None]
+
+
+class TokenEffect(TypedDict):
+    id: int
+    text: str
+    logit: float
 
 
 TokenId: TypeAlias = int
@@ -408,6 +422,14 @@ class LogitLensRequest(TypedDict):
     prompt: str | TokenIds
     model: NotRequired[str | None]
     top_k: NotRequired[int]
+
+
+class PromotedTokens(TypedDict):
+    layer: int
+    neuron: int
+    expert: int | None
+    promoted: list[TokenEffect]
+    suppressed: list[TokenEffect]
 
 
 class RegisterHooksRequest(TypedDict):

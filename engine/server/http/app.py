@@ -18,6 +18,7 @@ from engine.server.http.routes import (
     hooks,
     lens,
     models,
+    neurons,
     sessions,
     tokens,
 )
@@ -37,6 +38,7 @@ HANDLERS: dict[str, Callable[..., Any]] = {
     "createChatCompletionWithActivations": generation.chat,
     "forward": forward.forward,
     "logitLens": lens.logit_lens,
+    "promotedTokens": neurons.promoted_tokens,
     "patchCircuit": circuits.patch,
     "beginForwardSession": sessions.begin_forward,
     "beginCompletionSession": sessions.begin_completion,
