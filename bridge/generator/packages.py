@@ -65,6 +65,7 @@ CORE_CLASSES = (
     "DataBridge",
     "ActivationAnalyzer",
     "NeuroScopeTokenActivation",
+    "NeuroScopeActivatingExample",
     "NeuronAnalyzer",
     "NeuroScopeLinearSystem",
     "NeuroScopeLogisticFit",
