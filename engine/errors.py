@@ -18,7 +18,11 @@ class UnknownHeadError(EngineError):
 
 
 class UnknownNeuronError(EngineError):
+<<<<<<< HEAD
     """A neuron index outside the neurons of a layer."""
+=======
+    """A neuron index outside an MLP's neurons, or a neuron of a component without a neuron axis."""
+>>>>>>> main
 
 
 class UnknownPositionError(EngineError):
@@ -51,3 +55,11 @@ class CaptureTooLargeError(EngineError):
 
 class InterventionError(EngineError):
     """An intervention that cannot act where it was asked to."""
+
+
+class UnknownWeightError(EngineError):
+    """A weight that the model, or the layer, does not have; says why and which there are."""
+
+
+class WeightTooLargeError(EngineError):
+    """A weight larger than what may be sent at once; says both sizes in bytes."""

@@ -18,7 +18,7 @@ from engine.taps.points import Point
 DTYPES = ("float32", "float16", "bfloat16")
 
 _LAYERS = re.compile(
-    r"(?:[A-Za-z_]\w*\.)*(?:(?P<first>\d+)(?:-(?P<last>\d+))?|\*)(?:\.[A-Za-z_][\w.]*)?"
+    r"(?:[A-Za-z_]\w*\.)*(?:(?P<first>[0-9]{1,9})(?:-(?P<last>[0-9]{1,9}))?|\*)(?:\.[A-Za-z_][\w.]*)?"
 )
 
 _WHOLE_MODEL_NAMES = {

@@ -6,7 +6,15 @@ from pydantic import Field
 
 from engine.components import ComponentType
 from engine.contract.schemas.activations import ActivationRecord, TensorValue
-from engine.contract.schemas.base import MOST_HOOKS, Head, Position, Request, Response
+from engine.contract.schemas.base import (
+    LONGEST_NAME,
+    MOST_HOOKS,
+    Head,
+    LayerName,
+    Position,
+    Request,
+    Response,
+)
 from engine.contract.schemas.forward import Forward, ForwardRequest
 from engine.contract.schemas.generation import (
     CompletionWithActivations,
@@ -17,12 +25,12 @@ from engine.contract.schemas.generation import (
 class BreakpointSpec(Request):
     """A hook point at which a forward pass pauses and shows its value; all of it, or a part."""
 
-    layer_name: str = Field(min_length=1, description="As in a hook; a wildcard pauses at each.")
+    layer_name: LayerName = Field(description="As in a hook; a wildcard pauses at each.")
     component: ComponentType
     hook_id: str | None = Field(
         None,
         min_length=1,
-        max_length=200,
+        max_length=LONGEST_NAME,
         description="By which the client knows the breakpoint. Default: `layer_5_residual`, …",
     )
     heads: list[Head] | None = Field(None, min_length=1)

@@ -40,6 +40,7 @@ HANDLERS: dict[str, Callable[..., Any]] = {
     "logitLens": lens.logit_lens,
     "promotedTokens": neurons.promoted_tokens,
     "patchCircuit": circuits.patch,
+    "verifyCircuit": circuits.verify,
     "beginForwardSession": sessions.begin_forward,
     "beginCompletionSession": sessions.begin_completion,
     "continueSession": sessions.continue_session,
