@@ -18,11 +18,7 @@ class UnknownHeadError(EngineError):
 
 
 class UnknownNeuronError(EngineError):
-<<<<<<< HEAD
-    """A neuron index outside the neurons of a layer."""
-=======
     """A neuron index outside an MLP's neurons, or a neuron of a component without a neuron axis."""
->>>>>>> main
 
 
 class UnknownPositionError(EngineError):
