@@ -16,7 +16,7 @@ from bridge.engine_process import running_engine
 from engine.models.smollm2 import GGUF, WHEEL, pull_smollm2
 
 if sys.platform != "linux":
-    collect_ignore = ["engine/test_blas.py", "squeak"]
+    collect_ignore = ["engine/machine/test_blas.py", "engine/machine/test_few_rows.py", "squeak"]
 
 
 FUZZING = settings(

@@ -6,7 +6,7 @@ import click
 
 from bridge import __version__
 
-COMMANDS = ("generate", "models", "openapi", "python-client", "report", "serve")
+COMMANDS = ("doctor", "generate", "models", "openapi", "python-client", "report", "serve")
 
 
 class LazyGroup(click.Group):

@@ -1,9 +1,10 @@
 """The packages of a document in a dialect: which classes, in which order."""
 
-from bridge.generator.client import Client
+from bridge.generator.client import BaseClass, Client
 from bridge.generator.dialects import Dialect
-from bridge.generator.errors import DocumentError
 from bridge.generator.model import Package, SmalltalkClass
+from bridge.generator.naming import Naming
+from bridge.generator.prefixing import renamed
 from bridge.generator.sources import read_classes
 from bridge.generator.templates import Templates
 
@@ -17,7 +18,6 @@ CONNECTION_CLASSES = (
     "LMStudioError",
     "LMStudioConnection",
 )
-BRIDGE = "NeuroScope-Bridge"
 BRIDGE_CLASSES = (
     "NeuroScopeImageSupplement",
     "NeuroScopeNames",
@@ -28,7 +28,6 @@ BRIDGE_CLASSES = (
     "NeuroScopeCapturedActivations",
 )
 BRIDGE_YIELDING = frozenset(["ActivationTensor", "ShapeMismatchError", "InvalidDataError"])
-BRIDGE_CLIENT = "LMStudioRESTClient"
 CORE = "NeuroScope-Core"
 CORE_CLASSES = (
     "NeuroScopeErrors",
@@ -90,19 +89,31 @@ TEST_CLASSES = ("NeuroScopeActivationTensorTest", "NeuroScopeClientTest")
 INSTALLER = "NeuroScope-Installer"
 
 
+def base_class(templates: Templates) -> BaseClass:
+    """What the superclass of all clients has: no operation can be called the same."""
+    (cls,) = (
+        cls
+        for cls in _from(templates, CONNECTION_CLASSES[-1])
+        if cls.name == CONNECTION_CLASSES[-1]
+    )
+    return BaseClass(frozenset(method.selector for method in cls.methods), frozenset(cls.variables))
+
+
 def packages_of(client: Client, dialect: Dialect, templates: Templates) -> tuple[Package, ...]:
     """The connection, the client with what it needs, NeuroScope's classes; superclasses first."""
-    connection = Package(
-        CONNECTION,
-        (
-            *_classes(templates, f"shims/{dialect.name}.st"),
-            *_from(templates, *dialect.extras, *CONNECTION_CLASSES),
+    own = client.naming.is_bridge
+    connection = renamed(
+        Package(
+            CONNECTION,
+            (
+                *_classes(templates, f"shims/{dialect.name}.st"),
+                *_from(templates, *dialect.extras, *CONNECTION_CLASSES),
+            ),
         ),
+        client.naming,
     )
-    _check_names(client, connection)
-    own = client.name == BRIDGE_CLIENT
     package = Package(
-        BRIDGE if own else client.name,
+        client.naming.package,
         (
             *(_from(templates, *BRIDGE_CLASSES) if own else ()),
             *_client_class(client, templates),
@@ -121,7 +132,9 @@ def packages_of(client: Client, dialect: Dialect, templates: Templates) -> tuple
     return (*base, core, Package(TESTS, tests, requires=base))
 
 
-def installer_of(packages: tuple[Package, ...], dialect: Dialect, templates: Templates) -> Package:
+def installer_of(
+    packages: tuple[Package, ...], naming: Naming, dialect: Dialect, templates: Templates
+) -> Package:
     """The package whose one class files in the others."""
     classes = _classes(
         templates,
@@ -130,11 +143,15 @@ def installer_of(packages: tuple[Package, ...], dialect: Dialect, templates: Tem
         packages=packages,
         baseline=baseline_name(packages),
     )
-    return Package(INSTALLER, classes)
+    return renamed(Package(INSTALLER, classes), naming)
 
 
 def baseline_of(
-    packages: tuple[Package, ...], dialect: Dialect, scheme: str, templates: Templates
+    packages: tuple[Package, ...],
+    naming: Naming,
+    dialect: Dialect,
+    scheme: str,
+    templates: Templates,
 ) -> Package:
     """Metacello's baseline of the packages; `scheme` is that of the repository's address."""
     name = baseline_name(packages)
@@ -146,7 +163,7 @@ def baseline_of(
         scheme=scheme,
         baseline=name,
     )
-    return Package(f"BaselineOf{name}", classes)
+    return renamed(Package(f"BaselineOf{name}", classes), naming)
 
 
 def baseline_name(packages: tuple[Package, ...]) -> str:
@@ -154,23 +171,10 @@ def baseline_name(packages: tuple[Package, ...]) -> str:
     return packages[1].name.replace("-", "")
 
 
-def _check_names(client: Client, connection: Package) -> None:
-    """An operation must not take the name of what every connection does."""
-    (base,) = (cls for cls in connection.classes if cls.name == CONNECTION_CLASSES[-1])
-    taken = {method.selector for method in base.methods}
-    for method in client.methods:
-        if method.pattern.selector in taken:
-            raise DocumentError(
-                method.operation.pointer,
-                f"{base.name} has a method {method.pattern.selector} of its own: "
-                "name another by x-smalltalk-selector",
-            )
-
-
 def _client_class(client: Client, templates: Templates) -> tuple[SmalltalkClass, ...]:
     special = f"clients/{client.name}.st"
     name = special if templates.has(special) else "clients/client.st"
-    return _classes(templates, name, client=client)
+    return _classes(templates, name, client=client, connection=client.naming.connection)
 
 
 def _from(

@@ -8,7 +8,8 @@ from bridge.generator.dialects import Dialect
 from bridge.generator.errors import GeneratorError
 from bridge.generator.file_names import cypress, file_names, percent_escaped
 from bridge.generator.model import Package, SmalltalkClass, protocols
-from bridge.generator.packages import baseline_of
+from bridge.generator.naming import Naming
+from bridge.generator.packages import baseline_of, installer_of
 from bridge.generator.templates import Templates
 
 Render = Callable[..., str]
@@ -18,7 +19,7 @@ Files = dict[str, str]
 def render_dialect(
     dialect: Dialect,
     packages: tuple[Package, ...],
-    installer: Package,
+    naming: Naming,
     templates: Templates,
     formats: tuple[str, ...] = (),
 ) -> Files:
@@ -27,12 +28,13 @@ def render_dialect(
     def render(name: str, **context: Any) -> str:
         return templates.render(f"formats/{name}", dialect=dialect, protocols=protocols, **context)
 
+    installer = installer_of(packages, naming, dialect, templates)
     files = {"install.st": render("fileout.st", package=installer)}
     for name in dict.fromkeys((*dialect.formats, *formats)):
         whole = packages
         if name in METACELLO_SCHEMES:
             scheme = METACELLO_SCHEMES[name]
-            whole = (baseline_of(packages, dialect, scheme, templates), *packages)
+            whole = (baseline_of(packages, naming, dialect, scheme, templates), *packages)
         files |= FORMATS[name](whole, render)
     return files
 

