@@ -91,6 +91,6 @@ def _passed(kit: ModelKit, into: Point, value: np.ndarray, out: Point | None) ->
     if out is not None:
         visitors = {**visitors, out: keep}
     with observed(kit.structure, visitors):
-        logits = kit.model(mx.zeros((1, len(value)), dtype=mx.int32))
+        logits = kit.structure.logits(mx.zeros((1, len(value)), dtype=mx.int32))
     result = logits if out is None else seen[-1]
     return np.array(result[0].astype(mx.float32))

@@ -50,7 +50,7 @@ def forward(
     recorder = Recorder(hooks, length, range(length), budget_bytes)
     changes = Interventions(interventions, kit.structure, length, range(length))
     with observed(kit.structure, changes.visitors(), recorder):
-        output = kit.model(mx.array(batch))
+        output = kit.structure.logits(mx.array(batch))
     changes.check_done(length)
     activations = records(recorder.take(range(length)))
     kit.hooks.collect(activations)
