@@ -568,6 +568,28 @@ class Operations(Transport):
             },
         )
 
+    def promoted_tokens(
+        self,
+        neuron: int,
+        layer: int,
+        *,
+        expert: int | None = None,
+        top_k: int | None = None,
+        model: str | None = None,
+    ) -> api.PromotedTokens:
+        """Answer which tokens a neuron promotes and suppresses, by its output weights."""
+        return self._json(
+            "POST",
+            "/v1/neurons/tokens",
+            body={
+                "neuron": neuron,
+                "layer": layer,
+                "expert": expert,
+                "top_k": top_k,
+                "model": model,
+            },
+        )
+
     def patch_circuit(
         self,
         clean: str | api.TokenIds | None = None,
@@ -1406,6 +1428,28 @@ class AsyncOperations(AsyncTransport):
                 "prompt": prompt,
                 "model": model,
                 "top_k": top_k,
+            },
+        )
+
+    async def promoted_tokens(
+        self,
+        neuron: int,
+        layer: int,
+        *,
+        expert: int | None = None,
+        top_k: int | None = None,
+        model: str | None = None,
+    ) -> api.PromotedTokens:
+        """Answer which tokens a neuron promotes and suppresses, by its output weights."""
+        return await self._json(
+            "POST",
+            "/v1/neurons/tokens",
+            body={
+                "neuron": neuron,
+                "layer": layer,
+                "expert": expert,
+                "top_k": top_k,
+                "model": model,
             },
         )
 

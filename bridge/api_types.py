@@ -242,6 +242,14 @@ class ModelList(TypedDict):
 Position: TypeAlias = int
 
 
+class PromotedTokensRequest(TypedDict):
+    layer: int
+    neuron: int
+    expert: NotRequired[int | None]
+    top_k: NotRequired[int]
+    model: NotRequired[str | None]
+
+
 class RegisteredHooks(TypedDict):
     registered_hooks: list[str]
 
@@ -268,15 +276,24 @@ class Tensor(TypedDict):
     data: Any
 
 
+ShapeItem: TypeAlias = int
+
+
 class TensorValue(TypedDict):
     """
     A tensor sent to the engine: its shape beside its data, row-major, little-endian.
     """
 
-    shape: list[int]
+    shape: list[ShapeItem]
     dtype: NotRequired[Literal["float32", "float16", "bfloat16"]]
     data: NotRequired[Any]
     data_base64: NotRequired[str | None]
+
+
+class TokenEffect(TypedDict):
+    id: int
+    text: str
+    logit: float
 
 
 TokenId: TypeAlias = int
@@ -664,6 +681,14 @@ class LogitLensRequest(TypedDict):
     prompt: str | TokenIds
     model: NotRequired[str | None]
     top_k: NotRequired[int]
+
+
+class PromotedTokens(TypedDict):
+    layer: int
+    neuron: int
+    expert: int | None
+    promoted: list[TokenEffect]
+    suppressed: list[TokenEffect]
 
 
 class RegisterHooksRequest(TypedDict):

@@ -69,6 +69,7 @@ CORE_CLASSES = (
     "DataBridge",
     "ActivationAnalyzer",
     "NeuroScopeTokenActivation",
+    "NeuroScopeActivatingExample",
     "NeuronAnalyzer",
     "NeuroScopeLinearSystem",
     "NeuroScopeLogisticFit",

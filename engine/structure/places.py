@@ -12,7 +12,7 @@ from engine.structure.resolver import Structure
 from engine.taps.points import Point
 
 _LAYERS = re.compile(
-    r"(?:[A-Za-z_]\w*\.)*(?P<layers>(?P<first>\d+)(?:-(?P<last>\d+))?|\*)"
+    r"(?:[A-Za-z_]\w*\.)*(?P<layers>(?P<first>[0-9]{1,9})(?:-(?P<last>[0-9]{1,9}))?|\*)"
     r"(?:\.(?P<module>[A-Za-z_][\w.]*))?"
 )
 _FIELD = re.compile(rf"(?:{BLOCK}\.(?P<layers>\d+(?:-\d+)?|\*)\.)?(?P<name>(?:\w+\.)?hook_\w+)")
@@ -105,8 +105,8 @@ def layers_named(name: str, component: C, structure: Structure) -> list[int | No
     if match["first"] is None:
         present = [n for n in range(structure.layers) if (n, component) not in structure.absent]
         return list(present or range(structure.layers))
-    first = _number(match["first"], structure)
-    last = _number(match["last"] or match["first"], structure)
+    first = int(match["first"])
+    last = int(match["last"] or first)
     if not first <= last < structure.layers:
         raise UnknownLayerError(f"{name!r} is not in the model; {exists}")
     return list(range(first, last + 1))
@@ -141,11 +141,6 @@ def _check_present(place: Place, structure: Structure) -> None:
         raise UnknownComponentError(
             f"{where} has no {place.component}: {absent}; the model has {have}"
         )
-
-
-def _number(digits: str, structure: Structure) -> int:
-    """A layer's number; one of thousands of digits is just not in the model."""
-    return int(digits) if len(digits) < 10 else structure.layers
 
 
 def _field_name(layer_name: str) -> tuple[str | None, str] | None:
