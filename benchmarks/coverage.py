@@ -9,10 +9,10 @@ architecture, with what it lacks and why.
 import argparse
 
 import engine  # noqa: F401 -- before mlx.core, to put its BLAS in place
+from benchmarks.architectures import ARCHITECTURES, NOT_ON_A_CPU, tiny_model
 from engine.components import WHOLE_MODEL
 from engine.components import ComponentType as C
 from engine.structure.resolver import Structure, resolve
-from tests.engine.architectures import ARCHITECTURES, NOT_ON_A_CPU, tiny_model
 
 
 def main() -> None:

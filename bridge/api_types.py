@@ -41,6 +41,8 @@ ComponentType: TypeAlias = Literal[
     "layernorm",
     "attention",
     "mlp",
+    "mlp_gate",
+    "mlp_hidden",
     "query_pre_rope",
     "key_pre_rope",
     "query",

@@ -18,6 +18,13 @@ from bridge.resources import OPENAPI
     "--dialect", "names", metavar="NAME", multiple=True, help="A Smalltalk system; default: all."
 )
 @click.option(
+    "--format",
+    "formats",
+    metavar="NAME",
+    multiple=True,
+    help="Files beside the dialect's own: filetree or tonel (Metacello), tree (a file a method).",
+)
+@click.option(
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("smalltalk"),
@@ -40,6 +47,7 @@ from bridge.resources import OPENAPI
 def generate(
     spec: str,
     names: tuple[str, ...],
+    formats: tuple[str, ...],
     output: Path,
     templates: Path | None,
     old_spec: str | None,
@@ -53,6 +61,7 @@ def generate(
     from bridge.generator.diff import selector_diff
     from bridge.generator.document import read_document
     from bridge.generator.errors import GeneratorError
+    from bridge.generator.render import format_named
 
     try:
         document = read_document(spec)
@@ -60,7 +69,7 @@ def generate(
             click.echo(selector_diff(client_of(read_document(old_spec)), client_of(document)))
             return
         dialects = tuple(dialect_named(name) for name in names or DIALECTS)
-        files = generator.render(document, dialects, templates)
+        files = generator.render(document, dialects, templates, tuple(map(format_named, formats)))
         if check:
             found = generator.check(output, document, dialects, files)
         else:

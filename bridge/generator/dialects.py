@@ -75,7 +75,7 @@ DIALECTS: dict[str, Dialect] = {
         Dialect(
             "squeak",
             "Squeak 5.3, 6.0 and in the browser",
-            ("fileout", "tree"),
+            ("fileout",),
             extras=OWN_JSON,
             globals=BIT_BLOCK | {"FileDirectory", "StandardFileStream"},
         ),

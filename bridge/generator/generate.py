@@ -16,9 +16,12 @@ from bridge.generator.templates import Templates
 
 
 def render(
-    document: Document, dialects: tuple[Dialect, ...], overrides: Path | None = None
+    document: Document,
+    dialects: tuple[Dialect, ...],
+    overrides: Path | None = None,
+    formats: tuple[str, ...] = (),
 ) -> dict[str, str]:
-    """All files of the dialects: path below the output folder, to text; linted."""
+    """All files of the dialects, in their own and in further formats: path to text; linted."""
     templates = Templates(overrides)
     client = client_of(document)
     files: dict[str, str] = {}
@@ -26,7 +29,7 @@ def render(
         packages = packages_of(client, dialect, templates)
         installer = installer_of(packages, dialect, templates)
         lint((installer, *packages), dialect)
-        for path, text in render_dialect(dialect, packages, installer, templates).items():
+        for path, text in render_dialect(dialect, packages, installer, templates, formats).items():
             files[f"{dialect.name}/{path}"] = text
     return files
 

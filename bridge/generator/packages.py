@@ -131,6 +131,22 @@ def installer_of(packages: tuple[Package, ...], dialect: Dialect, templates: Tem
     return Package(INSTALLER, classes)
 
 
+def baseline_of(
+    packages: tuple[Package, ...], dialect: Dialect, scheme: str, templates: Templates
+) -> Package:
+    """Metacello's baseline of the packages; `scheme` is that of the repository's address."""
+    name = baseline_name(packages)
+    classes = _classes(
+        templates,
+        "formats/baseline.st",
+        packages=packages,
+        dialect=dialect,
+        scheme=scheme,
+        baseline=name,
+    )
+    return Package(f"BaselineOf{name}", classes)
+
+
 def baseline_name(packages: tuple[Package, ...]) -> str:
     """The name of the whole for Metacello: that of the client's package, without punctuation."""
     return packages[1].name.replace("-", "")

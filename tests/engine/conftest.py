@@ -1,16 +1,22 @@
-"""The fixture that a test takes to run on every architecture."""
+"""The fixtures of tests that run on every architecture."""
 
 import pytest
-from architectures import ARCHITECTURES
 from subjects import TOKENS, Subject, everywhere
 from tiny import tiny_kit
 
+from benchmarks.architectures import ARCHITECTURES
 from engine.runs.forward import forward
 
 
-@pytest.fixture(scope="module", params=ARCHITECTURES)
-def subject(request) -> Subject:
-    """An architecture's tiny model, run once with everything captured."""
-    kit = tiny_kit(request.param)
+@pytest.fixture(scope="session", params=ARCHITECTURES)
+def architecture(request: pytest.FixtureRequest) -> str:
+    """The name of an architecture; `--architecture` chooses among them."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def subject(architecture: str) -> Subject:
+    """An architecture's tiny model, resolved once a session, and run with everything captured."""
+    kit = tiny_kit(architecture)
     result = forward(kit, [TOKENS], everywhere(kit.structure), logits="all")
-    return Subject(request.param, kit, result)
+    return Subject(architecture, kit, result)

@@ -6,11 +6,12 @@ from pathlib import Path
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
-from architectures import ARCHITECTURES, NOT_ON_A_CPU, tiny_model
+import pytest
 from mlx_lm.models import llama
 from subjects import INSIDE_ATTENTION, LOOKS_AHEAD, SQUARE, TOKENS, everything
 from tiny import tiny_kit
 
+from benchmarks.architectures import ARCHITECTURES, NOT_ON_A_CPU, tiny_model
 from engine.captures.hooks import ActivationHookSpec
 from engine.components import PER_HEAD
 from engine.components import ComponentType as C
@@ -138,6 +139,7 @@ def test_a_block_that_runs_twice_in_a_pass_has_a_record_for_each_time():
     assert not np.array_equal(first_in, first_again)
 
 
+@pytest.mark.slow
 def test_nearly_every_architecture_has_every_component():
     structures = [resolve(tiny_model(name)) for name in ARCHITECTURES]
     count = {c: sum(c in structure.components for structure in structures) for c in C}

@@ -23,6 +23,9 @@ EVERYWHERE = [
 ]
 
 
+pytestmark = pytest.mark.slow
+
+
 @dataclass
 class Reference:
     """What transformers calculates: each block's output, each pattern, the norm, the logits."""

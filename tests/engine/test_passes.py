@@ -6,7 +6,6 @@ from contextlib import ExitStack
 import mlx.core as mx
 import numpy as np
 import pytest
-from architectures import tiny_model
 from mlx_lm.models.cache import make_prompt_cache
 from subjects import (
     INSIDE_ATTENTION,
@@ -19,6 +18,7 @@ from subjects import (
     everywhere,
 )
 
+from benchmarks.architectures import tiny_model
 from engine.captures.hooks import ActivationHookSpec
 from engine.components import ComponentType as C
 from engine.errors import UnknownComponentError

@@ -27,7 +27,7 @@ def test_text_becomes_the_tokens_of_the_server_and_comes_back(
 def test_a_configuration_answers_both_spellings(
     system: System, engine: LMStudioNeuroScopeClient
 ) -> None:
-    entry = engine.list_models()[0]
+    entry = engine.list_models()["data"][0]
     hidden, camel, snake, heads, kind, vocabulary = ask(
         system,
         engine,
@@ -43,7 +43,7 @@ def test_a_configuration_answers_both_spellings(
 def test_sizes_and_layers_are_those_of_the_model(
     system: System, engine: LMStudioNeuroScopeClient
 ) -> None:
-    entry = engine.list_models()[0]
+    entry = engine.list_models()["data"][0]
     positions, layers, sizes, printed, same = ask(
         system,
         engine,
