@@ -518,19 +518,27 @@ class Operations(Transport):
 
     def patch_circuit(
         self,
-        clean: str | api.TokenIds,
-        corrupted: str | api.TokenIds,
-        answer: str | api.TokenId,
-        distractor: str | api.TokenId,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
         *,
-        component: Literal["residual", "attention", "mlp", "head_output"] | None = None,
+        examples: Sequence[api.CircuitExample] | None = None,
+        pooling: Literal["mean", "logsumexp"] | None = None,
+        model: str | None = None,
+        component: Literal["residual", "attention", "mlp", "mlp_hidden", "head_output"]
+        | None = None,
         method: Literal["activation_patching", "attribution_patching", "ablation"] | None = None,
         direction: Literal["denoising", "noising"] | None = None,
+        ablation: api.CircuitAblation | None = None,
         layers: Sequence[int] | None = None,
+        heads: Sequence[api.Head] | None = None,
+        neurons: Sequence[int] | None = None,
         positions: Literal["all", "each"] | Sequence[api.Position] | None = None,
-        model: str | None = None,
+        sets: Sequence[Sequence[api.CircuitPart]] | None = None,
     ) -> api.CircuitEffects:
-        """Measure how much each head, or each layer at each position, matters to an answer."""
+        """Measure how much each head, each neuron, or each layer at each position, or each set
+        of such parts, matters to an answer."""
         return self._json(
             "POST",
             "/v1/circuits/patch",
@@ -539,12 +547,52 @@ class Operations(Transport):
                 "corrupted": corrupted,
                 "answer": answer,
                 "distractor": distractor,
+                "examples": examples,
+                "pooling": pooling,
+                "model": model,
                 "component": component,
                 "method": method,
                 "direction": direction,
+                "ablation": ablation,
                 "layers": layers,
+                "heads": heads,
+                "neurons": neurons,
                 "positions": positions,
+                "sets": sets,
+            },
+        )
+
+    def verify_circuit(
+        self,
+        circuit: Sequence[api.CircuitPart],
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp"] | None = None,
+        model: str | None = None,
+        ablation: api.CircuitAblation | None = None,
+        subsets: int | None = None,
+        seed: int | None = None,
+    ) -> api.CircuitVerification:
+        """Measure whether a circuit does what the whole model does, and needs all of its parts."""
+        return self._json(
+            "POST",
+            "/v1/circuits/verify",
+            body={
+                "circuit": circuit,
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
                 "model": model,
+                "ablation": ablation,
+                "subsets": subsets,
+                "seed": seed,
             },
         )
 
@@ -1260,19 +1308,27 @@ class AsyncOperations(AsyncTransport):
 
     async def patch_circuit(
         self,
-        clean: str | api.TokenIds,
-        corrupted: str | api.TokenIds,
-        answer: str | api.TokenId,
-        distractor: str | api.TokenId,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
         *,
-        component: Literal["residual", "attention", "mlp", "head_output"] | None = None,
+        examples: Sequence[api.CircuitExample] | None = None,
+        pooling: Literal["mean", "logsumexp"] | None = None,
+        model: str | None = None,
+        component: Literal["residual", "attention", "mlp", "mlp_hidden", "head_output"]
+        | None = None,
         method: Literal["activation_patching", "attribution_patching", "ablation"] | None = None,
         direction: Literal["denoising", "noising"] | None = None,
+        ablation: api.CircuitAblation | None = None,
         layers: Sequence[int] | None = None,
+        heads: Sequence[api.Head] | None = None,
+        neurons: Sequence[int] | None = None,
         positions: Literal["all", "each"] | Sequence[api.Position] | None = None,
-        model: str | None = None,
+        sets: Sequence[Sequence[api.CircuitPart]] | None = None,
     ) -> api.CircuitEffects:
-        """Measure how much each head, or each layer at each position, matters to an answer."""
+        """Measure how much each head, each neuron, or each layer at each position, or each set
+        of such parts, matters to an answer."""
         return await self._json(
             "POST",
             "/v1/circuits/patch",
@@ -1281,12 +1337,52 @@ class AsyncOperations(AsyncTransport):
                 "corrupted": corrupted,
                 "answer": answer,
                 "distractor": distractor,
+                "examples": examples,
+                "pooling": pooling,
+                "model": model,
                 "component": component,
                 "method": method,
                 "direction": direction,
+                "ablation": ablation,
                 "layers": layers,
+                "heads": heads,
+                "neurons": neurons,
                 "positions": positions,
+                "sets": sets,
+            },
+        )
+
+    async def verify_circuit(
+        self,
+        circuit: Sequence[api.CircuitPart],
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp"] | None = None,
+        model: str | None = None,
+        ablation: api.CircuitAblation | None = None,
+        subsets: int | None = None,
+        seed: int | None = None,
+    ) -> api.CircuitVerification:
+        """Measure whether a circuit does what the whole model does, and needs all of its parts."""
+        return await self._json(
+            "POST",
+            "/v1/circuits/verify",
+            body={
+                "circuit": circuit,
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
                 "model": model,
+                "ablation": ablation,
+                "subsets": subsets,
+                "seed": seed,
             },
         )
 

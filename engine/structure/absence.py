@@ -53,9 +53,7 @@ def _reason_without_neurons(events: list[Event]) -> str:
     inner = [e for e in events if e.module is not None and any(map(e.is_within, calls))]
     if any(event.inputs and event.inputs[0].ndim == 1 for event in inner):
         return "the layer's experts run one after another, each on one token"
-    if not inner:
-        return "the mlp is a single linear map, without neurons"
-    return "the mlp has no activation function between projections of its tokens"
+    return "the mlp has no activation function between two projections, and so no neurons"
 
 
 def _mixer(block: nn.Module, events: list[Event]) -> str:

@@ -13,7 +13,7 @@ from mlx.utils import tree_flatten
 
 from engine.components import ComponentType as C
 from engine.structure.experts import expert_calls
-from engine.structure.stream import is_mlp
+from engine.structure.stream import is_mlp, is_norm
 from engine.structure.trace import Event
 from engine.taps.experts import RowOrder
 from engine.taps.instrument import sources
@@ -110,7 +110,8 @@ def _projects(event: Event) -> bool:
 
 def _arguments_of_width(event: Event, width: int) -> list[int]:
     """Which arguments of what may be an activation function are as wide as the neurons."""
-    if _projects(event) or (event.site is not None and event.source.operation in ARITHMETIC):
+    is_arithmetic = event.site is not None and event.source.operation in ARITHMETIC
+    if is_arithmetic or is_norm(event) or _projects(event):
         return []
     return [
         index

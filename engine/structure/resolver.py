@@ -43,6 +43,11 @@ class Structure:
         return len(self.layer_names)
 
     @property
+    def hidden_size(self) -> int:
+        """The width of the residual stream."""
+        return self.shapes[Point(None, C.EMBEDDING)][-1]
+
+    @property
     def components(self) -> tuple[C, ...]:
         """The components that at least one layer, or the whole model, has."""
         present = {point.component for point in self.shapes if not point.is_input}
