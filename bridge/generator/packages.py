@@ -99,7 +99,15 @@ TEST_CLASSES = (
     "NeuroScopeCircuitTest",
 )
 SERVER_TESTS = "NeuroScope-Server-Tests"
-SERVER_TEST_CLASSES = ("NeuroScopeServerTest", "NeuroScopeClientTest")
+SERVER_TEST_CLASSES = (
+    "NeuroScopeServerTest",
+    "NeuroScopeClientTest",
+    "NeuroScopeTransformerModelTest",
+    "NeuroScopeModelHooksTest",
+    "NeuroScopeInterventionTest",
+    "NeuroScopePassCachingTest",
+    "NeuroScopeAnalysisTest",
+)
 INSTALLER = "NeuroScope-Installer"
 
 

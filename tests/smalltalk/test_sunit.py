@@ -18,9 +18,9 @@ def names_in(file: Path) -> list[str]:
     """The class and selector of each test of a file-out."""
     names, holder = [], ""
     for line in file.read_text().splitlines():
-        if heading := re.match(r"!(\w+) methodsFor: ", line):
-            holder = heading[1]
-        elif re.fullmatch(r"test[A-Z]\w*", line):
+        if heading := re.match(r"!(\w+)( class)? methodsFor: ", line):
+            holder = "" if heading[2] else heading[1]
+        elif holder and re.fullmatch(r"test[A-Z]\w*", line):
             names.append(f"{holder}>>{line}")
     return names
 
