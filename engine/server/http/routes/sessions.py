@@ -5,10 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from engine.captures.records import CapturedActivation, step_of
+from engine.captures.records import CapturedActivation
 from engine.contract import schemas as s
 from engine.interventions.intervention import Intervention
-from engine.names import default_hook_id
 from engine.server.http.forward_pass import ForwardPass
 from engine.server.http.generation import Generation
 from engine.server.http.openai_format import CompletionReply
@@ -86,7 +85,6 @@ class Breakpoints:
             "function",
             heads=None if spec.heads is None else tuple(spec.heads),
             positions=None if spec.positions is None else tuple(spec.positions),
-            of_input=spec.of_input,
             function=function,
         )
 
@@ -95,16 +93,22 @@ class Breakpoints:
     ) -> CapturedActivation:
         names = self._model.kit.structure.layer_names
         return CapturedActivation(
-            hook_id=spec.hook_id or default_hook_id(point.component, point.layer),
+            hook_id=spec.hook_id or _default_id(point),
             layer_name=spec.layer_name if point.layer is None else names[point.layer],
             layer=point.layer,
             component=point.component,
-            step=step_of(positions[0], self._prompt),
+            step=max(0, positions[0] - self._prompt + 1),
             positions=(positions[0], positions[-1]),
-            is_input=point.is_input,
+            is_input=False,
             dtype="float32",
             data=value,
         )
+
+
+def _default_id(point: Point) -> str:
+    if point.layer is None:
+        return f"{point.component}_output"
+    return f"layer_{point.layer}_{point.component}"
 
 
 def _begin(
