@@ -4,11 +4,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from engine.components import ComponentType
 from engine.contract.schemas.activations import ActivationRecord, TensorValue
 from engine.contract.schemas.base import (
     LONGEST_NAME,
     MOST_HOOKS,
+    ComponentName,
     Head,
     LayerName,
     Position,
@@ -26,7 +26,9 @@ class BreakpointSpec(Request):
     """A hook point at which a forward pass pauses and shows its value; all of it, or a part."""
 
     layer_name: LayerName = Field(description="As in a hook; a wildcard pauses at each.")
-    component: ComponentType
+    component: ComponentName | None = Field(
+        None, description="May be left out where the layer name says it."
+    )
     hook_id: str | None = Field(
         None,
         min_length=1,
