@@ -68,7 +68,7 @@ def run_forward(
     recorder = Recorder(hooks, length, range(length), budget_bytes)
     changes = Interventions(interventions, kit.structure, length, range(length))
     with observed(kit.structure, changes.visitors(), recorder):
-        output = kit.model(mx.array(batch))
+        output = kit.structure.logits(mx.array(batch))
     changes.check_done(length)
     activations = records(recorder.take(range(length)))
     return ForwardResult(batch, _chosen(output, logits), activations)

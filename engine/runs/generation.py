@@ -19,7 +19,8 @@ from engine.runs.kit import ModelKit
 from engine.runs.sampling import Sampling, Step, generated_tokens
 from engine.runs.stopping import StopStrings
 from engine.runs.text_stream import TextStream
-from engine.taps.observation import Observation, tokens_in
+from engine.taps.observation import Observation
+from engine.taps.positions import tokens_in
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,9 @@ def create_generator_with_activations(
 
     Step 0 holds the whole prompt, step k the pass over the k-th generated token, one position.
     The end-of-text token and stop strings are not part of any text. With a `prompt_cache`,
-    `tokens` continue what it holds, and positions count from its beginning; with a `draft_model`
-    it holds the model's caches and then the draft model's. The prompt runs in passes of at most
+    `tokens` continue what it holds, and positions count from its beginning (the cache of a state
+    space is then one that this function or an observed pass has filled); with a `draft_model` it
+    holds the model's caches and then the draft model's. The prompt runs in passes of at most
     `prefill_step_size` tokens, its last token alone; step 0 is all of them, joined.
 
     Passes are observed only while a token is being made: another run may come between two. Raises

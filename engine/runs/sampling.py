@@ -14,6 +14,8 @@ from mlx_lm.sample_utils import Sampler, make_logits_processors, make_sampler
 from engine.errors import InvalidRequestError
 from engine.runs.kit import ModelKit
 
+ALL = 0
+"""As `top_k`: any token may be chosen."""
 COLDEST = 1e-6
 """Temperature below which logits would leave float32."""
 
@@ -94,7 +96,7 @@ def generated_tokens(
         sampling.temperature,
         sampling.top_p,
         sampling.min_p,
-        top_k=min(sampling.top_k, kit.info.vocab_size),
+        top_k=sampling.top_k if sampling.top_k < kit.info.vocab_size else ALL,
     )
     parameters = {
         "max_tokens": sampling.max_tokens,
