@@ -18,6 +18,8 @@ from mlx_lm.models.base import create_attention_mask
 from mlx_lm.models.rope_utils import YarnRoPE
 from mlx_lm.utils import _get_classes, load_config, load_model
 
+from engine.models.masks import correct_masks
+
 RENAMED = {
     "num_experts": "num_local_experts",
     "n_ctx": "n_positions",
@@ -38,6 +40,7 @@ def load_corrected(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     if scaling.get("truncate") is False:
         _do_not_truncate(model, config["rope_theta"], scaling)
     _slide(model, config)
+    correct_masks(model, config["model_type"])
     return model, config
 
 
