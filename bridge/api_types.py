@@ -35,6 +35,23 @@ class CircuitCompleteness(TypedDict):
     incompleteness: float
 
 
+CircuitComponent: TypeAlias = Literal[
+    "residual",
+    "attention",
+    "mlp",
+    "mlp_hidden",
+    "head_output",
+    "attn.hook_z",
+    "hook_attn_out",
+    "attn.hook_out",
+    "mlp.hook_post",
+    "hook_mlp_out",
+    "mlp.hook_out",
+    "hook_resid_post",
+    "hook_out",
+]
+
+
 class CircuitMinimality(TypedDict):
     """
     A part, and the removed subset of the circuit beside which removing it matters most.
@@ -76,6 +93,54 @@ class CompletionLogprobs(TypedDict):
     text_offset: list[int]
 
 
+ComponentName: TypeAlias = Literal[
+    "embedding",
+    "residual",
+    "residual_mid",
+    "layernorm",
+    "attention",
+    "mlp",
+    "mlp_gate",
+    "mlp_hidden",
+    "query_pre_rope",
+    "key_pre_rope",
+    "query",
+    "key",
+    "value",
+    "attention_scores",
+    "attention_pattern",
+    "head_output",
+    "router",
+    "router_choice",
+    "expert_output",
+    "final_norm",
+    "logits",
+    "hook_embed",
+    "hook_resid_pre",
+    "hook_in",
+    "ln1.hook_out",
+    "attn.hook_q",
+    "attn.hook_k",
+    "attn.hook_rot_q",
+    "attn.hook_rot_k",
+    "attn.hook_v",
+    "attn.hook_attn_scores",
+    "attn.hook_pattern",
+    "attn.hook_z",
+    "hook_attn_out",
+    "attn.hook_out",
+    "hook_resid_mid",
+    "mlp.hook_pre",
+    "mlp.hook_post",
+    "hook_mlp_out",
+    "mlp.hook_out",
+    "hook_resid_post",
+    "hook_out",
+    "ln_final.hook_out",
+    "unembed.hook_out",
+]
+
+
 ComponentType: TypeAlias = Literal[
     "embedding",
     "residual",
@@ -99,6 +164,11 @@ ComponentType: TypeAlias = Literal[
     "final_norm",
     "logits",
 ]
+
+
+class Correction(TypedDict):
+    name: str
+    reason: str
 
 
 class DetokenizeResponse(TypedDict):
@@ -140,6 +210,7 @@ class LoadModelRequest(TypedDict):
     kv_group_size: NotRequired[Literal[32, 64, 128]]
     quantized_kv_start: NotRequired[int]
     dtype: NotRequired[Literal["float32", "float16", "bfloat16"] | None]
+    corrections: NotRequired[bool]
 
 
 class ModelEntry(TypedDict):
@@ -158,6 +229,7 @@ class ModelEntry(TypedDict):
     max_position_embeddings: int | None
     intermediate_size: int | None
     quantization: str | None
+    corrections: list[Correction]
     components: list[ComponentType]
     absent_layers: dict[ComponentType, list[int]]
 
@@ -268,6 +340,22 @@ class Usage(TypedDict):
     total_tokens: int
 
 
+class WeightEntry(TypedDict):
+    name: str
+    layers: list[int] | None
+    axes: list[str]
+    shape: list[int]
+    modules: list[str]
+    notes: list[str]
+    reason: str | None
+
+
+class WeightList(TypedDict):
+    object: NotRequired[Literal["list"]]
+    model: str
+    data: list[WeightEntry]
+
+
 class ActivationRecord(TypedDict):
     """
     One activation of one forward pass.
@@ -283,6 +371,7 @@ class ActivationRecord(TypedDict):
     dtype: str
     byte_order: NotRequired[Literal["little"]]
     is_input: bool
+    field_name: str | None
     data: NotRequired[Any]
     data_base64: NotRequired[str | None]
     tensor: NotRequired[str | None]
@@ -294,7 +383,8 @@ class BreakpointSpec(TypedDict):
     """
 
     layer_name: str
-    component: ComponentType
+    component: NotRequired[ComponentName | None]
+    of_input: NotRequired[bool]
     hook_id: NotRequired[str | None]
     heads: NotRequired[list[Head] | None]
     positions: NotRequired[list[Position] | None]
@@ -381,7 +471,7 @@ class CircuitPart(TypedDict):
     """
 
     layer: int
-    component: NotRequired[Literal["residual", "attention", "mlp", "mlp_hidden", "head_output"]]
+    component: NotRequired[CircuitComponent]
     head: NotRequired[Head | None]
     neuron: NotRequired[int | None]
     positions: NotRequired[list[Position] | None]
@@ -405,7 +495,7 @@ class CircuitPatchRequest1(TypedDict):
     examples: list[CircuitExample] | None
     pooling: NotRequired[Literal["mean", "logsumexp"]]
     model: NotRequired[str | None]
-    component: NotRequired[Literal["residual", "attention", "mlp", "mlp_hidden", "head_output"]]
+    component: NotRequired[CircuitComponent]
     method: NotRequired[Literal["activation_patching", "attribution_patching", "ablation"]]
     direction: NotRequired[Literal["denoising", "noising"]]
     ablation: NotRequired[CircuitAblation | None]
@@ -431,7 +521,7 @@ class CircuitPatchRequest2(TypedDict):
     examples: NotRequired[list[CircuitExample] | None]
     pooling: NotRequired[Literal["mean", "logsumexp"]]
     model: NotRequired[str | None]
-    component: NotRequired[Literal["residual", "attention", "mlp", "mlp_hidden", "head_output"]]
+    component: NotRequired[CircuitComponent]
     method: NotRequired[Literal["activation_patching", "attribution_patching", "ablation"]]
     direction: NotRequired[Literal["denoising", "noising"]]
     ablation: NotRequired[CircuitAblation | None]
@@ -545,7 +635,7 @@ class HookSpec(TypedDict):
     """
 
     layer_name: str
-    component: ComponentType
+    component: NotRequired[ComponentName | None]
     hook_id: NotRequired[str | None]
     capture_input: NotRequired[bool]
     capture_output: NotRequired[bool]
@@ -560,7 +650,8 @@ class InterventionSpec(TypedDict):
     """
 
     layer_name: str
-    component: ComponentType
+    component: NotRequired[ComponentName | None]
+    of_input: NotRequired[bool]
     operation: Literal[
         "ablation", "mean", "scaling", "addition", "replacement", "patching", "noise"
     ]

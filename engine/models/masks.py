@@ -3,7 +3,6 @@
 In mlx-lm some models are another network when they generate than in one pass over the sequence.
 """
 
-import logging
 from dataclasses import replace
 from typing import Any
 
@@ -11,30 +10,32 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx_lm.models import phi3small
 
-logger = logging.getLogger(__name__)
 
+def correct_masks(model: nn.Module, kind: str) -> str:
+    """Have a model of this `model_type` attend to the same tokens in every pass.
 
-def correct_masks(model: nn.Module, kind: str) -> None:
-    """Have a model of this `model_type` attend to the same tokens in every pass."""
+    Returns what was wrong; nothing if all was right.
+    """
     if kind == "plamo3":
-        _keep_the_window(model)
+        return _keep_the_window(model)
     if kind == "phi3small":
-        _mask_as_numbers(model)
+        return _mask_as_numbers(model)
+    return ""
 
 
-def _keep_the_window(model: nn.Module) -> None:
-    """Its mask lets a token see `window_size` tokens before it, its cache keeps one less."""
+def _keep_the_window(model: nn.Module) -> str:
+    """Its mask lets a token see `window_size` tokens before it."""
     window = model.config.window_size + 1
     model.config = replace(model.config, window_size=window, sliding_window=window)
-    logger.warning("the sliding cache keeps one token more, which this model's mask lets it see")
+    return f"the sliding cache keeps {window} tokens, all that the mask shows, not one less"
 
 
-def _mask_as_numbers(model: nn.Module) -> None:
-    """Its block-sparse attention adds a mask of truth values, which hides nothing."""
+def _mask_as_numbers(model: nn.Module) -> str:
+    """A mask of truth values hides nothing where it is added."""
     for block in model.layers:
         if block.self_attn.block_sparse:
             block.self_attn.__class__ = MaskedAttention
-    logger.warning("block-sparse attention hides later tokens here, which mlx-lm's does not")
+    return "block-sparse attention hides later tokens, which mlx-lm's does not"
 
 
 class MaskedAttention(phi3small.Attention):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import mlx.core as mx
@@ -14,9 +15,11 @@ from engine.captures.hooks import ActivationHookSpec
 from engine.captures.records import Activations
 from engine.components import ComponentType
 from engine.errors import InvalidRequestError
+from engine.models.corrections import Correction
 from engine.models.loading import load
 from engine.structure.resolver import Structure, resolve
 from engine.taps.points import Point
+from engine.weights.catalogue import Weights
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class ModelKit:
     model_id: str
     path: Path | None
     structure: Structure
+    corrections: tuple[Correction, ...] = ()
     max_kv_size: int | None = None
     kv_bits: int | None = None
     kv_group_size: int = 64
@@ -65,6 +69,11 @@ class ModelKit:
         self.hooks = ActivationHookManager(self.structure)
         if self.kv_bits is not None:
             self._check_quantised_cache()
+
+    @cached_property
+    def weights(self) -> Weights:
+        """The weights by the field's names: found when they are asked for first."""
+        return Weights(self.structure)
 
     def make_cache(self) -> list:
         """Empty caches of the model, rotating ones of `max_kv_size` for layers without a limit."""
@@ -150,21 +159,26 @@ def load_model(
     kv_bits: int | None = None,
     kv_group_size: int = 64,
     quantized_kv_start: int = 0,
+    corrections: bool = True,
 ) -> ModelKit:
     """Load a model folder or hub id.
+
+    What mlx-lm reads otherwise than the model's author wrote it is corrected, and listed in the
+    kit's `corrections`; without `corrections` the model computes what it does in mlx-lm.
 
     `max_kv_size` limits the cache to so many tokens, the first 4 and the newest; `kv_bits`
     quantises it from `quantized_kv_start` tokens on. Raises ModelNotFoundError,
     UnsupportedModelError, InvalidRequestError.
     """
-    model, tokenizer, config, path = load(path_or_id, dtype=dtype)
+    loaded = load(path_or_id, dtype=dtype, corrections=corrections)
     return ModelKit(
-        model=model,
-        tokenizer=tokenizer,
-        config=config,
+        model=loaded.model,
+        tokenizer=loaded.tokenizer,
+        config=loaded.config,
         model_id=model_id or Path(path_or_id).name,
-        path=path,
-        structure=resolve(model),
+        path=loaded.folder,
+        structure=resolve(loaded.model),
+        corrections=loaded.corrections,
         max_kv_size=max_kv_size,
         kv_bits=kv_bits,
         kv_group_size=kv_group_size,

@@ -16,6 +16,7 @@ from engine.components import NEURONS, PER_HEAD, WHOLE_MODEL
 from engine.components import ComponentType as C
 from engine.structure.absence import reason_absent
 from engine.structure.layer_map import LayerMap
+from engine.structure.modules import ModulePoints, module_points
 from engine.structure.neurons import map_neurons
 from engine.structure.stream import is_norm
 from engine.structure.trace import PROMPT, Event, Trace, traced
@@ -29,8 +30,10 @@ class Structure:
     """A model's hook points: which exist, their shapes, and why the others do not.
 
     `shapes` are those of a pass over one sequence of `PROMPT` tokens; `absent` maps a layer
-    (None: the whole model) and a component to the reason. `needs_cache` says that the model is
-    another network without a cache: it calls other modules, or has values of other shapes.
+    (None: the whole model) and a component to the reason; `module_points` are the points at a
+    layer's modules, by layer, path in it, and whether the module's input is meant.
+    `needs_cache` says that the model is another network without a cache: it calls other modules,
+    or has values of other shapes.
     """
 
     model: nn.Module
@@ -38,6 +41,7 @@ class Structure:
     roles: list[tuple[nn.Module, ModuleRole]]
     shapes: dict[Point, tuple[int, ...]] = field(default_factory=dict)
     absent: dict[tuple[int | None, C], str] = field(default_factory=dict)
+    module_points: ModulePoints = field(default_factory=dict)
     needs_cache: bool = False
 
     def logits(self, tokens: mx.array) -> mx.array:
@@ -127,6 +131,11 @@ def resolve(model: nn.Module) -> Structure:
     with_cache, without = (_shapes(structure, cached) for cached in (True, False))
     structure.needs_cache = with_cache != without or traces[0].modules != traces[2].modules
     structure.shapes = with_cache if structure.needs_cache else without
+    structure.module_points = {
+        place: point
+        for place, point in module_points(model, blocks, structure.roles, traces[0]).items()
+        if point in structure.shapes
+    }
     for layer, component in _all(structure):
         if Point(layer, component) not in structure.shapes:
             present = {point.component for point in structure.shapes if point.layer == layer}

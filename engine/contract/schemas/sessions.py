@@ -4,11 +4,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from engine.components import ComponentType
 from engine.contract.schemas.activations import ActivationRecord, TensorValue
 from engine.contract.schemas.base import (
     LONGEST_NAME,
     MOST_HOOKS,
+    ComponentName,
     Head,
     LayerName,
     Position,
@@ -26,7 +26,10 @@ class BreakpointSpec(Request):
     """A hook point at which a forward pass pauses and shows its value; all of it, or a part."""
 
     layer_name: LayerName = Field(description="As in a hook; a wildcard pauses at each.")
-    component: ComponentType
+    component: ComponentName | None = Field(None, description="As in a hook.")
+    of_input: bool = Field(
+        False, description="Pause at what goes into the module that `layer_name` is the path of."
+    )
     hook_id: str | None = Field(
         None,
         min_length=1,

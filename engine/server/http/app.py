@@ -21,6 +21,7 @@ from engine.server.http.routes import (
     neurons,
     sessions,
     tokens,
+    weights,
 )
 from engine.server.service import Service
 
@@ -28,6 +29,9 @@ HANDLERS: dict[str, Callable[..., Any]] = {
     "health": models.health,
     "openapi": lambda service: openapi_document(),
     "listModels": models.list_models,
+    "retrieveModel": models.retrieve_model,
+    "listWeights": weights.list_weights,
+    "readWeight": weights.read_weight,
     "loadModel": models.load_model,
     "unloadModel": models.unload_model,
     "tokenize": tokens.tokenize,
@@ -76,8 +80,10 @@ def create_app(service: Service) -> Flask:
 
 
 def _rule(path: str) -> str:
-    """Flask's spelling of a contract path; a hook id, which clients choose, may hold slashes."""
-    return path.replace("{hook_id}", "{path:hook_id}").replace("{", "<").replace("}", ">")
+    """Flask's spelling of a contract path; ids that clients choose may contain slashes."""
+    for name in ("hook_id", "model_id"):
+        path = path.replace(f"{{{name}}}", f"<path:{name}>")
+    return path.replace("{", "<").replace("}", ">")
 
 
 def _view(service: Service, operation: Operation) -> Callable[..., Response]:
