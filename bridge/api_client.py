@@ -578,8 +578,7 @@ class Operations(Transport):
         examples: Sequence[api.CircuitExample] | None = None,
         pooling: Literal["mean", "logsumexp"] | None = None,
         model: str | None = None,
-        component: Literal["residual", "attention", "mlp", "mlp_hidden", "head_output"]
-        | None = None,
+        component: api.CircuitComponent | None = None,
         method: Literal["activation_patching", "attribution_patching", "ablation"] | None = None,
         direction: Literal["denoising", "noising"] | None = None,
         ablation: api.CircuitAblation | None = None,
@@ -1420,8 +1419,7 @@ class AsyncOperations(AsyncTransport):
         examples: Sequence[api.CircuitExample] | None = None,
         pooling: Literal["mean", "logsumexp"] | None = None,
         model: str | None = None,
-        component: Literal["residual", "attention", "mlp", "mlp_hidden", "head_output"]
-        | None = None,
+        component: api.CircuitComponent | None = None,
         method: Literal["activation_patching", "attribution_patching", "ablation"] | None = None,
         direction: Literal["denoising", "noising"] | None = None,
         ablation: api.CircuitAblation | None = None,

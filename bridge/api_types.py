@@ -35,6 +35,23 @@ class CircuitCompleteness(TypedDict):
     incompleteness: float
 
 
+CircuitComponent: TypeAlias = Literal[
+    "residual",
+    "attention",
+    "mlp",
+    "mlp_hidden",
+    "head_output",
+    "attn.hook_z",
+    "hook_attn_out",
+    "attn.hook_out",
+    "mlp.hook_post",
+    "hook_mlp_out",
+    "mlp.hook_out",
+    "hook_resid_post",
+    "hook_out",
+]
+
+
 class CircuitMinimality(TypedDict):
     """
     A part, and the removed subset of the circuit beside which removing it matters most.
@@ -74,6 +91,54 @@ class CompletionLogprobs(TypedDict):
     token_logprobs: list[float]
     top_logprobs: NotRequired[list[dict[str, float]] | None]
     text_offset: list[int]
+
+
+ComponentName: TypeAlias = Literal[
+    "embedding",
+    "residual",
+    "residual_mid",
+    "layernorm",
+    "attention",
+    "mlp",
+    "mlp_gate",
+    "mlp_hidden",
+    "query_pre_rope",
+    "key_pre_rope",
+    "query",
+    "key",
+    "value",
+    "attention_scores",
+    "attention_pattern",
+    "head_output",
+    "router",
+    "router_choice",
+    "expert_output",
+    "final_norm",
+    "logits",
+    "hook_embed",
+    "hook_resid_pre",
+    "hook_in",
+    "ln1.hook_out",
+    "attn.hook_q",
+    "attn.hook_k",
+    "attn.hook_rot_q",
+    "attn.hook_rot_k",
+    "attn.hook_v",
+    "attn.hook_attn_scores",
+    "attn.hook_pattern",
+    "attn.hook_z",
+    "hook_attn_out",
+    "attn.hook_out",
+    "hook_resid_mid",
+    "mlp.hook_pre",
+    "mlp.hook_post",
+    "hook_mlp_out",
+    "mlp.hook_out",
+    "hook_resid_post",
+    "hook_out",
+    "ln_final.hook_out",
+    "unembed.hook_out",
+]
 
 
 ComponentType: TypeAlias = Literal[
@@ -289,6 +354,7 @@ class ActivationRecord(TypedDict):
     dtype: str
     byte_order: NotRequired[Literal["little"]]
     is_input: bool
+    field_name: str | None
     data: NotRequired[Any]
     data_base64: NotRequired[str | None]
     tensor: NotRequired[str | None]
@@ -300,7 +366,8 @@ class BreakpointSpec(TypedDict):
     """
 
     layer_name: str
-    component: ComponentType
+    component: NotRequired[ComponentName | None]
+    of_input: NotRequired[bool]
     hook_id: NotRequired[str | None]
     heads: NotRequired[list[Head] | None]
     positions: NotRequired[list[Position] | None]
@@ -387,7 +454,7 @@ class CircuitPart(TypedDict):
     """
 
     layer: int
-    component: NotRequired[Literal["residual", "attention", "mlp", "mlp_hidden", "head_output"]]
+    component: NotRequired[CircuitComponent]
     head: NotRequired[Head | None]
     neuron: NotRequired[int | None]
     positions: NotRequired[list[Position] | None]
@@ -411,7 +478,7 @@ class CircuitPatchRequest1(TypedDict):
     examples: list[CircuitExample] | None
     pooling: NotRequired[Literal["mean", "logsumexp"]]
     model: NotRequired[str | None]
-    component: NotRequired[Literal["residual", "attention", "mlp", "mlp_hidden", "head_output"]]
+    component: NotRequired[CircuitComponent]
     method: NotRequired[Literal["activation_patching", "attribution_patching", "ablation"]]
     direction: NotRequired[Literal["denoising", "noising"]]
     ablation: NotRequired[CircuitAblation | None]
@@ -437,7 +504,7 @@ class CircuitPatchRequest2(TypedDict):
     examples: NotRequired[list[CircuitExample] | None]
     pooling: NotRequired[Literal["mean", "logsumexp"]]
     model: NotRequired[str | None]
-    component: NotRequired[Literal["residual", "attention", "mlp", "mlp_hidden", "head_output"]]
+    component: NotRequired[CircuitComponent]
     method: NotRequired[Literal["activation_patching", "attribution_patching", "ablation"]]
     direction: NotRequired[Literal["denoising", "noising"]]
     ablation: NotRequired[CircuitAblation | None]
@@ -551,7 +618,7 @@ class HookSpec(TypedDict):
     """
 
     layer_name: str
-    component: ComponentType
+    component: NotRequired[ComponentName | None]
     hook_id: NotRequired[str | None]
     capture_input: NotRequired[bool]
     capture_output: NotRequired[bool]
@@ -566,7 +633,8 @@ class InterventionSpec(TypedDict):
     """
 
     layer_name: str
-    component: ComponentType
+    component: NotRequired[ComponentName | None]
+    of_input: NotRequired[bool]
     operation: Literal[
         "ablation", "mean", "scaling", "addition", "replacement", "patching", "noise"
     ]

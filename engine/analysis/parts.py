@@ -6,7 +6,6 @@ from typing import Literal
 
 import numpy as np
 
-from engine.captures.hooks import ActivationHookSpec, resolve_hooks
 from engine.components import NEURONS, PER_HEAD, ComponentType
 from engine.errors import (
     InvalidRequestError,
@@ -15,6 +14,7 @@ from engine.errors import (
     UnknownPositionError,
 )
 from engine.runs.kit import ModelKit
+from engine.structure.places import places
 from engine.taps.points import Point
 
 COMPONENTS = ("residual", "attention", "mlp", "mlp_hidden", "head_output")
@@ -68,8 +68,8 @@ def points_of(kit: ModelKit, component: ComponentType, layers: Sequence[int] | N
         if layers.count(layer) > 1:
             raise InvalidRequestError(f"layers: {layer} is given twice")
     names = ["*"] if layers is None else [str(layer) for layer in layers]
-    specs = [ActivationHookSpec(name, component) for name in names]
-    points = [Point(hook.layer, component) for hook in resolve_hooks(specs, kit.structure)]
+    found = [place for name in names for place in places(name, component, kit.structure)]
+    points = [Point(place.layer, component) for place in found]
     for point in points:
         if component in NEURONS and len(kit.structure.shapes[point]) != 3:
             raise InvalidRequestError(

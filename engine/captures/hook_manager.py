@@ -1,7 +1,7 @@
 """Hooks that stay: registered once, they capture on every later run until they are removed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from engine.captures.hooks import ActivationHookSpec, ResolvedHook, check_distinct, resolve_hooks
 from engine.captures.records import Activations, CapturedActivation
@@ -32,7 +32,7 @@ class ActivationHookManager:
         return tuple(hook for each in self.hooks.values() for hook in each.resolved)
 
     def register(self, spec: ActivationHookSpec) -> str:
-        """Register a specification; answers the id by which it is removed.
+        """Register a specification; returns the id by which it is removed.
 
         That is its `hook_id`, or the default id of its only layer, or of several layers a name
         like ``0-11_residual``. Raises what `resolve_hooks` raises.
@@ -43,6 +43,21 @@ class ActivationHookManager:
         hook_id = spec.hook_id or (resolved[0].hook_id if len(resolved) == 1 else several)
         self.hooks[hook_id] = ActivationHook(hook_id, spec, resolved)
         return hook_id
+
+    def register_by_layer(self, specs: Sequence[ActivationHookSpec]) -> list[str]:
+        """Register specifications, all or none, each as one hook a layer; returns their ids."""
+        hooks = [
+            ActivationHook(
+                hook.hook_id,
+                replace(spec, layer_name=hook.layer_name, hook_id=hook.hook_id),
+                (hook,),
+            )
+            for spec in specs
+            for hook in resolve_hooks([spec], self.structure)
+        ]
+        check_distinct([*self.resolved, *(hook for each in hooks for hook in each.resolved)])
+        self.hooks.update((hook.hook_id, hook) for hook in hooks)
+        return [hook.hook_id for hook in hooks]
 
     def unregister(self, hook_id: str) -> None:
         """Remove a hook and what it captured. Raises UnknownHookError."""

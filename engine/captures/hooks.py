@@ -1,31 +1,22 @@
 """Hook specifications, and what they resolve to on a model: one hook a layer, points, heads."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from engine.components import PER_HEAD, WHOLE_MODEL, ComponentType
-from engine.errors import (
-    DuplicateHookError,
-    InvalidRequestError,
-    UnknownComponentError,
-    UnknownHeadError,
-    UnknownLayerError,
+from engine.components import ComponentType
+from engine.errors import DuplicateHookError, InvalidRequestError
+from engine.names import default_hook_id
+from engine.structure.places import (
+    Place,
+    check_heads,
+    input_point,
+    is_field_name,
+    places,
 )
 from engine.structure.resolver import Structure
 from engine.taps.points import Point
 
 DTYPES = ("float32", "float16", "bfloat16")
-
-_LAYERS = re.compile(
-    r"(?:[A-Za-z_]\w*\.)*(?:(?P<first>\d+)(?:-(?P<last>\d+))?|\*)(?:\.[A-Za-z_][\w.]*)?"
-)
-
-_WHOLE_MODEL_NAMES = {
-    ComponentType.EMBEDDING: re.compile(r"(?:\w+\.)*(?:wte|\w*embed\w*)"),
-    ComponentType.FINAL_NORM: re.compile(r"(?:\w+\.)*(?:ln_f|\w*norm\w*)"),
-    ComponentType.LOGITS: re.compile(r"(?:\w+\.)*(?:lm_head|logits|\w*unembed\w*|output)"),
-}
 
 
 @dataclass(frozen=True)
@@ -33,13 +24,18 @@ class ActivationHookSpec:
     """What to capture, and where.
 
     `layer_name` is any spelling: ``5``, ``model.layers.5``, ``transformer.h.5``, ``blocks.5``,
-    ``*``, ``0-11``, ``transformer.wte``; a wildcard or a range gives one hook a layer.
+    ``*``, ``0-11``, ``transformer.wte``; a wildcard or a range gives one hook a layer. `component`
+    is a component of this project, or TransformerLens's name (``attn.hook_z``). It may be left out
+    where `layer_name` says it all: TransformerLens's whole name (``blocks.5.attn.hook_z``), or the
+    path of a module (``model.layers.5.mlp.down_proj``), which means what comes out of the module,
+    or with `capture_input` what goes into it. A name of the field says whether it is an input
+    itself. Records have the component's own shape, whatever name it was asked for by.
     `positions` are 0-based in the whole sequence, negative ones count from the prompt's end.
     `dtype` is ``float32``, ``float16`` or ``bfloat16``.
     """
 
     layer_name: str
-    component: ComponentType | str
+    component: ComponentType | str | None = None
     hook_id: str | None = None
     capture_input: bool = False
     capture_output: bool = True
@@ -85,86 +81,48 @@ def check_distinct(hooks: Sequence[ResolvedHook]) -> None:
 
 
 def _resolve(spec: ActivationHookSpec, structure: Structure) -> list[ResolvedHook]:
-    component = component_named(spec.component)
     if spec.dtype not in DTYPES:
         raise InvalidRequestError(f"dtype {spec.dtype!r} is none of {', '.join(DTYPES)}")
     if not (spec.capture_input or spec.capture_output):
         raise InvalidRequestError("a hook captures its input, its output, or both, not neither")
-    layers = layers_named(spec.layer_name, component, structure)
-    hooks = [_on_layer(spec, component, layer, structure) for layer in layers]
+    if is_field_name(spec.layer_name, spec.component) and (
+        spec.capture_input or not spec.capture_output
+    ):
+        raise InvalidRequestError(
+            f"{spec.component or spec.layer_name!r} says itself whether it is an input: leave out "
+            "capture_input and capture_output"
+        )
+    found = places(spec.layer_name, spec.component, structure, of_input=spec.capture_input)
+    hooks = [_at_place(spec, place, structure) for place in found]
     if spec.hook_id is not None and len(hooks) > 1:
         hooks = [replace(hook, hook_id=f"{spec.hook_id}_layer_{hook.layer}") for hook in hooks]
     return hooks
 
 
-def component_named(name: ComponentType | str) -> ComponentType:
-    """The component of that name, or an UnknownComponentError that lists them."""
-    try:
-        return ComponentType(name)
-    except ValueError:
-        known = ", ".join(ComponentType)
-        raise UnknownComponentError(f"unknown component {name!r}; there are {known}") from None
-
-
-def layers_named(name: str, component: ComponentType, structure: Structure) -> list[int | None]:
-    """The layers that a layer name means; ``[None]`` for a component of the whole model."""
-    if component in WHOLE_MODEL:
-        if name in ("*", component) or _WHOLE_MODEL_NAMES[component].fullmatch(name):
-            return [None]
-        raise UnknownLayerError(
-            f"{component} belongs to the whole model, not to {name!r}; name it {component.value!r}"
-        )
-    match = _LAYERS.fullmatch(name)
-    exists = f"the model has layers 0 to {structure.layers - 1}"
-    if match is None:
-        raise UnknownLayerError(f"{name!r} names no layer; {exists}")
-    if match["first"] is None:
-        present = [n for n in range(structure.layers) if (n, component) not in structure.absent]
-        return present or list(range(structure.layers))
-    first = int(match["first"])
-    last = int(match["last"] or first)
-    if not first <= last < structure.layers:
-        raise UnknownLayerError(f"{name!r} is not in the model; {exists}")
-    return list(range(first, last + 1))
-
-
-def _on_layer(
-    spec: ActivationHookSpec, component: ComponentType, layer: int | None, structure: Structure
-) -> ResolvedHook:
-    absent = structure.absent.get((layer, component))
-    where = "the model" if layer is None else f"layer {layer}"
-    if absent is not None:
-        have = ", ".join(structure.components)
-        raise UnknownComponentError(f"{where} has no {component}: {absent}; the model has {have}")
-    points = []
-    if spec.capture_input:
-        into = structure.input_of(layer, component)
-        if into is None:
-            raise UnknownComponentError(f"{component} of {where} has no one input")
-        points.append((into, True))
-    if spec.capture_output:
-        points.append((Point(layer, component), False))
+def _at_place(spec: ActivationHookSpec, place: Place, structure: Structure) -> ResolvedHook:
+    layer, component = place.layer, place.component
     if spec.heads is not None:
-        _check_heads(spec.heads, component, layer, structure)
-    default = f"{component}_output" if layer is None else f"layer_{layer}_{component}"
+        check_heads(spec.heads, place, structure)
     return ResolvedHook(
-        hook_id=spec.hook_id or default,
+        hook_id=spec.hook_id or default_hook_id(component, layer),
         layer_name=spec.layer_name if layer is None else structure.layer_names[layer],
         layer=layer,
         component=component,
-        points=tuple(points),
+        points=_points(spec, place, structure),
         positions=spec.positions,
         heads=spec.heads,
         dtype=spec.dtype,
     )
 
 
-def _check_heads(
-    heads: tuple[int, ...], component: ComponentType, layer: int | None, structure: Structure
-) -> None:
-    if component not in PER_HEAD:
-        raise UnknownHeadError(f"{component} has no heads to select")
-    count = structure.heads(layer, component)
-    for head in heads:
-        if not 0 <= head < count:
-            raise UnknownHeadError(f"head {head} of {component}: there are heads 0 to {count - 1}")
+def _points(
+    spec: ActivationHookSpec, place: Place, structure: Structure
+) -> tuple[tuple[Point, bool], ...]:
+    """The points of a hook, each with whether it is the input."""
+    says_itself = place.is_input is not None
+    points = []
+    if place.is_input if says_itself else spec.capture_input:
+        points.append((input_point(place, structure), True))
+    if not place.is_input if says_itself else spec.capture_output:
+        points.append((Point(place.layer, place.component), False))
+    return tuple(points)

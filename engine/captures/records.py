@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from engine.components import ComponentType
+from engine.names import field_name
 
 
 @dataclass(eq=False, slots=True)
@@ -51,6 +52,7 @@ class CapturedActivation:
             "dtype": self.dtype,
             "byte_order": "little",
             "is_input": self.is_input,
+            "field_name": field_name(self.component, self.layer, self.is_input),
         }
 
 
@@ -63,6 +65,11 @@ def by_hook(records: Iterable[CapturedActivation]) -> Activations:
     for record in records:
         activations.setdefault(record.hook_id, []).append(record)
     return activations
+
+
+def step_of(position: int, prompt_end: int) -> int:
+    """The step of a run that a position belongs to: 0 is the whole prompt, then one a token."""
+    return max(0, position - prompt_end + 1)
 
 
 def numbers(data: np.ndarray, dtype: str) -> np.ndarray:

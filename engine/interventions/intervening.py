@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 
 import mlx.core as mx
 
-from engine.captures.hooks import ActivationHookSpec, resolve_hooks
 from engine.components import ComponentType
 from engine.errors import (
     InterventionError,
@@ -14,6 +13,7 @@ from engine.errors import (
 )
 from engine.interventions.edits import Edit
 from engine.interventions.intervention import Intervention
+from engine.structure.places import check_heads, input_point, places
 from engine.structure.resolver import Structure
 from engine.taps.points import Point, Span, Visitor, Visitors
 
@@ -73,15 +73,12 @@ def _in_turn(edits: Sequence[Edit]) -> Visitor:
 def _edits(
     intervention: Intervention, structure: Structure, prompt_end: int, run_positions: range
 ) -> Iterator[Edit]:
-    what = f"{intervention.operation} of {intervention.component}"
-    spec = ActivationHookSpec(
-        intervention.layer_name, intervention.component, heads=intervention.heads
-    )
+    what = f"{intervention.operation} of {intervention.component or intervention.layer_name}"
     try:
-        hooks = resolve_hooks([spec], structure)
+        points = _points(intervention, structure)
     except (UnknownLayerError, UnknownComponentError, UnknownHeadError) as reason:
         raise InterventionError(f"{what} cannot act: {reason}") from reason
-    if hooks[0].component is ComponentType.ROUTER_CHOICE:
+    if points[0].component is ComponentType.ROUTER_CHOICE:
         raise InterventionError(
             f"{what} cannot act: it is made of expert ids, not of numbers to calculate with; "
             f"change {ComponentType.ROUTER.value}"
@@ -89,8 +86,22 @@ def _edits(
     positions = _positions(intervention, what, prompt_end, run_positions)
     _check_distinct("head", intervention.heads, what)
     _check_distinct("position", positions, what)
-    for hook in hooks:
-        yield Edit(intervention, Point(hook.layer, hook.component), positions)
+    for point in points:
+        yield Edit(intervention, point, positions)
+
+
+def _points(intervention: Intervention, structure: Structure) -> list[Point]:
+    """The points of an intervention; of a name that leaves it open, what comes out."""
+    found = places(
+        intervention.layer_name, intervention.component, structure, intervention.of_input
+    )
+    points = []
+    for place in found:
+        if intervention.heads is not None:
+            check_heads(intervention.heads, place, structure)
+        point = Point(place.layer, place.component)
+        points.append(input_point(place, structure) if place.is_input else point)
+    return points
 
 
 def _positions(

@@ -50,11 +50,14 @@ class Intervention:
     What is masked out of the scores stays so. An edited key or value is what attention sees in
     this pass and, through the cache, in all later ones.
 
+    Layer and component are named as in `ActivationHookSpec`; a component of None is what comes
+    out of the module that `layer_name` is the path of, or with `of_input` what goes into it.
+
     Raises InvalidRequestError for an unknown operation, or for parameters that are not its own.
     """
 
     layer_name: str
-    component: ComponentType | str
+    component: ComponentType | str | None
     operation: str
     heads: tuple[int, ...] | None = None
     positions: tuple[int, ...] | None = None
@@ -62,6 +65,7 @@ class Intervention:
     value: np.ndarray | None = None
     scale: float | None = None
     seed: int | None = None
+    of_input: bool = False
     function: Callable[[np.ndarray, Point, tuple[int, ...]], np.ndarray | None] | None = None
 
     def __post_init__(self) -> None:

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import mlx.core as mx
 import numpy as np
 
-from engine.captures.hooks import ActivationHookSpec
+from engine.captures.hooks import ActivationHookSpec, ResolvedHook
 from engine.captures.recorder import Recorder
 from engine.captures.records import Activations
 from engine.captures.steps import records
@@ -16,6 +16,9 @@ from engine.interventions.intervening import Interventions
 from engine.interventions.intervention import Intervention
 from engine.runs.kit import ModelKit
 from engine.taps.observation import observed
+
+Logits = Literal["last", "all", "none"]
+"""The positions whose logits a forward pass returns."""
 
 
 @dataclass(frozen=True)
@@ -33,31 +36,51 @@ def forward(
     activation_hooks: Sequence[ActivationHookSpec] = (),
     interventions: Sequence[Intervention] = (),
     *,
-    logits: Literal["last", "all", "none"] = "last",
+    logits: Logits = "last",
     budget_bytes: int | None = None,
 ) -> ForwardResult:
     """Run a batch of token sequences of equal length, ``[batch, seq]``, through the model once.
 
+    The hooks that are registered on the kit capture too, and the kit keeps what they captured.
+    Raises what `run_forward` raises, and of hooks what `resolve_hooks` raises.
+    """
+    hooks = kit.hooks.hooks_for(activation_hooks)
+    result = run_forward(
+        kit, tokens, hooks, interventions, logits=logits, budget_bytes=budget_bytes
+    )
+    kit.hooks.collect(result.activations)
+    return result
+
+
+def run_forward(
+    kit: ModelKit,
+    tokens: Sequence[Sequence[int]],
+    hooks: Sequence[ResolvedHook],
+    interventions: Sequence[Intervention] = (),
+    *,
+    logits: Logits = "last",
+    budget_bytes: int | None = None,
+) -> ForwardResult:
+    """Run one forward pass under hooks that are resolved already, and only those.
+
     Raises InvalidRequestError for tokens that are empty, of unequal length or outside the
-    vocabulary, and what `resolve_hooks` raises; CaptureTooLargeError past the byte budget.
+    vocabulary; CaptureTooLargeError past the byte budget.
     """
     batch = [list(sequence) for sequence in tokens]
     kit.check_tokens(batch)
-    if logits not in ("last", "all", "none"):
-        raise InvalidRequestError(f"logits is {logits!r}, not one of last, all, none")
+    if logits not in get_args(Logits):
+        raise InvalidRequestError(f"logits is {logits!r}, not one of {', '.join(get_args(Logits))}")
     length = len(batch[0])
-    hooks = kit.hooks.hooks_for(activation_hooks)
     recorder = Recorder(hooks, length, range(length), budget_bytes)
     changes = Interventions(interventions, kit.structure, length, range(length))
     with observed(kit.structure, changes.visitors(), recorder):
         output = kit.model(mx.array(batch))
     changes.check_done(length)
     activations = records(recorder.take(range(length)))
-    kit.hooks.collect(activations)
     return ForwardResult(batch, _chosen(output, logits), activations)
 
 
-def _chosen(output: mx.array, logits: str) -> np.ndarray | None:
+def _chosen(output: mx.array, logits: Logits) -> np.ndarray | None:
     if logits == "none":
         return None
     return np.array((output[:, -1:] if logits == "last" else output).astype(mx.float32))

@@ -1,14 +1,14 @@
 """Generation with captures: tokens, their text, and what was captured while they were made."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import mlx.nn as nn
 from mlx_lm.generate import generation_stream, wired_limit
 
-from engine.captures.hooks import ActivationHookSpec
+from engine.captures.hooks import ActivationHookSpec, ResolvedHook
 from engine.captures.recorder import Recorder
 from engine.captures.records import Activations
 from engine.captures.steps import records
@@ -53,25 +53,57 @@ def create_generator_with_activations(
     activation_hooks: Sequence[ActivationHookSpec] = (),
     *,
     interventions: Sequence[Intervention] = (),
-    max_tokens: int = 100,
-    temperature: float = 0.0,
-    top_p: float = 1.0,
-    top_k: int = 0,
-    min_p: float = 0.0,
-    seed: int | None = None,
     stop_strings: Sequence[str] = (),
-    repetition_penalty: float | None = None,
-    repetition_context_size: int = 20,
-    logit_bias: dict[int, float] | None = None,
-    top_logprobs: int = 0,
     draft_model: nn.Module | None = None,
-    num_draft_tokens: int = 3,
-    prefill_step_size: int = 2048,
     prompt_cache: list | None = None,
     prompt_progress_callback: Callable[[int, int], None] | None = None,
     budget_bytes: int | None = None,
+    **sampling: Any,
 ) -> Iterator[tuple[GenerationResult, Activations]]:
     """Generate, yielding each token with the activations of the pass that chose it.
+
+    The hooks that are registered on the kit capture too, and the kit keeps what they captured.
+    `sampling` are the fields of `Sampling`: max_tokens, temperature, seed, … The rest is as for
+    `generate`, which also says what is raised; `resolve_hooks` says it of the hooks.
+    """
+    steps = generate(
+        kit,
+        tokens,
+        kit.hooks.hooks_for(activation_hooks),
+        Sampling(**sampling),
+        interventions=interventions,
+        stop_strings=stop_strings,
+        draft_model=draft_model,
+        prompt_cache=prompt_cache,
+        prompt_progress_callback=prompt_progress_callback,
+        budget_bytes=budget_bytes,
+    )
+    return _collected(kit, steps) if kit.hooks.hooks else steps
+
+
+def _collected(
+    kit: ModelKit, steps: Generator[tuple[GenerationResult, Activations], None, None]
+) -> Iterator[tuple[GenerationResult, Activations]]:
+    with closing(steps):
+        for result, activations in steps:
+            kit.hooks.collect(activations)
+            yield result, activations
+
+
+def generate(
+    kit: ModelKit,
+    tokens: Sequence[int],
+    hooks: Sequence[ResolvedHook],
+    sampling: Sampling,
+    *,
+    interventions: Sequence[Intervention] = (),
+    stop_strings: Sequence[str] = (),
+    draft_model: nn.Module | None = None,
+    prompt_cache: list | None = None,
+    prompt_progress_callback: Callable[[int, int], None] | None = None,
+    budget_bytes: int | None = None,
+) -> Generator[tuple[GenerationResult, Activations], None, None]:
+    """Generate under hooks that are resolved already, and only those.
 
     Step 0 holds the whole prompt, step k the pass over the k-th generated token, one position.
     The end-of-text token and stop strings are not part of any text. With a `prompt_cache`,
@@ -80,32 +112,16 @@ def create_generator_with_activations(
     `prefill_step_size` tokens, its last token alone; step 0 is all of them, joined.
 
     Passes are observed only while a token is being made: another run may come between two. Raises
-    InvalidRequestError, what `resolve_hooks` raises, UnknownPositionError, CaptureTooLargeError
-    past the byte budget, and InterventionError, in place of the last token, if an intervention has
-    not acted by then.
+    InvalidRequestError, UnknownPositionError, CaptureTooLargeError past the byte budget, and
+    InterventionError, in place of the last token, if an intervention has not acted by then.
     """
     _check_passes(interventions)
     kit.check_tokens([tokens])
-    sampling = Sampling(
-        max_tokens=max_tokens,
-        temperature=temperature,
-        top_p=top_p,
-        top_k=top_k,
-        min_p=min_p,
-        seed=seed,
-        repetition_penalty=repetition_penalty,
-        repetition_context_size=repetition_context_size,
-        logit_bias=logit_bias or {},
-        top_logprobs=top_logprobs,
-        num_draft_tokens=num_draft_tokens,
-        prefill_step_size=prefill_step_size,
-    )
     sampling.check(kit)
-    hooks = kit.hooks.hooks_for(activation_hooks)
     cache = prompt_cache or kit.make_cache()
     first = tokens_in(cache)
     end = first + len(tokens)
-    run_positions = range(first, end + max_tokens - 1)
+    run_positions = range(first, end + sampling.max_tokens - 1)
     recorder = Recorder(hooks, end, run_positions, budget_bytes)
     changes = Interventions(interventions, kit.structure, end, run_positions)
     steps = generated_tokens(kit, tokens, sampling, cache, draft_model, prompt_progress_callback)
@@ -124,7 +140,7 @@ class _Run:
 
     def results(
         self, steps: Iterator[Step], first: int, end: int
-    ) -> Iterator[tuple[GenerationResult, Activations]]:
+    ) -> Generator[tuple[GenerationResult, Activations], None, None]:
         stream = TextStream(self.kit.tokenizer, self.tokens)
         observation = Observation(self.kit.structure, self.changes.visitors(), self.recorder)
         positions = range(first, end)
@@ -139,7 +155,6 @@ class _Run:
                 stopped = ended or self.stop.found is not None
                 reason = "stop" if stopped else "length" if is_last else None
                 activations = records(self.recorder.take(positions))
-                self.kit.hooks.collect(activations)
                 if reason is not None:
                     self.changes.check_done(positions.stop)
                 yield self._result(step, text, reason, count), activations

@@ -28,9 +28,13 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class Sampling:
-    """Parameters of a generation; temperature 0 is greedy, `top_k` 0 and `top_p` 1 keep all."""
+    """How the tokens of a generation are chosen, and how many: the one list of these options.
 
-    max_tokens: int
+    Temperature 0 is greedy; `top_k` 0 and `top_p` 1 keep all tokens. `logit_bias` is added to the
+    logits of tokens, by their ids.
+    """
+
+    max_tokens: int = 100
     temperature: float = 0.0
     top_p: float = 1.0
     top_k: int = 0

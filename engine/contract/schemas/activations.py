@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field, model_validator
 from engine.components import ComponentType
 from engine.contract.schemas.base import (
     MOST_HOOKS,
+    ComponentName,
     Dtype,
     Head,
     Index,
@@ -36,10 +37,15 @@ class HookSpec(Request):
     layer_name: str = Field(
         min_length=1,
         description="`5`, `model.layers.5`, `transformer.h.5`, `blocks.5`, `*`, `0-11`, "
-        "`transformer.wte`, …",
+        "`transformer.wte`, …; or TransformerLens's whole name, `blocks.5.attn.hook_z`; or a "
+        "module's path, `model.layers.5.mlp.down_proj`.",
         examples=["0", "*", "0-1"],
     )
-    component: ComponentType
+    component: ComponentName | None = Field(
+        None,
+        description="Left out where `layer_name` says it: a whole name, or the path of a module, "
+        "which means what comes out of it, or with `capture_input` what goes into it.",
+    )
     hook_id: str | None = Field(
         None,
         min_length=1,
@@ -82,8 +88,11 @@ class TensorValue(Request):
 class InterventionSpec(Request):
     """A change made to an activation while the model runs."""
 
-    layer_name: str = Field(min_length=1)
-    component: ComponentType
+    layer_name: str = Field(min_length=1, description="As in a hook.")
+    component: ComponentName | None = Field(None, description="As in a hook.")
+    of_input: bool = Field(
+        False, description="Change what goes into the module that `layer_name` is the path of."
+    )
     operation: Literal[
         "ablation", "mean", "scaling", "addition", "replacement", "patching", "noise"
     ] = Field(
@@ -117,6 +126,9 @@ class ActivationRecord(Response):
     dtype: str
     byte_order: Literal["little"] = "little"
     is_input: bool
+    field_name: str | None = Field(
+        description="TransformerLens's name, `blocks.5.hook_resid_post`; null if it has none."
+    )
     data: Any | None = Field(
         None, description="Nested lists, with format `array`; null is -inf, a masked score."
     )

@@ -2,8 +2,17 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+)
 from typing_extensions import TypeAliasType
+
+from engine.names import COMPONENT_NAMES, NOT_CAPTURED
 
 Dtype = Literal["float32", "float16", "bfloat16"]
 ActivationFormat = Literal["array", "base64", "metadata", "reference"]
@@ -28,10 +37,33 @@ Likeliest = Annotated[int, Field(ge=0, le=1000), Whole]
 LensTokens = Annotated[int, Field(ge=1, le=100), Whole]
 Text = Annotated[str, Field(min_length=1)]
 
+
+def _component(name: str) -> str:
+    if name not in COMPONENT_NAMES:
+        if name in NOT_CAPTURED:
+            raise ValueError(f"{name!r} is not captured: {NOT_CAPTURED[name]}")
+        raise ValueError(f"{name!r} is no component; there are {', '.join(COMPONENT_NAMES)}")
+    return name
+
+
 # Named in the document too, for those that generate types from it.
 Head = TypeAliasType("Head", Index)
 Position = TypeAliasType("Position", Annotated[int, Field(ge=-LARGEST, le=LARGEST), Whole])
 StopString = TypeAliasType("StopString", Text)
+ComponentName = TypeAliasType(
+    "ComponentName",
+    Annotated[
+        str,
+        AfterValidator(_component),
+        WithJsonSchema(
+            {
+                "type": "string",
+                "enum": list(COMPONENT_NAMES),
+                "description": "A component, by its name here or in TransformerLens.",
+            }
+        ),
+    ],
+)
 TokenId = TypeAliasType("TokenId", Index)
 TokenIds = TypeAliasType("TokenIds", Annotated[list[TokenId], Field(min_length=1)])
 Batch = Annotated[list[TokenIds], Field(min_length=1, max_length=MOST_SEQUENCES)]

@@ -2,7 +2,8 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from typing_extensions import TypeAliasType
 
 from engine.contract.schemas.base import (
     MOST_SEQUENCES,
@@ -16,6 +17,7 @@ from engine.contract.schemas.base import (
     TokenIds,
     Whole,
 )
+from engine.names import BY_NAME
 
 MOST_PARTS = 65536
 MOST_SUBSETS = 1024
@@ -25,7 +27,31 @@ Prompt = Text | TokenIds
 Samples = Annotated[int, Field(ge=1, le=MOST_SEQUENCES), Whole]
 Subsets = Annotated[int, Field(ge=0, le=MOST_SUBSETS), Whole]
 Positions = Annotated[list[Position], Field(min_length=1)]
-CircuitComponent = Literal["residual", "attention", "mlp", "mlp_hidden", "head_output"]
+CIRCUIT_COMPONENTS = ("residual", "attention", "mlp", "mlp_hidden", "head_output")
+
+
+def _names(components: tuple[str, ...]) -> dict[str, str]:
+    """The names of some components, here and in the field, each with its name here."""
+    field = {n: e.component.value for n, e in BY_NAME.items() if not e.is_input}
+    named = {name: component for name, component in field.items() if component in components}
+    return dict(zip(components, components, strict=True)) | named
+
+
+def _named(name: str) -> str:
+    known = _names(CIRCUIT_COMPONENTS)
+    if name not in known:
+        raise ValueError(f"{name!r} is none of {', '.join(known)}")
+    return known[name]
+
+
+CircuitComponent = TypeAliasType(
+    "CircuitComponent",
+    Annotated[
+        str,
+        AfterValidator(_named),
+        WithJsonSchema({"type": "string", "enum": list(_names(CIRCUIT_COMPONENTS))}),
+    ],
+)
 ONE_EXAMPLE = ("clean", "corrupted", "answer", "distractor")
 
 
@@ -35,8 +61,9 @@ class CircuitExample(Request):
     clean: Prompt = Field(description="The prompt that has the answer: text or token ids.")
     corrupted: Prompt = Field(description="The same with the answer taken away.")
     answers: Tokens = Field(
-        description="Tokens, by text or id; the score of a pass is their logit minus that of the "
-        "`distractors`, at the last position; of several, as `pooling` says."
+        description="Tokens, by id, or by text that is one token, if need be behind a space; the "
+        "score of a pass is their logit minus that of the `distractors`, at the last position; of "
+        "several, as `pooling` says."
     )
     distractors: Tokens = Field(description="Tokens, by text or id.")
 
@@ -110,8 +137,8 @@ class OverExamples(Request):
     )
     answer: Token | None = Field(
         None,
-        description="A token, by its text or its id; the score is its logit minus that of "
-        "`distractor`, at the last position.",
+        description="A token, by its id, or by text that is one token, if need be behind a space; "
+        "the score is its logit minus that of `distractor`, at the last position.",
     )
     distractor: Token | None = Field(None, description="A token, by its text or its id.")
     examples: (

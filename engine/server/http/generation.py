@@ -1,15 +1,17 @@
 """One generation that a request asks for: checked, then run, then described."""
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
-from engine.captures.hooks import ActivationHookSpec, resolve_hooks
+from engine.captures.hooks import ResolvedHook
 from engine.captures.records import Activations
-from engine.contract.schemas import Capturing, Sampling
+from engine.contract import schemas as s
+from engine.contract.schemas import Capturing
 from engine.interventions.intervention import Intervention
-from engine.runs.generation import GenerationResult, create_generator_with_activations
+from engine.runs.generation import GenerationResult, generate
+from engine.runs.sampling import Sampling
 from engine.server.errors import LimitError, UnavailableError
 from engine.server.http import specs
 from engine.server.http.collector import Collector
@@ -34,28 +36,35 @@ class Generation:
     tokens: list[int]
     reply: Reply
     collector: Collector
-    hooks: tuple[ActivationHookSpec, ...]
+    hooks: tuple[ResolvedHook, ...]
     interventions: tuple[Intervention, ...]
-    options: dict[str, Any]
+    sampling: Sampling
+    stop_strings: tuple[str, ...]
     label: dict[str, str]
 
     @classmethod
     def of(
-        cls, service: Service, tokens: list[int], request: Sampling, reply: Reply
+        cls, service: Service, tokens: list[int], request: s.Sampling, reply: Reply
     ) -> "Generation":
-        options = _sampling(service, request) | {"top_logprobs": reply.top_logprobs or 0}
-        hooks, interventions = tuple(reply.model.hooks.values()), ()
+        asked, interventions = (), ()
         if isinstance(request, Capturing):
-            hooks += specs.hook_specs(request.activation_hooks)
+            asked = specs.hook_specs(request.activation_hooks)
             interventions = specs.interventions(request.interventions, service.captures)
-        resolve_hooks(hooks, reply.model.kit.structure)
-        collector = Collector(service.captures, reply.model.id, request)
-        label = {"request_id": request_id()}
-        return cls(service, tokens, reply, collector, hooks, interventions, options, label)
+        return cls(
+            service,
+            tokens,
+            reply,
+            Collector(service.captures, reply.model.id, request),
+            reply.model.kit.hooks.hooks_for(asked),
+            interventions,
+            _sampling(service, request, reply),
+            _stop_strings(request.stop),
+            {"request_id": request_id()},
+        )
 
     def steps(
         self, job: Job, more: Sequence[Intervention] = ()
-    ) -> Iterator[tuple[GenerationResult, Activations]]:
+    ) -> Generator[tuple[GenerationResult, Activations], None, None]:
         """Run it, with `more` interventions after its own. For the generation thread."""
 
         def progress(done: int, total: int) -> None:
@@ -63,14 +72,15 @@ class Generation:
             if total > LONG_PROMPT:
                 log.info("prompt: %d of %d tokens", done, total, extra=self.label)
 
-        return create_generator_with_activations(
+        return generate(
             self.reply.model.kit,
             self.tokens,
             self.hooks,
+            self.sampling,
             interventions=(*self.interventions, *more),
+            stop_strings=self.stop_strings,
             prompt_progress_callback=progress,
             budget_bytes=self.service.captures.budget_bytes,
-            **self.options,
         )
 
     def body(self, steps: Steps) -> dict[str, Any]:
@@ -81,22 +91,22 @@ class Generation:
         return self.reply.body(results) | self.collector.keep()
 
 
-def _sampling(service: Service, request: Sampling) -> dict[str, Any]:
+def _sampling(service: Service, request: s.Sampling, reply: Reply) -> Sampling:
+    """The options of the request that have the names of ours, and what it calls otherwise."""
     max_tokens = getattr(request, "max_completion_tokens", None) or request.max_tokens
     most = service.settings.max_tokens
     if max_tokens > most:
         raise LimitError(f"max_tokens: {max_tokens} is more than {most}.", "max_tokens")
-    return {
-        "max_tokens": max_tokens,
-        "temperature": request.temperature,
-        "top_p": request.top_p,
-        "top_k": request.top_k,
-        "min_p": request.min_p,
-        "seed": request.seed,
-        "stop_strings": _stop_strings(request.stop),
-        "repetition_penalty": request.repetition_penalty,
-        "logit_bias": {int(token): bias for token, bias in (request.logit_bias or {}).items()},
-    }
+    options = request.model_dump(include={field.name for field in fields(Sampling)})
+    bias = {int(token): value for token, value in (request.logit_bias or {}).items()}
+    return Sampling(
+        **options
+        | {
+            "max_tokens": max_tokens,
+            "logit_bias": bias,
+            "top_logprobs": reply.top_logprobs or 0,
+        }
+    )
 
 
 def _stop_strings(stop: str | list[str] | None) -> tuple[str, ...]:

@@ -1,17 +1,15 @@
 """What a request asks to look at and to change, from the contract's words to the engine's."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 import numpy as np
 
-from engine.captures.hooks import ActivationHookSpec, resolve_hooks
+from engine.captures.hooks import ActivationHookSpec
 from engine.contract.schemas import HookSpec, InterventionSpec
 from engine.interventions.intervention import Intervention
 from engine.server.errors import ImpossibleError
 from engine.server.state.captures import Capture, CaptureStore
 from engine.server.wire.records import numbers, tensor_array
-from engine.structure.resolver import Structure
 
 
 def hook_specs(hooks: Iterable[HookSpec]) -> tuple[ActivationHookSpec, ...]:
@@ -28,17 +26,6 @@ def hook_specs(hooks: Iterable[HookSpec]) -> tuple[ActivationHookSpec, ...]:
         )
         for hook in hooks
     )
-
-
-def one_a_layer(
-    specs: Iterable[ActivationHookSpec], structure: Structure
-) -> list[ActivationHookSpec]:
-    """The same hooks, each on one layer and with an id of its own."""
-    return [
-        replace(spec, layer_name=hook.layer_name, hook_id=hook.hook_id)
-        for spec in specs
-        for hook in resolve_hooks([spec], structure)
-    ]
 
 
 def hook_entry(spec: ActivationHookSpec) -> HookSpec:
@@ -64,6 +51,7 @@ def interventions(
             layer_name=spec.layer_name,
             component=spec.component,
             operation=spec.operation,
+            of_input=spec.of_input,
             heads=_tuple(spec.heads),
             positions=_tuple(spec.positions),
             factor=spec.factor,

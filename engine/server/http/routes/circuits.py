@@ -102,10 +102,15 @@ def _tasks(service: Service, model: LoadedModel, request: s.OverExamples) -> lis
 
 
 def _one_token(model: LoadedModel, token: str | int, param: str) -> int:
-    """The id of a token given by id, or by the text that it alone stands for."""
+    """The id of a token given by id, or by text that is one token, if need be behind a space."""
     if isinstance(token, str):
         with model.lock:
-            tokens = model.kit.tokenizer.encode(token, add_special_tokens=False)
+            tokens, behind_space = (
+                model.kit.tokenizer.encode(text, add_special_tokens=False)
+                for text in (token, f" {token}")
+            )
+        if len(tokens) != 1 and len(behind_space) == 1:
+            tokens = behind_space
         if len(tokens) != 1:
             texts = model.token_texts(tokens)
             raise ImpossibleError(

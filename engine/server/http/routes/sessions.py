@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from engine.captures.records import CapturedActivation
+from engine.captures.records import CapturedActivation, step_of
 from engine.contract import schemas as s
 from engine.interventions.intervention import Intervention
+from engine.names import default_hook_id
 from engine.server.http.forward_pass import ForwardPass
 from engine.server.http.generation import Generation
 from engine.server.http.openai_format import CompletionReply
@@ -85,6 +86,7 @@ class Breakpoints:
             "function",
             heads=None if spec.heads is None else tuple(spec.heads),
             positions=None if spec.positions is None else tuple(spec.positions),
+            of_input=spec.of_input,
             function=function,
         )
 
@@ -93,22 +95,16 @@ class Breakpoints:
     ) -> CapturedActivation:
         names = self._model.kit.structure.layer_names
         return CapturedActivation(
-            hook_id=spec.hook_id or _default_id(point),
+            hook_id=spec.hook_id or default_hook_id(point.component, point.layer),
             layer_name=spec.layer_name if point.layer is None else names[point.layer],
             layer=point.layer,
             component=point.component,
-            step=max(0, positions[0] - self._prompt + 1),
+            step=step_of(positions[0], self._prompt),
             positions=(positions[0], positions[-1]),
-            is_input=False,
+            is_input=point.is_input,
             dtype="float32",
             data=value,
         )
-
-
-def _default_id(point: Point) -> str:
-    if point.layer is None:
-        return f"{point.component}_output"
-    return f"layer_{point.layer}_{point.component}"
 
 
 def _begin(
