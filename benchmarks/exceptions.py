@@ -18,8 +18,6 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
     },
     "test_no_token_attends_to_a_later_one": {"phi3small": MASK_OF_ZEROS},
     "test_decoding_captures_what_a_pass_over_the_whole_sequence_does": {
-        "gear": "each head has its keys before they are seen, unless a cache sees them first",
-        "gemma3n": "later layers share keys with earlier ones only where there is a cache",
         "mistral4": "for one token, the rotated part of query and key is kept apart",
         "phi3small": MASK_OF_ZEROS,
         "plamo3": "its cache is one token shorter than the window of its mask",

@@ -568,6 +568,28 @@ class Operations(Transport):
             },
         )
 
+    def promoted_tokens(
+        self,
+        neuron: int,
+        layer: int,
+        *,
+        expert: int | None = None,
+        top_k: int | None = None,
+        model: str | None = None,
+    ) -> api.PromotedTokens:
+        """Answer which tokens a neuron promotes and suppresses, by its output weights."""
+        return self._json(
+            "POST",
+            "/v1/neurons/tokens",
+            body={
+                "neuron": neuron,
+                "layer": layer,
+                "expert": expert,
+                "top_k": top_k,
+                "model": model,
+            },
+        )
+
     def patch_circuit(
         self,
         clean: str | api.TokenIds | None = None,
@@ -578,7 +600,22 @@ class Operations(Transport):
         examples: Sequence[api.CircuitExample] | None = None,
         pooling: Literal["mean", "logsumexp"] | None = None,
         model: str | None = None,
-        component: api.CircuitComponent | None = None,
+        component: Literal[
+            "residual",
+            "attention",
+            "mlp",
+            "mlp_hidden",
+            "head_output",
+            "hook_resid_post",
+            "hook_out",
+            "hook_attn_out",
+            "attn.hook_out",
+            "hook_mlp_out",
+            "mlp.hook_out",
+            "mlp.hook_post",
+            "attn.hook_z",
+        ]
+        | None = None,
         method: Literal["activation_patching", "attribution_patching", "ablation"] | None = None,
         direction: Literal["denoising", "noising"] | None = None,
         ablation: api.CircuitAblation | None = None,
@@ -1409,6 +1446,28 @@ class AsyncOperations(AsyncTransport):
             },
         )
 
+    async def promoted_tokens(
+        self,
+        neuron: int,
+        layer: int,
+        *,
+        expert: int | None = None,
+        top_k: int | None = None,
+        model: str | None = None,
+    ) -> api.PromotedTokens:
+        """Answer which tokens a neuron promotes and suppresses, by its output weights."""
+        return await self._json(
+            "POST",
+            "/v1/neurons/tokens",
+            body={
+                "neuron": neuron,
+                "layer": layer,
+                "expert": expert,
+                "top_k": top_k,
+                "model": model,
+            },
+        )
+
     async def patch_circuit(
         self,
         clean: str | api.TokenIds | None = None,
@@ -1419,7 +1478,22 @@ class AsyncOperations(AsyncTransport):
         examples: Sequence[api.CircuitExample] | None = None,
         pooling: Literal["mean", "logsumexp"] | None = None,
         model: str | None = None,
-        component: api.CircuitComponent | None = None,
+        component: Literal[
+            "residual",
+            "attention",
+            "mlp",
+            "mlp_hidden",
+            "head_output",
+            "hook_resid_post",
+            "hook_out",
+            "hook_attn_out",
+            "attn.hook_out",
+            "hook_mlp_out",
+            "mlp.hook_out",
+            "mlp.hook_post",
+            "attn.hook_z",
+        ]
+        | None = None,
         method: Literal["activation_patching", "attribution_patching", "ablation"] | None = None,
         direction: Literal["denoising", "noising"] | None = None,
         ablation: api.CircuitAblation | None = None,

@@ -231,6 +231,19 @@ OPERATIONS: tuple[Operation, ...] = (
         errors=GENERATION_ERRORS,
     ),
     Operation(
+        "promotedTokens",
+        "post",
+        "/v1/neurons/tokens",
+        "Answer which tokens a neuron promotes and suppresses, by its output weights.",
+        (
+            "promotedTokens: neuron layer: layer",
+            "promotedTokens: neuron layer: layer options: options",
+        ),
+        s.PromotedTokens,
+        s.PromotedTokensRequest,
+        errors=(400, 404, 413, 422, 503),
+    ),
+    Operation(
         "patchCircuit",
         "post",
         "/v1/circuits/patch",

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+import mlx.core as mx
 import mlx.nn as nn
+from mlx_lm.generate import maybe_quantize_kv_cache
 from mlx_lm.models.cache import KVCache, RotatingKVCache, make_prompt_cache
 
 from engine.captures.hook_manager import ActivationHookManager
@@ -84,9 +86,12 @@ class ModelKit:
         ]
 
     def _check_quantised_cache(self) -> None:
-        kinds = {type(cache) for cache in self.make_cache()}
-        if RotatingKVCache in kinds:
+        caches = self.make_cache()
+        if any(isinstance(cache, RotatingKVCache) for cache in caches):
             raise InvalidRequestError("kv_bits: this model's rotating cache cannot be quantised")
+        if not any(hasattr(cache, "to_quantized") for cache in caches):
+            kinds = ", ".join(sorted({type(cache).__name__ for cache in caches}))
+            raise InvalidRequestError(f"kv_bits: this model's cache, {kinds}, cannot be quantised")
         widths = {
             shape[-1]
             for point, shape in self.structure.shapes.items()
@@ -97,6 +102,20 @@ class ModelKit:
                 raise InvalidRequestError(
                     f"kv_group_size: {self.kv_group_size} does not divide the heads' width {width}"
                 )
+        self._try_quantised_cache(caches)
+
+    def _try_quantised_cache(self, caches: list) -> None:
+        """Build one decoding step, never evaluated: some attention reads plain arrays only."""
+        self.model(mx.zeros((1, 2), dtype=mx.int32), cache=caches)
+        maybe_quantize_kv_cache(caches, 0, self.kv_group_size, self.kv_bits)
+        try:
+            self.model(mx.zeros((1, 1), dtype=mx.int32), cache=caches)
+        except (AttributeError, TypeError, ValueError) as error:
+            what = str(error).partition("\n")[0]
+            raise InvalidRequestError(
+                f"kv_bits: attention of {self.info.architecture or 'this model'} does not read a "
+                f"quantised cache: {what}"
+            ) from error
 
     def register_activation_hook(self, spec: ActivationHookSpec) -> str:
         """Capture on every later run; answers the id. Raises what `resolve_hooks` raises."""

@@ -186,7 +186,7 @@ class Probe:
         prompt = mx.array([list(tokens)])
         scope.begin(Span(0, prompt.shape[1]), 1)
         with Taps(modules.values()).in_place(), observing(scope):
-            self.structure.model(prompt)
+            self.structure.logits(prompt)
         return reading
 
     def _visitors(self, reading: Reading, values: dict, points: Iterable[Point]) -> Visitors:

@@ -39,7 +39,7 @@ def counted(base_url: str) -> Iterator[CountedEngine]:
             self.end_headers()
             self.wfile.write(reply.content)
 
-        do_GET = do_POST = do_DELETE = pass_on
+        do_GET = do_POST = do_DELETE = pass_on  # noqa: N815
 
         def log_message(self, format: str, *args: object) -> None:
             """Say nothing."""

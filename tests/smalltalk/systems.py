@@ -23,9 +23,13 @@ class SmalltalkError(Exception):
 
 
 class System(Protocol):
-    """A Smalltalk with the packages of its dialect installed."""
+    """A Smalltalk with the packages of its dialect installed.
+
+    `tests` are the files to file in too before the generated SUnit tests run.
+    """
 
     name: str
+    tests: tuple[Path, ...]
 
     def run(self, expression: str, *files: Path) -> str:
         """File in more files, evaluate an expression that answers a String, and answer that."""
@@ -47,16 +51,18 @@ def answer(system: System, expression: str) -> Any:
 class Amber:
     """Amber under Node: always there, for its packages are pinned beside this file.
 
-    One process, with the packages filed in, evaluates all expressions; a run with more files has
-    its own.
+    One process, with the packages and the tests filed in, evaluates all expressions; a run with
+    more files has its own.
     """
 
     name = "amber"
+    tests = ()
 
     def __init__(self, folder: Path = GENERATED) -> None:
         if not (HERE / "node_modules").is_dir():
             subprocess.run(["npm", "ci", "--no-fund", "--no-audit"], cwd=HERE, check=True)
         self.files = sorted_packages(folder / self.name)
+        self._tests = sorted_tests(folder / self.name)
         self._process: subprocess.Popen[str] | None = None
 
     def run(self, expression: str, *files: Path) -> str:
@@ -64,7 +70,7 @@ class Amber:
             return checked(["node", HERE / "amber.js", *self.files, *files, expression])
         if self._process is None or self._process.poll() is not None:
             self._process = subprocess.Popen(
-                ["node", str(HERE / "amber.js"), *map(str, self.files), "-"],
+                ["node", str(HERE / "amber.js"), *map(str, self.files + self._tests), "-"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -92,6 +98,7 @@ class GnuSmalltalk:
     """GNU Smalltalk, where `GST` names it or the path has it."""
 
     name = "gst"
+    tests = ()
     complaint = re.compile(r"^[^ ]+:\d+: ", re.M)
 
     def __init__(self, folder: Path = GENERATED) -> None:
@@ -103,6 +110,7 @@ class GnuSmalltalk:
             script, result = Path(work, "run.st"), Path(work, "result")
             script.write_text(
                 f"NeuroScopeInstaller installFrom: '{self.folder}'!\n"
+                f"NeuroScopeInstaller installTestsFrom: '{self.folder}'!\n"
                 + "".join(f"FileStream fileIn: '{path}'!\n" for path in files)
                 + "| answer |\n"
                 f"answer := [{expression}] on: Error do: [:error |\n"
@@ -130,6 +138,7 @@ class OldSqueak:
             *sorted_packages(folder / self.name),
             SQUEAK / "text.st",
         ]
+        self.tests = (SQUEAK / "sunit.st", *sorted_tests(folder / self.name))
 
     def run(self, expression: str, *files: Path) -> str:
         return self.machine.evaluate(expression, *self.files, *files, limit=LIMIT_SECONDS)
@@ -147,6 +156,7 @@ class Cuis:
     def __init__(self, folder: Path = GENERATED) -> None:
         self.program = os.environ["CUIS"]
         self.files = sorted_packages(folder / self.name, ".pck.st")
+        self.tests = tuple(sorted_tests(folder / self.name, ".pck.st"))
 
     def run(self, expression: str, *files: Path) -> str:
         return checked([self.program, *self.files, *files, expression])
@@ -158,7 +168,17 @@ def gst_program() -> str | None:
 
 def sorted_packages(folder: Path, ending: str = ".st") -> list[Path]:
     """The packages of a dialect in the order in which its installer files them in."""
-    names = re.search(r"\^#\(('NeuroScope.*)\)", (folder / "install.st").read_text())
+    return _named_by_the_installer("packages", folder, ending)
+
+
+def sorted_tests(folder: Path, ending: str = ".st") -> list[Path]:
+    """The packages of tests of a dialect, in that order; none for a foreign document."""
+    return _named_by_the_installer("testPackages", folder, ending)
+
+
+def _named_by_the_installer(selector: str, folder: Path, ending: str) -> list[Path]:
+    installer = (folder / "install.st").read_text()
+    names = re.search(rf"^{selector}\n.*\n\t\^#\((.*)\)", installer, re.M)
     return [folder / f"{name}{ending}" for name in re.findall(r"'([^']+)'", names[1])]
 
 
