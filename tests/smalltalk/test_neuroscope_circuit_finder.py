@@ -112,9 +112,7 @@ def test_positions_and_direction_are_the_finder_s(
     )
     expected = np.array(noised["effects"]["data"])[:, 0]
     assert given == [-1, 9]
-    assert {layer: score for layer, score in chosen} == pytest.approx(
-        dict(enumerate(expected.tolist())), abs=1e-5
-    )
+    assert dict(chosen) == pytest.approx(dict(enumerate(expected.tolist())), abs=1e-5)
 
 
 def test_ablations_are_objects(system: System, engine: LMStudioNeuroScopeClient) -> None:
