@@ -13,7 +13,6 @@ from typing import Literal
 
 from engine.contract import schemas as s
 
-
 QueryKind = type | re.Pattern[str]
 """What a query parameter is: a str, a whole number (int), or text that a pattern matches."""
 
