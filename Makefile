@@ -1,22 +1,30 @@
 # make demo   the whole way on a real model, with a short report
 # make test   everything that this repository promises, as tests
+# make gpu    the engine's tests on the accelerator that is there, without network or default model
 #
-# Both make .venv and install what they need. PYTHON names the interpreter, BACKEND MLX's backend
-# (cpu on Linux; cuda12 or cuda13 for an NVIDIA GPU; none on macOS, where plain mlx serves).
+# All make .venv and install what they need. PYTHON names the interpreter, BACKEND MLX's backend
+# (on Linux cuda13 where there is an NVIDIA GPU, else cpu; cuda12 for an older driver; none on
+# macOS, where plain mlx serves).
 
 PYTHON ?= python3
-BACKEND ?= $(if $(filter Linux,$(shell uname -s)),cpu)
+BACKEND ?= $(if $(filter Linux,$(shell uname -s)),$(if $(shell command -v nvidia-smi),cuda13,cpu))
 comma := ,
 bin := .venv/bin
 amber := tests/smalltalk/node_modules/.package-lock.json
 
-.PHONY: demo test lint regenerate clean
+# PYTEST may name another Python's pytest, where the packages are installed already.
+PYTEST ?= $(bin)/python -m pytest
+
+.PHONY: demo test gpu lint regenerate clean
 
 demo: .venv/demo $(amber)
 	$(bin)/python examples/demo.py
 
 test: lint $(amber)
 	$(bin)/python -m pytest
+
+gpu: $(if $(findstring $(bin),$(PYTEST)),.venv/test)
+	$(PYTEST) tests/engine --without-default-model -rs
 
 lint: .venv/test
 	$(bin)/ruff format --check .
