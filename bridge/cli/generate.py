@@ -96,6 +96,9 @@ def generate(
 
     try:
         settings, file = _settings(given, config)
+    except GeneratorError as error:
+        raise _failure(str(error), 2 if old_spec else 1) from error
+    try:
         if old_spec:
             _diff(settings, old_spec, diff_format)
             return
@@ -106,6 +109,8 @@ def generate(
             _save(client, settings, file)
     except GeneratorError as error:
         raise _failure(str(error), 2 if old_spec else 1) from error
+    except RecursionError as error:
+        raise _failure(f"{settings.spec}: nested too deeply", 2 if old_spec else 1) from error
 
 
 def _settings(given: dict[str, Any], config: Path | None) -> "tuple[Settings, Path]":

@@ -32,15 +32,15 @@ class System(Protocol):
         ...
 
 
-def answer(system: System, expression: str) -> Any:
-    """The value of an expression, by way of JSON.
+def answer(system: System, expression: str, platform: str = "NeuroScopePlatform") -> Any:
+    """The value of an expression, by way of the JSON of a platform class.
 
     It may declare temporaries first; `;;` parts its statements, the last of which is the value.
     """
     declared = re.match(r"\s*\|[^|]*\|", expression)
     temporaries = declared[0] if declared else ""
     *statements, last = expression[len(temporaries) :].split(";;")
-    body = ". ".join([*statements, f"NeuroScopePlatform writeJson: ({last})"])
+    body = ". ".join([*statements, f"{platform} writeJson: ({last})"])
     return json.loads(system.run(f"{temporaries} {body}"))
 
 
@@ -102,7 +102,7 @@ class GnuSmalltalk:
         with TemporaryDirectory() as work:
             script, result = Path(work, "run.st"), Path(work, "result")
             script.write_text(
-                f"NeuroScopeInstaller installFrom: '{self.folder}'!\n"
+                f"{installer_in(self.folder)} installFrom: '{self.folder}'!\n"
                 + "".join(f"FileStream fileIn: '{path}'!\n" for path in files)
                 + "| answer |\n"
                 f"answer := [{expression}] on: Error do: [:error |\n"
@@ -124,11 +124,17 @@ class OldSqueak:
 
     def __init__(self, machine: Squeak, folder: Path = GENERATED) -> None:
         self.machine = machine
+        text = SQUEAK / "text.st"
+        prefix = installer_in(folder / self.name).removesuffix("Installer")
+        if prefix != "NeuroScope":
+            foreign = folder / text.name
+            foreign.write_text(text.read_text().replace("NeuroScope", prefix))
+            text = foreign
         self.files = [
             SQUEAK / "library.st",
             SQUEAK / "webclient.st",
             *sorted_packages(folder / self.name),
-            SQUEAK / "text.st",
+            text,
         ]
 
     def run(self, expression: str, *files: Path) -> str:
@@ -158,8 +164,13 @@ def gst_program() -> str | None:
 
 def sorted_packages(folder: Path, ending: str = ".st") -> list[Path]:
     """The packages of a dialect in the order in which its installer files them in."""
-    names = re.search(r"\^#\(('NeuroScope.*)\)", (folder / "install.st").read_text())
+    names = re.search(r"\^#\(('[^)]*)\)", (folder / "install.st").read_text())
     return [folder / f"{name}{ending}" for name in re.findall(r"'([^']+)'", names[1])]
+
+
+def installer_in(folder: Path) -> str:
+    """The class of a dialect's installer."""
+    return re.search(r"subclass: #(\w+)", (folder / "install.st").read_text())[1]
 
 
 def checked(command: list[Any], complaint: re.Pattern[str] | None = None) -> str:

@@ -4,15 +4,13 @@ import json
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 
 import pytest
+from foreign import generate_into
 from squeak.machine import Squeak
 from systems import HERE, Amber, GnuSmalltalk, OldSqueak, System, answer, gst_program
-
-from bridge.generator.dialects import DIALECTS
-from bridge.generator.document import read_document
-from bridge.generator.generate import render, write
 
 
 class Store(BaseHTTPRequestHandler):
@@ -50,18 +48,26 @@ def store() -> Iterator[str]:
     server.shutdown()
 
 
-@pytest.fixture(scope="module", params=["amber", "squeak", *(["gst"] if gst_program() else [])])
+def system_with(folder: Path, dialect: str, work: Path) -> System:
+    """A system with the packages in a folder filed in."""
+    if dialect == "amber":
+        return Amber(folder)
+    if dialect == "gst":
+        return GnuSmalltalk(folder)
+    return OldSqueak(Squeak(work), folder)
+
+
+def image_names() -> list[str]:
+    """The systems that are here."""
+    return ["amber", "squeak", *(["gst"] if gst_program() else [])]
+
+
+@pytest.fixture(scope="module", params=image_names())
 def image(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> System:
     """Each system, with the client of the pet store filed in."""
     folder = tmp_path_factory.mktemp("pets")
-    document = read_document(HERE / "petstore.json")
-    dialects = (DIALECTS[request.param],)
-    write(folder, document, dialects, render(document, dialects))
-    if request.param == "amber":
-        return Amber(folder)
-    if request.param == "gst":
-        return GnuSmalltalk(folder)
-    return OldSqueak(Squeak(tmp_path_factory.mktemp("squeak")), folder)
+    generate_into(folder, HERE / "petstore.json", request.param)
+    return system_with(folder, request.param, tmp_path_factory.mktemp("image"))
 
 
 def test_each_operation_asks_what_the_document_says(image: System, store: str) -> None:
@@ -70,6 +76,7 @@ def test_each_operation_asks_what_the_document_says(image: System, store: str) -
         f"| c | c := PetStoreClient baseUrl: '{store}';; c token: 'secret';; "
         "{c listPets. c listPets: 3. c createPet: (c fields: {'name' -> 'Rex'. 'age' -> (1 / 2)}). "
         "c showPetById: 'a b/c'}",
+        "PetStorePlatform",
     )
     assert [(a["method"], a["path"]) for a in asked] == [
         ("GET", "/v1/pets"),
@@ -83,18 +90,22 @@ def test_each_operation_asks_what_the_document_says(image: System, store: str) -
 
 def test_an_answer_without_json_is_bytes(image: System, store: str) -> None:
     expression = f"(PetStoreClient baseUrl: '{store}') deletePet: 'x'"
-    assert answer(image, f"({expression}) size") == 0
+    assert answer(image, f"({expression}) size", "PetStorePlatform") == 0
 
 
 def test_the_default_client_asks_the_documents_server(image: System) -> None:
-    assert answer(image, "PetStoreClient default baseUrl") == "http://pets.example/v1"
+    assert (
+        answer(image, "PetStoreClient default baseUrl", "PetStorePlatform")
+        == "http://pets.example/v1"
+    )
 
 
 def test_a_slow_server_is_an_error_after_the_time_limit(image: System, store: str) -> None:
     said = answer(
         image,
         f"| c | c := PetStoreClient baseUrl: '{store}';; c timeLimit: 1;; "
-        "[c showPetById: 'slow'. 'nothing'] on: LMStudioConnectionError "
+        "[c showPetById: 'slow'. 'nothing'] on: PetStoreConnectionError "
         "do: [:error | error messageText]",
+        "PetStorePlatform",
     )
     assert "no answer" in said
