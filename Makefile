@@ -1,8 +1,15 @@
-# make demo   the whole way on a real model, with a short report
-# make test   everything that this repository promises, as tests
+# make demo         the whole way on a real model, with a short report
+# make test         everything that this repository promises, as tests: all of what follows
+# make check        format, lint, types
+# make unit         tests without a server, a model to fetch, or a Smalltalk: under a minute
+# make integration  tests of the server, of every architecture, of the default model, of pages
+# make smalltalk    tests in real Smalltalk systems
+# make fuzz         requests made at random from the API document, others in each run
+# make regenerate   what is rendered, after a change of the API or of a template
 #
-# Both make .venv and install what they need. PYTHON names the interpreter, BACKEND MLX's backend
-# (cpu on Linux; cuda12 or cuda13 for an NVIDIA GPU; none on macOS, where plain mlx serves).
+# `make integration PYTEST="--architecture llama"` passes options on to pytest. All make .venv and
+# install what they need. PYTHON names the interpreter, BACKEND MLX's backend (cpu on Linux; cuda12
+# or cuda13 for an NVIDIA GPU; none on macOS, where plain mlx serves).
 
 PYTHON ?= python3
 BACKEND ?= $(if $(filter Linux,$(shell uname -s)),cpu)
@@ -10,22 +17,38 @@ comma := ,
 bin := .venv/bin
 amber := tests/smalltalk/node_modules/.package-lock.json
 
-.PHONY: demo test lint regenerate clean
+.PHONY: demo test check unit integration smalltalk fuzz regenerate clean
 
 demo: .venv/demo $(amber)
 	$(bin)/python examples/demo.py
 
-test: lint $(amber)
-	$(bin)/python -m pytest
+test: check $(amber)
+	$(bin)/python -m pytest $(PYTEST)
 
-lint: .venv/test
+check: .venv/test
 	$(bin)/ruff format --check .
 	$(bin)/ruff check .
+	$(bin)/mypy
+
+unit: .venv/test
+	$(bin)/python -m pytest -m "not (slow or server or smollm2 or image or browser)" $(PYTEST)
+
+integration: .venv/test
+	$(bin)/python -m pytest -m "(slow or server or smollm2 or browser) and not image" $(PYTEST)
+
+smalltalk: .venv/test $(amber)
+	$(bin)/python -m pytest -m image $(PYTEST)
+
+fuzz: .venv/test
+	$(bin)/python -m pytest tests/engine/server/test_contract.py --hypothesis-profile fuzz $(PYTEST)
 
 # After a change of the API: the document, the Python client's types, the Smalltalk bindings.
 regenerate: .venv/test
 	$(bin)/neuroscope-bridge openapi
 	$(bin)/datamodel-codegen
+	$(bin)/neuroscope-bridge python-client
+	$(bin)/ruff format --quiet bridge/api_client.py
+	$(bin)/ruff check --quiet --fix bridge/api_client.py
 	$(bin)/neuroscope-bridge generate
 
 .venv/demo: pyproject.toml

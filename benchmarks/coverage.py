@@ -2,17 +2,18 @@
 
     python -m benchmarks.coverage [--each]
 
-Resolves the tiny model of every architecture that the tests hold; with --each also a row for each
-architecture, with what it lacks and why.
+Resolves the tiny model of every architecture that the tests have; with --each also a row for each
+architecture, with what it lacks and why, and the promises of the tests that it does not keep.
 """
 
 import argparse
 
 import engine  # noqa: F401 -- before mlx.core, to put its BLAS in place
+from benchmarks.architectures import ARCHITECTURES, NOT_ON_A_CPU, tiny_model
+from benchmarks.exceptions import EXCEPTIONS
 from engine.components import WHOLE_MODEL
 from engine.components import ComponentType as C
 from engine.structure.resolver import Structure, resolve
-from tests.engine.architectures import ARCHITECTURES, NOT_ON_A_CPU, tiny_model
 
 
 def main() -> None:
@@ -27,6 +28,8 @@ def main() -> None:
     if options.each:
         print()
         print_architectures(structures)
+        print()
+        print_exceptions()
 
 
 def print_components(structures: list[Structure]) -> None:
@@ -50,6 +53,16 @@ def print_architectures(structures: dict[str, Structure]) -> None:
         print(f"| {name} | {structure.layers} | {'; '.join(absences(structure))} |")
     for name, reason in NOT_ON_A_CPU.items():
         print(f"| {name} | | not run here: {reason} |")
+
+
+def print_exceptions() -> None:
+    """For each promise of the tests, the architectures of which it is expected to fail, and why."""
+    print("| promise | expected to fail on | because |")
+    print("| --- | --- | --- |")
+    for test, exceptions in EXCEPTIONS.items():
+        promise = test.removeprefix("test_").replace("_", " ")
+        for name, reason in exceptions.items():
+            print(f"| {promise} | {name} | {reason} |")
 
 
 def layers_without(structure: Structure, component: C) -> list[int | None]:

@@ -36,7 +36,7 @@ from engine.runs.generation import create_generator_with_activations
 from engine.captures.hooks import ActivationHookSpec
 from engine.runs.kit import ModelKit, load_model
 from engine.structure.resolver import resolve
-from tests.engine.words import words
+from benchmarks.words import words
 
 PROMPT = 160
 """Tokens of the prompt that captures are checked on: more than the sliding window."""

@@ -24,7 +24,49 @@ class ChatMessage(TypedDict):
     content: str
 
 
+class CircuitCompleteness(TypedDict):
+    """
+    A subset of the circuit, removed from the circuit and from the model.
+    """
+
+    subset: list[int]
+    circuit_score: float
+    model_score: float
+    incompleteness: float
+
+
+class CircuitMinimality(TypedDict):
+    """
+    A part, and the removed subset of the circuit beside which removing it matters most.
+    """
+
+    part: int
+    subset: list[int]
+    score_with: float
+    score_without: float
+    minimality: float
+
+
 Layer: TypeAlias = int
+
+
+Neuron: TypeAlias = int
+
+
+class CircuitVerification(TypedDict):
+    """
+    What a circuit does by itself: scores and differences in logits, means over the clean
+    prompts of the examples (Wang et al. 2022, arXiv:2211.00593).
+    """
+
+    model_score: float
+    circuit_score: float
+    empty_score: float
+    faithfulness: float
+    faithfulness_share: float | None
+    incompleteness: float
+    completeness: list[CircuitCompleteness]
+    minimality: list[CircuitMinimality]
 
 
 class CompletionLogprobs(TypedDict):
@@ -41,6 +83,8 @@ ComponentType: TypeAlias = Literal[
     "layernorm",
     "attention",
     "mlp",
+    "mlp_gate",
+    "mlp_hidden",
     "query_pre_rope",
     "key_pre_rope",
     "query",
@@ -274,30 +318,153 @@ class ChatCompletionRequest(TypedDict):
     max_completion_tokens: NotRequired[int | None]
 
 
+class CircuitAblation(TypedDict):
+    """
+    What the activation of an ablated part is set to.
+    """
+
+    kind: NotRequired[Literal["zero", "mean", "resample"]]
+    references: NotRequired[list[str | TokenIds] | None]
+    over: NotRequired[Literal["prompts", "positions"]]
+    samples: NotRequired[int | None]
+    seed: NotRequired[int]
+
+
 class CircuitEffects(TypedDict):
+    """
+    Scores are in logits; effects are shares of the difference between the two prompts.
+    """
+
     clean_score: float
     corrupted_score: float
-    layers: list[int]
+    clean_scores: list[float]
+    corrupted_scores: list[float]
+    layers: list[int] | None
     heads: list[int] | None
-    positions: list[list[int]]
+    neurons: list[int] | None
+    positions: list[list[int]] | None
     effects: Tensor
+    scores: Tensor
 
 
-class CircuitPatchRequest(TypedDict):
+class CircuitExample(TypedDict):
     """
-    Two prompts of equal length in tokens, and what to change in the run of one of them.
+    Two prompts of equal length in tokens, and the tokens whose logits are compared.
     """
 
     clean: str | TokenIds
     corrupted: str | TokenIds
-    answer: str | TokenId
-    distractor: str | TokenId
-    component: NotRequired[Literal["residual", "attention", "mlp", "head_output"]]
+    answers: list[str | TokenId]
+    distractors: list[str | TokenId]
+
+
+class CircuitPart(TypedDict):
+    """
+    A component of a layer, or one head or neuron of it, at some positions.
+    """
+
+    layer: int
+    component: NotRequired[Literal["residual", "attention", "mlp", "mlp_hidden", "head_output"]]
+    head: NotRequired[Head | None]
+    neuron: NotRequired[int | None]
+    positions: NotRequired[list[Position] | None]
+
+
+Set: TypeAlias = list[CircuitPart]
+
+
+class CircuitPatchRequest1(TypedDict):
+    """
+    Examples, and what to change in the run of one of the prompts of each.
+
+    Without `sets`, each part of a component is changed by itself: all of it at some layers and
+    positions, or each head or neuron there. With `sets`, the parts of each set are changed at once.
+    """
+
+    clean: NotRequired[str | TokenIds | None]
+    corrupted: NotRequired[str | TokenIds | None]
+    answer: NotRequired[str | TokenId | None]
+    distractor: NotRequired[str | TokenId | None]
+    examples: list[CircuitExample] | None
+    pooling: NotRequired[Literal["mean", "logsumexp"]]
+    model: NotRequired[str | None]
+    component: NotRequired[Literal["residual", "attention", "mlp", "mlp_hidden", "head_output"]]
     method: NotRequired[Literal["activation_patching", "attribution_patching", "ablation"]]
     direction: NotRequired[Literal["denoising", "noising"]]
+    ablation: NotRequired[CircuitAblation | None]
     layers: NotRequired[list[Layer] | None]
+    heads: NotRequired[list[Head] | None]
+    neurons: NotRequired[list[Neuron] | None]
     positions: NotRequired[Literal["all", "each"] | list[Position]]
+    sets: NotRequired[list[Set] | None]
+
+
+class CircuitPatchRequest2(TypedDict):
+    """
+    Examples, and what to change in the run of one of the prompts of each.
+
+    Without `sets`, each part of a component is changed by itself: all of it at some layers and
+    positions, or each head or neuron there. With `sets`, the parts of each set are changed at once.
+    """
+
+    clean: str | TokenIds | None
+    corrupted: str | TokenIds | None
+    answer: str | TokenId | None
+    distractor: str | TokenId | None
+    examples: NotRequired[list[CircuitExample] | None]
+    pooling: NotRequired[Literal["mean", "logsumexp"]]
     model: NotRequired[str | None]
+    component: NotRequired[Literal["residual", "attention", "mlp", "mlp_hidden", "head_output"]]
+    method: NotRequired[Literal["activation_patching", "attribution_patching", "ablation"]]
+    direction: NotRequired[Literal["denoising", "noising"]]
+    ablation: NotRequired[CircuitAblation | None]
+    layers: NotRequired[list[Layer] | None]
+    heads: NotRequired[list[Head] | None]
+    neurons: NotRequired[list[Neuron] | None]
+    positions: NotRequired[Literal["all", "each"] | list[Position]]
+    sets: NotRequired[list[Set] | None]
+
+
+CircuitPatchRequest: TypeAlias = CircuitPatchRequest1 | CircuitPatchRequest2
+
+
+class CircuitVerifyRequest1(TypedDict):
+    """
+    A circuit, and the examples over which it is to do what the whole model does.
+    """
+
+    clean: NotRequired[str | TokenIds | None]
+    corrupted: NotRequired[str | TokenIds | None]
+    answer: NotRequired[str | TokenId | None]
+    distractor: NotRequired[str | TokenId | None]
+    examples: list[CircuitExample] | None
+    pooling: NotRequired[Literal["mean", "logsumexp"]]
+    model: NotRequired[str | None]
+    circuit: list[CircuitPart]
+    ablation: NotRequired[CircuitAblation | None]
+    subsets: NotRequired[int]
+    seed: NotRequired[int]
+
+
+class CircuitVerifyRequest2(TypedDict):
+    """
+    A circuit, and the examples over which it is to do what the whole model does.
+    """
+
+    clean: str | TokenIds | None
+    corrupted: str | TokenIds | None
+    answer: str | TokenId | None
+    distractor: str | TokenId | None
+    examples: NotRequired[list[CircuitExample] | None]
+    pooling: NotRequired[Literal["mean", "logsumexp"]]
+    model: NotRequired[str | None]
+    circuit: list[CircuitPart]
+    ablation: NotRequired[CircuitAblation | None]
+    subsets: NotRequired[int]
+    seed: NotRequired[int]
+
+
+CircuitVerifyRequest: TypeAlias = CircuitVerifyRequest1 | CircuitVerifyRequest2
 
 
 class CompletionChoice(TypedDict):

@@ -72,7 +72,7 @@ class NeuroScopeActivationBridge:
     ) -> dict[str, list[NeuroScopeRecord]]:
         """Captures as NeuroScope's records: float32, row-major, one a forward pass.
 
-        `tensors` is the capture's safetensors body (`LMStudioNeuroScopeClient.tensors`), needed
+        `tensors` is the capture's safetensors body (`LMStudioNeuroScopeClient.get_tensors`), needed
         for records of format `reference`. Raises InvalidRecordError for a record without data.
         """
         return {

@@ -14,9 +14,9 @@ What a researcher's script uses:
 from importlib import import_module
 from typing import Any
 
-from engine.blas import use_fast_blas
+from engine.machine import prepare
 
-use_fast_blas()
+prepare()
 
 _HOMES = {
     "ActivationHook": "engine.captures.hook_manager",

@@ -44,6 +44,7 @@ MEGABYTE = 1 << 20
     type=click.Path(file_okay=False, path_type=Path),
     help="Move captures over the budget here, as safetensors, in place of dropping them.",
 )
+@click.option("--tf32", is_flag=True, help="Faster float32 products on GPUs, 1e-3 off.")
 @click.option("--queue-size", default=128, show_default=True, help="Requests that may wait.")
 @click.option("--log-json", is_flag=True, help="Log one JSON object a line.")
 def serve(
@@ -60,6 +61,7 @@ def serve(
     allowed_origins: tuple[str, ...],
     capture_budget: int,
     spill_folder: Path | None,
+    tf32: bool,
     queue_size: int,
     log_json: bool,
 ) -> None:
@@ -68,11 +70,14 @@ def serve(
     Where the environment variable NEUROSCOPE_TOKEN is set, every request must carry it as its
     bearer token; listening on anything but this machine requires it.
     """
+    if tf32:
+        os.environ["MLX_ENABLE_TF32"] = "1"  # which the engine leaves as it is
     console = Console(stderr=True, highlight=False)
     with console.status("starting the engine"):
         from engine.cache import models_folder
         from engine.contract.schemas import LoadModelRequest
         from engine.errors import EngineError
+        from engine.machine.description import description as machine
         from engine.server.http import logs
         from engine.server.process import UnprotectedError, run
         from engine.server.state.settings import Settings
@@ -106,6 +111,8 @@ def serve(
 
             def announce(address: str, description: str) -> None:
                 status.stop()
+                for name, value in machine().items():
+                    click.echo(f"{name}: {value}")
                 click.echo(f"{description}\nlistening on {address}")
 
             code = run(settings, wanted, announce)

@@ -11,7 +11,8 @@ class Dialect:
 
     `extras` are class templates that its base image has no match for, `variants` those of clients
     that only this system can have, `needs` the packages of that system which the shim uses,
-    `globals` the classes of the system that the code names.
+    `globals` the classes of the system that the code names, `dictionary` the expression for the
+    dictionary of its globals, `comment` the template of a class comment in a file-out.
     """
 
     name: str
@@ -21,6 +22,8 @@ class Dialect:
     variants: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     globals: frozenset[str] = frozenset()
+    dictionary: str = "Smalltalk"
+    comment: str = "formats/comment_chunk.st"
 
 
 OWN_JSON = ("LMStudioJson", "LMStudioBase64")
@@ -37,7 +40,8 @@ DIALECTS: dict[str, Dialect] = {
             "amber",
             "Amber 0.30 and later",
             ("fileout",),
-            variants=("LMStudioPromisingClient", "AmberSupplement"),
+            variants=("LMStudioPromisingClient", "NeuroScopeAmberSupplement"),
+            dictionary="Smalltalk globals",
             globals=EVERYWHERE
             | {"Compiler", "Date", "Importer", "Number", "TNativeZeroBasedCollection", "Time"},
         ),
@@ -54,7 +58,8 @@ DIALECTS: dict[str, Dialect] = {
             "GNU Smalltalk 3.2 and later",
             ("fileout",),
             extras=OWN_JSON,
-            variants=("GnuSupplement",),
+            variants=("NeuroScopeGnuSupplement",),
+            comment="formats/comment_message.st",
             globals=NATIVE
             | {"ArrayedCollection", "SystemExceptions.FileError", "UndefinedObject"}
             | {"Delay", "FileStream", "ObjectMemory", "PackageLoader", "Sockets.Socket"},

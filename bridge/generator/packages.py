@@ -8,8 +8,10 @@ from bridge.generator.prefixing import renamed
 from bridge.generator.sources import read_classes
 from bridge.generator.templates import Templates
 
+PREFIX = "NeuroScope"  # of the classes that NeuroScope's documents do not name
 CONNECTION = "NeuroScope-Connection"
 CONNECTION_CLASSES = (
+    "NeuroScopeText",
     "NeuroScopeClaim",
     "LMStudioRecord",
     "LMStudioResponse",
@@ -17,72 +19,72 @@ CONNECTION_CLASSES = (
     "LMStudioConnection",
 )
 BRIDGE_CLASSES = (
-    "ImageSupplement",
+    "NeuroScopeImageSupplement",
     "NeuroScopeNames",
-    "ScoreRanking",
+    "NeuroScopeScoreRanking",
     "ActivationTensor",
-    "TensorDecoder",
-    "SafetensorsBody",
-    "CapturedActivations",
+    "NeuroScopeTensorDecoder",
+    "NeuroScopeSafetensorsBody",
+    "NeuroScopeCapturedActivations",
 )
 BRIDGE_YIELDING = frozenset(["ActivationTensor", "ShapeMismatchError", "InvalidDataError"])
 CORE = "NeuroScope-Core"
 CORE_CLASSES = (
     "NeuroScopeErrors",
-    "HookPoint",
+    "NeuroScopeHookPoint",
     "ActivationCache",
     "Hook",
     "ActivationHook",
     "CachingHook",
     "InterventionHook",
-    "HookTiming",
-    "HookMetrics",
+    "NeuroScopeHookTiming",
+    "NeuroScopeHookMetrics",
     "HookManager",
-    "LiveSession",
-    "ModelConfig",
-    "TransformerTokenizer",
+    "NeuroScopeLiveSession",
+    "NeuroScopeModelConfig",
+    "NeuroScopeTransformerTokenizer",
     "ModelOutput",
     "CachedModelOutput",
-    "PassCache",
-    "ForwardPass",
-    "ModelCompletion",
+    "NeuroScopePassCache",
+    "NeuroScopeForwardPass",
+    "NeuroScopeModelCompletion",
     "TransformerLayer",
     "TransformerModel",
-    "TextPlot",
-    "PngEncoder",
-    "Picture",
-    "Heatmap",
-    "CircuitComponent",
-    "CircuitExample",
-    "CircuitDataset",
-    "AttentionAnalysis",
-    "AttentionComparison",
+    "NeuroScopeTextPlot",
+    "NeuroScopePngEncoder",
+    "NeuroScopePicture",
+    "NeuroScopeHeatmap",
+    "NeuroScopeCircuitComponent",
+    "NeuroScopeCircuitExample",
+    "NeuroScopeCircuitDataset",
+    "NeuroScopeAttentionAnalysis",
+    "NeuroScopeAttentionComparison",
     "AttentionAnalyzer",
     "AttentionVisualizer",
     "DataBridge",
     "ActivationAnalyzer",
-    "TokenActivation",
+    "NeuroScopeTokenActivation",
     "NeuronAnalyzer",
-    "LinearSystem",
-    "LogisticFit",
-    "SoftmaxFit",
-    "FeatureImportance",
-    "ProbeTraining",
+    "NeuroScopeLinearSystem",
+    "NeuroScopeLogisticFit",
+    "NeuroScopeSoftmaxFit",
+    "NeuroScopeFeatureImportance",
+    "NeuroScopeProbeTraining",
     "LinearProbe",
-    "CircuitConnection",
+    "NeuroScopeCircuitConnection",
     "Circuit",
     "CircuitVisualizer",
-    "CircuitValidation",
-    "CircuitTrial",
-    "CircuitSweep",
-    "CircuitExperiment",
-    "CircuitDiscovery",
+    "NeuroScopeCircuitValidation",
+    "NeuroScopeCircuitTrial",
+    "NeuroScopeCircuitSweep",
+    "NeuroScopeCircuitExperiment",
+    "NeuroScopeCircuitDiscovery",
     "InterventionExperiment",
-    "ResidualShares",
+    "NeuroScopeResidualShares",
     "CircuitFinder",
 )
 TESTS = "NeuroScope-Tests"
-TEST_CLASSES = ("ActivationTensorTest", "NeuroScopeClientTest")
+TEST_CLASSES = ("NeuroScopeActivationTensorTest", "NeuroScopeClientTest")
 INSTALLER = "NeuroScope-Installer"
 
 
@@ -123,7 +125,8 @@ def packages_of(client: Client, dialect: Dialect, templates: Templates) -> tuple
         return (connection, package)
     base = (connection, package)
     classes = _from(templates, *CORE_CLASSES, folder="neuroscope")
-    core = Package(CORE, classes, requires=base, yielding=frozenset(c.name for c in classes))
+    documented = frozenset(c.name for c in classes if not c.name.startswith(PREFIX))
+    core = Package(CORE, classes, requires=base, yielding=documented)
     tests = _from(templates, *TEST_CLASSES, folder="tests", client=client)
     return (*base, core, Package(TESTS, tests, requires=base))
 
@@ -135,6 +138,7 @@ def installer_of(
     classes = _classes(
         templates,
         f"installers/{dialect.name}.st",
+        dialect=dialect,
         packages=packages,
         baseline=baseline_name(packages),
     )

@@ -28,8 +28,8 @@ class Contrast:
 def look(client: LMStudioNeuroScopeClient, prompt: str, contrast: Contrast | None = None) -> View:
     """Everything that a report shows of `prompt`; the circuit only where there is a contrast."""
     result = client.forward(prompt, HOOKS, logits="none", top_k=0, activation_format="reference")
-    tensors = client.tensors(result["capture_id"])
-    client.forget(result["capture_id"])
+    tensors = client.get_tensors(result["capture_id"])
+    client.delete_capture(result["capture_id"])
     records = [records[0] for records in result["activations"].values()]
     arrays = {
         (record["component"], record["layer"]): from_record(record, tensors)[0]

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import mlx.core as mx
-import numpy as np
 
 from engine.captures.delivery import Delivery
 from engine.captures.groups import Group
+from engine.captures.host_memory import on_host
 from engine.captures.records import Activations, CapturedActivation, by_hook
 from engine.captures.subsets import Selection, Subset
 from engine.taps.points import Span, canonical
@@ -27,14 +27,15 @@ class JoinedValues:
     part: mx.array | None
 
     def to_host(self, step: int, visits: Counter[Selection]) -> Iterator[CapturedActivation]:
-        """A record of each value, with memory of its own in numpy; MLX's is given back.
+        """A record of each value in numpy; MLX's memory is given back.
 
         `visits` counts the values of each selection: a pass may visit a point several times, as
         looped layers do.
         """
-        part, self.part = np.asarray(self.part), None
+        part, is_copy = on_host(self.part)
+        self.part = None
         part = part.reshape(len(self.selections), -1, *part.shape[1:])
-        rows, dtype = self.selections[0].subset.rows(part)
+        rows, dtype = self.selections[0].subset.rows(part, is_copy)
         for selection, row in zip(self.selections, rows, strict=True):
             hook, visit = selection.hook, visits[selection]
             visits[selection] += 1

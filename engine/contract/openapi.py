@@ -19,7 +19,8 @@ REASONS = {
     409: "A hook with this id is registered already, or a session is under way.",
     410: "The session is over; the message says why.",
     413: "Body too large.",
-    422: "Unknown layer, component, head, position or token, or more than this server allows.",
+    422: "Unknown layer, component, head, neuron, position or token, or more than this server "
+    "allows.",
     503: "The queue is full, or the server is shutting down; Retry-After says when to try again.",
     507: "The capture would pass the memory budget.",
 }

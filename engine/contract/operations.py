@@ -183,14 +183,30 @@ OPERATIONS: tuple[Operation, ...] = (
         "patchCircuit",
         "post",
         "/v1/circuits/patch",
-        "Measure how much each head, or each layer at each position, matters to an answer.",
+        "Measure how much each head, each neuron, or each layer at each position, or each set of "
+        "such parts, matters to an answer.",
         (
             "patchCircuit: clean corrupted: corrupted answer: answer distractor: distractor",
             "patchCircuit: clean corrupted: corrupted answer: answer distractor: distractor "
             "options: options",
+            "patchCircuitOver: examples",
+            "patchCircuitOver: examples options: options",
         ),
         s.CircuitEffects,
         s.CircuitPatchRequest,
+        errors=(400, 404, 413, 422, 503),
+    ),
+    Operation(
+        "verifyCircuit",
+        "post",
+        "/v1/circuits/verify",
+        "Measure whether a circuit does what the whole model does, and needs all of its parts.",
+        (
+            "verifyCircuit: circuit over: examples",
+            "verifyCircuit: circuit over: examples options: options",
+        ),
+        s.CircuitVerification,
+        s.CircuitVerifyRequest,
         errors=(400, 404, 413, 422, 503),
     ),
     Operation(

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from engine.captures.host_memory import host_memory
 from engine.server.jobs.generation_thread import GenerationThread
 from engine.server.jobs.sessions import Sessions
 from engine.server.state.captures import CaptureStore
@@ -30,5 +31,7 @@ def create_service(settings: Settings, on_death: Callable[[], None]) -> Service:
         on_death=on_death,
     )
     worker.start()
+    if pool := host_memory():
+        pool.budget_bytes = settings.capture_bytes
     store = CaptureStore(settings.capture_bytes, settings.spill_folder)
     return Service(settings, Models(), store, worker, Sessions(settings.breakpoint_patience))

@@ -1,24 +1,20 @@
 """From the trace of a block to the roles of its modules and operations."""
 
-from collections.abc import Callable
-
 import mlx.core as mx
-import mlx.nn as nn
 
 from engine.components import ComponentType as C
 from engine.structure.experts import Weighting, expert_calls, expert_count, weighting
+from engine.structure.neurons import map_neurons
 from engine.structure.stream import Contribution, ResidualStream, is_mlp, is_norm
 from engine.structure.trace import Event, Trace
 from engine.taps.attention import CacheUpdate, Kernel
 from engine.taps.instrument import ROTATIONS
 from engine.taps.points import Point
-from engine.taps.roles import ModuleRole, Through
+from engine.taps.roles import RoleOf, Through, add_point
 from engine.taps.unfused import PatternSoftmax, ScoresProduct, ValuesProduct
 
 KERNEL = "scaled_dot_product_attention"
 PRE_ROPE = {"q": C.QUERY_PRE_ROPE, "k": C.KEY_PRE_ROPE}
-
-RoleOf = Callable[[nn.Module], ModuleRole]
 
 
 class LayerMap:
@@ -53,6 +49,7 @@ class LayerMap:
         for softmax in self.softmaxes:
             self._map_softmax(softmax)
         self._map_experts()
+        map_neurons(self.layer, self.events, self.role_of)
 
     def _entering(self) -> mx.array:
         """The stream as the block receives it; of several streams, the one that it reads first."""
@@ -224,8 +221,3 @@ class LayerMap:
 
 def _is_operation(event: Event, name: str) -> bool:
     return event.site is not None and event.source.operation.split(".")[-1] == name
-
-
-def add_point(points: list[Point], point: Point) -> None:
-    if point not in points:
-        points.append(point)

@@ -11,15 +11,16 @@ from itertools import pairwise
 import mlx.core as mx
 import mlx.nn as nn
 
-from engine.components import PER_HEAD, WHOLE_MODEL
+from engine.components import NEURONS, PER_HEAD, WHOLE_MODEL
 from engine.components import ComponentType as C
 from engine.structure.absence import reason_absent
-from engine.structure.layer_map import LayerMap, RoleOf, add_point
+from engine.structure.layer_map import LayerMap
+from engine.structure.neurons import map_neurons
 from engine.structure.stream import is_norm
 from engine.structure.trace import PROMPT, Event, Trace, traced
 from engine.taps.observation import observed
 from engine.taps.points import Point, Visitor, sequence_axis
-from engine.taps.roles import ModuleRole, Through
+from engine.taps.roles import ModuleRole, RoleOf, Through, add_point
 
 
 @dataclass(eq=False)
@@ -40,6 +41,11 @@ class Structure:
     def layers(self) -> int:
         """The number of blocks."""
         return len(self.layer_names)
+
+    @property
+    def hidden_size(self) -> int:
+        """The width of the residual stream."""
+        return self.shapes[Point(None, C.EMBEDDING)][-1]
 
     @property
     def components(self) -> tuple[C, ...]:
@@ -79,6 +85,8 @@ MADE_OF = {
     C.ROUTER: [(C.MLP, True)],
     C.ROUTER_CHOICE: [(C.MLP, True)],
     C.EXPERT_OUTPUT: [(C.MLP, True)],
+    C.MLP_GATE: [(C.MLP, True)],
+    C.MLP_HIDDEN: [(C.MLP, True)],
 }
 
 
@@ -94,8 +102,11 @@ def resolve(model: nn.Module) -> Structure:
     for trace in traces:
         entry = _entry(blocks, trace)
         for layer, block in enumerate(blocks):
-            for call in trace.calls(block):
+            calls = trace.calls(block)
+            for call in calls:
                 LayerMap(layer, call, entry, trace, role_of).apply()
+            if not calls:
+                map_neurons(layer, trace.of_parts(block), role_of)
         _map_ends(model, blocks, entry, trace, role_of)
     paths = {id(module): path for path, module in model.named_modules()}
     structure = Structure(model, [paths[id(block)] for block in blocks], list(roles.values()))
@@ -198,7 +209,9 @@ def _measure(structure: Structure) -> None:
 
 def _is_canonical(point: Point, shape: tuple[int, ...]) -> bool:
     """Whether a value has one sequence, its positions where they belong, and no other axes."""
-    axes = 4 if point.component in {*PER_HEAD, C.EXPERT_OUTPUT} and not point.is_input else 3
+    axes = {4} if point.component in {*PER_HEAD, C.EXPERT_OUTPUT} and not point.is_input else {3}
+    if point.component in NEURONS:
+        axes = {3, 4}
     if point == Point(None, C.EMBEDDING, True):
-        axes = 2
-    return len(shape) == axes and shape[0] == 1 and shape[sequence_axis(point)] == PROMPT
+        axes = {2}
+    return len(shape) in axes and shape[0] == 1 and shape[sequence_axis(point)] == PROMPT

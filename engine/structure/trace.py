@@ -72,6 +72,11 @@ class Trace:
     def within(self, whole: Event) -> list[Event]:
         return [event for event in self.events if event.is_within(whole)]
 
+    def of_parts(self, block: nn.Module) -> list[Event]:
+        """The events of the modules of a block, which may never be called itself."""
+        parts = {id(module) for module in block.modules()}
+        return [e for e in self.events if parts & {id(each) for each in (e.module, *e.owners)}]
+
 
 PROMPT = 11
 """Tokens of the traced prompt: a number that no model has of heads."""

@@ -43,7 +43,8 @@ class Scope:
     Of the modules of `inside`, by their ids, each operation is observed, of others the call only.
 
     `cached_layer` is the layer whose new keys and values were seen entering `cache`, `choice`
-    what a router chose; both are set for the operation that comes next. `caches` are the keys
+    what a router chose; both are set for the operation that comes next. `row_places` are the places
+    of the rows that the chosen experts sorted, None if they sort none. `caches` are the keys
     that caches answered in this pass, each with its cache, for layers that share them.
     """
 
@@ -65,6 +66,7 @@ class Scope:
         self.cached_layer: int | None = None
         self.cache: Any = None
         self.choice: mx.array | None = None
+        self.row_places: mx.array | None = None
         self.caches: list[tuple[mx.array, Any]] = []
 
     def wants(self, point: Point) -> bool:

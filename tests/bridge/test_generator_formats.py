@@ -20,6 +20,23 @@ from bridge.generator.templates import Templates
 from bridge.resources import OPENAPI
 
 Methods = dict[tuple[str, bool, str], str]
+# The classes that NeuroScope's documents name.
+DOCUMENTED = set(
+    re.findall(
+        r"\w+",
+        """
+    ActivationAnalyzer ActivationCache ActivationHook ActivationTensor AttentionAnalyzer
+    AttentionLayer AttentionVisualizer CachedModelOutput CachingHook Circuit CircuitFinder
+    CircuitVisualizer DataBridge EmbeddingLayer Hook HookManager InteractiveLens
+    InterventionExperiment InterventionHook JSInterface LinearProbe MLPLayer ModelOutput
+    NeuronAnalyzer ProbeHook TransformerLayer TransformerModel
+    DuplicateHookError InsufficientDataError InvalidDataError InvalidLayerError MemoryError
+    ModelNotFoundError NetworkError ShapeMismatchError TokenizationError UnknownBehaviorTypeError
+    UnknownComponentError
+        """,
+    )
+)
+SYSTEM = {"ByteArray", "FloatArray"}  # what most Smalltalks have, for those that lack it
 
 
 @pytest.fixture(scope="module")
@@ -199,12 +216,38 @@ def test_superclasses_come_first(rendered: dict) -> None:
 
 
 def test_every_dialect_has_the_same_classes_but_for_what_its_system_lacks(rendered: dict) -> None:
-    shim = {"FloatArray", "ByteArray", "TypedArray", "NetworkError"}
+    lacking = {"FloatArray", "ByteArray", "NeuroScopeTypedArray", "NetworkError"}
+    common = {}
     for name, (packages, _) in rendered.items():
-        own = {*shim, *DIALECTS[name].extras, *DIALECTS[name].variants}
-        common = {cls.name for cls in classes_of(packages)} - own
-        squeak = {cls.name for cls in classes_of(rendered["squeak"][0])}
-        assert common == squeak - {*DIALECTS["squeak"].extras}
+        own = {
+            *lacking,
+            *DIALECTS[name].extras,
+            *DIALECTS[name].variants,
+            platform_of(packages).name,
+        }
+        common[name] = {cls.name for cls in classes_of(packages)} - own
+    assert all(names == common["squeak"] for names in common.values())
+
+
+def platform_of(packages: tuple[Package, ...]) -> SmalltalkClass:
+    """The one subclass of NeuroScopePlatform that a dialect has."""
+    (found,) = (c for c in classes_of(packages) if c.superclass == "NeuroScopePlatform")
+    return found
+
+
+def test_a_platform_has_a_method_for_each_that_its_superclass_leaves_to_it(rendered: dict) -> None:
+    for packages, _ in rendered.values():
+        (base,) = (c for c in classes_of(packages) if c.name == "NeuroScopePlatform")
+        abstract = {m.selector for m in base.methods if "subclassResponsibility" in m.source}
+        assert abstract
+        assert abstract <= {m.selector for m in platform_of(packages).methods}
+
+
+def test_classes_that_no_document_names_carry_a_prefix(rendered: dict) -> None:
+    for packages, _ in rendered.values():
+        for cls in classes_of(packages):
+            prefixed = cls.name.startswith(("NeuroScope", "LMStudio"))
+            assert prefixed or cls.name in DOCUMENTED | SYSTEM, cls.name
 
 
 def test_the_document_names_the_clients_class() -> None:

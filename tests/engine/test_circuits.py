@@ -7,8 +7,8 @@ import mlx.core as mx
 import numpy as np
 import pytest
 import torch
-from architectures import tiny_model
 
+from benchmarks.architectures import tiny_model
 from engine.analysis.circuits import Effects, Task, patch_effects
 from engine.captures.hooks import ActivationHookSpec
 from engine.errors import (

@@ -40,7 +40,7 @@ def answer(system: System, expression: str, platform: str = "NeuroScopePlatform"
     declared = re.match(r"\s*\|[^|]*\|", expression)
     temporaries = declared[0] if declared else ""
     *statements, last = expression[len(temporaries) :].split(";;")
-    body = ". ".join([*statements, f"{platform} writeJson: ({last})"])
+    body = ". ".join([*statements, f"{platform} current writeJson: ({last})"])
     return json.loads(system.run(f"{temporaries} {body}"))
 
 

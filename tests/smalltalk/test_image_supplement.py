@@ -28,6 +28,7 @@ repeat: anObject
         ("(#(3 1 2) asSortedCollection: [:a :b | a > b]) asArray", [3, 2, 1]),
         ("'a b c' copyReplaceAll: ' ' with: '_'", "a_b_c"),
         ("Array new: 2 withAll: 7", [7, 7]),
+        ("{0 exp. -800.0 exp. (1 exp * 1.0e9) rounded}", [1, 0, 2718281828]),
         ("{1.5 isInfinite. 3 isInfinite. 1.5 isNaN}", [False, False, False]),
         ("Time millisecondClockValue between: 1 and: Time millisecondClockValue", True),
         ("Smalltalk garbageCollect;; 3", 3),
@@ -76,5 +77,5 @@ def test_an_error_of_none_of_the_classes_goes_on(system: System) -> None:
 def test_what_a_class_understands_stays(system: System, tmp_path: Path) -> None:
     own = tmp_path / "own.st"
     own.write_text(OWN)
-    said = system.run("ImageSupplement initialize. 'ab' repeat: 3", own)
+    said = system.run("NeuroScopeImageSupplement initialize. 'ab' repeat: 3", own)
     assert said == "its own"

@@ -47,7 +47,8 @@ def test_induction_and_previous_token_heads_are_scored_as_in_numpy(
         system,
         engine,
         "| analyzer tokens analysis | analyzer := AttentionAnalyzer for: model;; "
-        f"tokens := CircuitDataset repeatedTokens: {REPEATED} vocabulary: 49152 seed: 1;; "
+        f"tokens := NeuroScopeCircuitDataset repeatedTokens: {REPEATED} "
+        "vocabulary: 49152 seed: 1;; "
         "analysis := analyzer analyzeTokens: tokens;; "
         "{tokens. analysis inductionScores data. analysis previousTokenScores data. "
         "(analyzer detectInductionHeads: tokens) collect: [:each | each name]. "
@@ -280,7 +281,8 @@ def test_heads_are_named_after_the_layers_that_were_looked_at(
         system,
         engine,
         "| tokens | "
-        f"tokens := CircuitDataset repeatedTokens: {REPEATED} vocabulary: 49152 seed: 1;; "
+        f"tokens := NeuroScopeCircuitDataset repeatedTokens: {REPEATED} "
+        "vocabulary: 49152 seed: 1;; "
         "{((AttentionAnalyzer new model: model; yourself) detectInductionHeads: tokens) "
         "collect: [:each | each name]. "
         "((AttentionAnalyzer new model: model; analysisLayers: #(5 18 20); yourself) "

@@ -65,10 +65,10 @@ def test_what_was_not_asked_for_the_longest_goes_first(
         engine,
         "| cache outputs keep large | outputs := #(0 1 2) collect: [:layer | "
         "model capture: #(1 2) layers: {layer} components: #(#mlp)];; "
-        "cache := PassCache limit: 2 * outputs first byteSize;; "
+        "cache := NeuroScopePassCache limit: 2 * outputs first byteSize;; "
         "keep := [:key | cache at: key ifAbsent: [outputs at: key]];; "
         "keep value: 1; value: 2; value: 1; value: 3;; "
-        "large := PassCache limit: 100;; large at: 1 ifAbsent: [outputs first];; "
+        "large := NeuroScopePassCache limit: 100;; large at: 1 ifAbsent: [outputs first];; "
         "{#(1 3) collect: [:key | (cache at: key ifAbsent: [nil]) == (outputs at: key)]. "
         "(cache at: 2 ifAbsent: [outputs last]) == outputs last. "
         "cache statistics at: #misses. large byteSize}",

@@ -125,13 +125,15 @@ def moved(
 def test_heads_are_connected_as_strongly_as_the_later_one_changes(
     system: System, engine: LMStudioNeuroScopeClient
 ) -> None:
-    parts = " ".join(f"(CircuitComponent head: {h} layer: {n} score: 1)." for n, h in HEADS)
+    parts = " ".join(
+        f"(NeuroScopeCircuitComponent head: {h} layer: {n} score: 1)." for n, h in HEADS
+    )
     text = TEXTS[0]
     found = ask(
         system,
         engine,
-        f"((CircuitDiscovery on: #('{text}') model: model component: #headOutput) "
-        f"connectionsAmong: {{{parts} CircuitComponent head: 4 layer: 29 score: 1}}) "
+        f"((NeuroScopeCircuitDiscovery on: #('{text}') model: model component: #headOutput) "
+        f"connectionsAmong: {{{parts} NeuroScopeCircuitComponent head: 4 layer: 29 score: 1}}) "
         "collect: [:each | {each source. each target. each strength}]",
     )
     pairs = [
@@ -153,7 +155,9 @@ def test_heads_are_connected_as_strongly_as_the_later_one_changes(
 
 
 def test_a_circuit_is_tried_on_texts(system: System, engine: LMStudioNeuroScopeClient) -> None:
-    parts = " ".join(f"(CircuitComponent head: {h} layer: {n} score: 1)." for n, h in HEADS)
+    parts = " ".join(
+        f"(NeuroScopeCircuitComponent head: {h} layer: {n} score: 1)." for n, h in HEADS
+    )
     texts = " ".join(f"'{text}'" for text in TEXTS)
     name, accuracy, successful, total, missing, depth = ask(
         system,

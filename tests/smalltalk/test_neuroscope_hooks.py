@@ -7,8 +7,8 @@ from systems import System, answer
 from bridge.client import LMStudioNeuroScopeClient
 
 WAIT = (
-    "wait := [:activation | | end | end := NeuroScopePlatform milliseconds + 30. "
-    "[NeuroScopePlatform milliseconds < end] whileTrue: []. activation]"
+    "wait := [:activation | | end | end := NeuroScopePlatform current milliseconds + 30. "
+    "[NeuroScopePlatform current milliseconds < end] whileTrue: []. activation]"
 )
 CAUGHT = "on: {} do: [:error | error messageText]"
 
@@ -16,15 +16,16 @@ CAUGHT = "on: {} do: [:error | error messageText]"
 def test_metrics_are_those_of_the_executions_that_were_added(system: System) -> None:
     found, slowest, nothing, whole = answer(
         system,
-        "| metrics one other record empty | metrics := HookMetrics ofHooks;; "
+        "| metrics one other record empty | metrics := NeuroScopeHookMetrics ofHooks;; "
         "one := Hook named: 'one';; other := Hook named: 'other';; "
         "metrics add: 4 of: one; add: 9 of: other; add: 8 of: one;; "
-        "metrics whole: [3];; record := metrics asRecord;; empty := HookMetrics ofHooks asRecord;; "
+        "metrics whole: [3];; record := metrics asRecord;; "
+        "empty := NeuroScopeHookMetrics ofHooks asRecord;; "
         "{{record at: #executionCount. record at: #totalExecutionTime. "
         "record at: #averageExecutionTime}. "
         "(record at: #slowestHook) name. "
         "{empty at: #totalExecutionTime. empty at: #averageExecutionTime. empty at: #slowestHook}. "
-        "HookMetrics ofPasses asRecord keys size}",
+        "NeuroScopeHookMetrics ofPasses asRecord keys size}",
     )
     assert found == [3, 21, 7]
     assert slowest == "other"
@@ -74,7 +75,7 @@ def test_a_hook_that_takes_too_long_is_an_error_and_changes_nothing(
         f"hook := {kind} new name: 'slow'; layer: 3; yourself;; "
         "hook action: [:activation | (wait value: activation) * 0];; model addHook: hook;; "
         "model hookManager setExecutionTimeout: 5;; "
-        f"raised := [model forward: #(1 2)] {CAUGHT.format('HookTimeoutError')};; "
+        f"raised := [model forward: #(1 2)] {CAUGHT.format('NeuroScopeHookTimeoutError')};; "
         "model hookManager onHookError: [:each :error | handled := each name];; "
         "apart := ((model forward: #(1 2)) logits - plain) abs max;; "
         "model hookManager setExecutionTimeout: nil; onHookError: nil;; "

@@ -27,7 +27,7 @@ def test_text_becomes_the_tokens_of_the_server_and_comes_back(
 def test_a_configuration_answers_both_spellings(
     system: System, engine: LMStudioNeuroScopeClient
 ) -> None:
-    entry = engine.list_models()[0]
+    entry = engine.list_models()["data"][0]
     hidden, camel, snake, heads, kind, vocabulary = ask(
         system,
         engine,
@@ -43,7 +43,7 @@ def test_a_configuration_answers_both_spellings(
 def test_sizes_and_layers_are_those_of_the_model(
     system: System, engine: LMStudioNeuroScopeClient
 ) -> None:
-    entry = engine.list_models()[0]
+    entry = engine.list_models()["data"][0]
     positions, layers, sizes, printed, same = ask(
         system,
         engine,
@@ -73,7 +73,7 @@ def test_errors_are_of_the_kinds_that_neuroscope_names(
         f"[model tokenizer encode: #(1 2)] {CAUGHT.format('TokenizationError')}. "
         f"[model tokenizer decode: #(49152)] {CAUGHT.format('TokenizationError')}. "
         f"(LMStudioError fromResponse: (LMStudioResponse status: 507 bytes: "
-        "(NeuroScopePlatform bytesFrom: #()))) isKindOf: MemoryError}",
+        "(NeuroScopePlatform current bytesFrom: #()))) isKindOf: MemoryError}",
     )
     assert "127.0.0.1:9" in nobody
     assert "text" in text
@@ -301,7 +301,8 @@ def test_a_block_in_a_generation_gives_exactly_the_completion_of_the_declared_ch
         "options := LMStudioRecord withAll: {'max_tokens' -> 4. 'logprobs' -> 1};; "
         "chosen := [:reply | | found | found := (reply at: 'choices') first at: 'logprobs'. "
         "(found at: 'tokens') , (found at: 'token_logprobs')];; "
-        "live := [chosen value: ((LiveSession client: client manager: model hookManager) "
+        "live := [chosen value: ("
+        "(NeuroScopeLiveSession client: client manager: model hookManager) "
         f"complete: '{PROMPT}' options: options)];; "
         f"plain := [chosen value: (client completionWithActivations: '{PROMPT}' hooks: #() "
         "options: options)];; "

@@ -140,9 +140,11 @@ def test_a_diagram_has_each_part_and_each_connection(system: System, tmp_path: P
     answer(
         system,
         "| circuit | circuit := Circuit name: 'a & b' components: {"
-        "CircuitComponent head: 6 layer: 18 score: 0.5. CircuitComponent head: 1 layer: 5 "
-        "score: 0.2} confidence: 0.75 evidence: 'none';; "
-        "circuit pathway: {CircuitConnection source: 'L5H1' target: 'L18H6' strength: 0.31};; "
+        "NeuroScopeCircuitComponent head: 6 layer: 18 score: 0.5. "
+        "NeuroScopeCircuitComponent head: 1 layer: 5 score: 0.2} "
+        "confidence: 0.75 evidence: 'none';; "
+        "circuit pathway: {NeuroScopeCircuitConnection "
+        "source: 'L5H1' target: 'L18H6' strength: 0.31};; "
         f"(CircuitVisualizer new createDiagram: circuit) saveAs: '{tmp_path}/c.svg';; 1",
     )
     picture = ElementTree.parse(tmp_path / "c.svg").getroot()

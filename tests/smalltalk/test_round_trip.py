@@ -147,7 +147,7 @@ def test_text_beyond_ascii_survives_the_way(
     spoken = answer(
         system,
         f"| c text | c := {client(engine)};; "
-        f"text := NeuroScopePlatform readJson: '\"{literal}\"';; "
+        f"text := NeuroScopePlatform current readJson: '\"{literal}\"';; "
         "(c detokenize: ((c tokenize: text) at: 'tokens')) at: 'text'",
     )
     assert spoken == text

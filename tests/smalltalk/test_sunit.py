@@ -40,7 +40,7 @@ def address(folder: Path, url: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("name", "count"), [("ActivationTensorTest", 11), ("NeuroScopeClientTest", 12)]
+    ("name", "count"), [("NeuroScopeActivationTensorTest", 11), ("NeuroScopeClientTest", 12)]
 )
 def test_all_tests_of_a_class_pass(
     system: System, engine: LMStudioNeuroScopeClient, tmp_path: Path, name: str, count: int
@@ -56,7 +56,7 @@ if "CUIS" in os.environ:
     def test_all_tests_pass_in_cuis(engine: LMStudioNeuroScopeClient, tmp_path: Path) -> None:
         tests = GENERATED / "cuis" / "NeuroScope-Tests.pck.st"
         said = Cuis().run(
-            "(ActivationTensorTest buildSuite run) printString , ' and ' , "
+            "(NeuroScopeActivationTensorTest buildSuite run) printString , ' and ' , "
             "(NeuroScopeClientTest buildSuite run) printString",
             tests,
             address(tmp_path, engine.base_url),

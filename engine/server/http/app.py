@@ -38,6 +38,7 @@ HANDLERS: dict[str, Callable[..., Any]] = {
     "forward": forward.forward,
     "logitLens": lens.logit_lens,
     "patchCircuit": circuits.patch,
+    "verifyCircuit": circuits.verify,
     "beginForwardSession": sessions.begin_forward,
     "beginCompletionSession": sessions.begin_completion,
     "continueSession": sessions.continue_session,

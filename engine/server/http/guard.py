@@ -5,6 +5,7 @@ import ipaddress
 from urllib.parse import urlsplit
 
 from flask import Flask, Request, Response, request
+from werkzeug.sansio.utils import host_is_trusted
 
 from engine.server.errors import ForbiddenError, UnauthorizedError
 from engine.server.state.settings import Settings
@@ -49,8 +50,8 @@ def install(app: Flask, settings: Settings) -> None:
 def host_allowed(host: str, settings: Settings) -> bool:
     """Whether a Host header names this server. DNS rebinding needs a name, so addresses pass."""
     name = _hostname(f"//{host}")
-    return name is not None and (
-        name == "localhost" or _is_address(name) or name in settings.allowed_hosts
+    return host_is_trusted(host, ["localhost", *settings.allowed_hosts]) or (
+        name is not None and _is_address(name)
     )
 
 
