@@ -153,7 +153,7 @@ def _parameters(place: Place, problems: list[Problem]) -> tuple[Parameter, ...]:
         if ("path", name) not in found:
             text = f"the parameter {name} of its path is not declared, and taken to be a text"
             problems.append(Problem(ProblemKind.DOUBTFUL, where, text))
-        in_path.append(found.pop(("path", name), None) or undeclared(name, where))
+        in_path.append(found.pop(("path", name), undeclared(name, where)))
     for key in [key for key in found if key[0] == "path"]:
         text = f"the parameter {key[1]} is not in its path"
         problems.append(Problem(ProblemKind.DOUBTFUL, where, text))

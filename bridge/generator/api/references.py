@@ -28,7 +28,7 @@ class Documents:
     _targets: dict[tuple[str, str], "Node"] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._registry: Registry[Any] = Registry(retrieve=self._retrieve)
+        self._registry: Registry[Any] = Registry(retrieve=self._retrieve)  # type: ignore[call-arg]
 
     def start(self) -> "Node":
         """The whole root document. Raises DocumentError if it cannot be read."""
@@ -75,7 +75,7 @@ class Documents:
             self._contents[uri] = parse(self.raw[uri], readable(uri))
         except DocumentError as error:
             self._failures[uri] = error.problem
-            raise NoSuchResource(ref=uri) from error
+            raise NoSuchResource(ref=uri) from error  # type: ignore[call-arg]
         return Resource.opaque(self._contents[uri])
 
 
@@ -156,7 +156,8 @@ class Node:
 
         Raises DocumentError for a reference that leads nowhere or back to itself.
         """
-        node, seen, beside = self, set(), {}
+        node, seen = self, set()
+        beside: dict[str, Any] = {}
         while (reference := node.reference) is not None:
             if (node.document, node.pointer) in seen:
                 raise DocumentError(self.where, f"a reference to itself: {reference}")

@@ -23,7 +23,7 @@ def breaches_of(document: Any) -> list[Problem]:
         version[:3], get_schema_content_v32
     )()
     try:
-        errors = list(jsonschema_rs.validator_for(schema).iter_errors(document))
+        errors = list(jsonschema_rs.validator_for(dict(schema)).iter_errors(document))
     except ValueError as error:  # a value that JSON does not have, as YAML's .nan
         return [Problem(ProblemKind.INVALID, "#", str(error))]
     found = [_problem(error) for error in errors[:MAX_REPORTED]]
