@@ -328,3 +328,12 @@ def test_a_document_from_the_network_reads_no_files(tmp_path: Path) -> None:
         server.shutdown()
     assert not api.operations
     assert "names a file" in api.problems[0].text
+
+
+def test_an_operation_in_a_file_of_its_own_is_read_there(tmp_path: Path) -> None:
+    own = operation(parameters=[{"$ref": "#/p"}])
+    written(tmp_path / "parts", {"get": own, "p": {"name": "q", "in": "query"}}, "pets.json")
+    api = read(tmp_path, document({"/x": {"get": {"$ref": "parts/pets.json#/get"}}}))
+    (found,) = api.operations
+    assert (found.id, found.pointer) == ("doIt", "#/paths/~1x/get")
+    assert [p.name for p in found.parameters] == ["q"]

@@ -95,13 +95,13 @@ def places_of(document: Node, problems: list[Problem]) -> Iterator[Place]:
 
 def operation_at(place: Place, document: Node, problems: list[Problem]) -> Operation:
     """Read one operation. Raises DocumentError for what breaks the specification."""
-    node = place.node
+    node = place.node.resolved()
     if not isinstance(node.value, dict):
         raise DocumentError(node.where, "not an object")
     if not METHOD_TOKEN.fullmatch(place.verb):
         raise DocumentError(node.where, f"not an HTTP method: {place.verb!r}")
     return Operation(
-        pointer=node.where,
+        pointer=place.node.where,
         verb=place.verb.upper(),
         path=place.path,
         node=node,
@@ -110,7 +110,7 @@ def operation_at(place: Place, document: Node, problems: list[Problem]) -> Opera
         description=node.text("description"),
         tags=node.texts("tags"),
         selectors=_selectors(node),
-        parameters=_parameters(place, problems),
+        parameters=_parameters(place, node, problems),
         body=request_body_of(node),
         responses=tuple(r for r in responses_of(node) if not r.status.startswith("x-")),
         security=requirements_of(document, node),
@@ -144,9 +144,9 @@ def _selectors(node: Node) -> tuple[str, ...]:
     return tuple(given.value)
 
 
-def _parameters(place: Place, problems: list[Problem]) -> tuple[Parameter, ...]:
+def _parameters(place: Place, node: Node, problems: list[Problem]) -> tuple[Parameter, ...]:
     """The parameters that are of use: those of the path's template, declared or not, first."""
-    found = parameters_of(place.path_item, place.node)
+    found = parameters_of(place.path_item, node)
     where = place.node.where
     in_path = []
     for name in names_in(place.path):

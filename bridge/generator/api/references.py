@@ -22,7 +22,6 @@ class Documents:
 
     root: str
     allow_remote: bool = False
-    raw: dict[str, bytes] = field(default_factory=dict)
     _failures: dict[str, str] = field(default_factory=dict)
     _contents: dict[str, Any] = field(default_factory=dict)
     _targets: dict[tuple[str, str], "Node"] = field(default_factory=dict)
@@ -33,8 +32,7 @@ class Documents:
     def start(self) -> "Node":
         """The whole root document. Raises DocumentError if it cannot be read."""
         try:
-            self.raw[self.root] = fetch(self.root)
-            self._contents[self.root] = parse(self.raw[self.root], self.root)
+            self._contents[self.root] = parse(fetch(self.root), self.root)
         except DocumentError as error:
             raise DocumentError(readable(self.root), error.problem) from error
         return Node(self, self.root, "#", self._contents[self.root])
@@ -71,8 +69,8 @@ class Documents:
                 raise DocumentError(uri, "it is another host's: --allow-remote-refs reads it")
             if uri.startswith("file:") and not self.root.startswith("file:"):
                 raise DocumentError(uri, "a document from the network names a file")
-            self.raw[uri] = fetch(uri)
-            self._contents[uri] = parse(self.raw[uri], readable(uri))
+            if uri not in self._contents:
+                self._contents[uri] = parse(fetch(uri), readable(uri))
         except DocumentError as error:
             self._failures[uri] = error.problem
             raise NoSuchResource(ref=uri) from error  # type: ignore[call-arg]
