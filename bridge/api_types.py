@@ -76,6 +76,9 @@ class CompletionLogprobs(TypedDict):
     text_offset: list[int]
 
 
+ComponentName: TypeAlias = str
+
+
 ComponentType: TypeAlias = Literal[
     "embedding",
     "residual",
@@ -260,6 +263,7 @@ class ActivationRecord(TypedDict):
     layer_name: str
     layer: int | None
     component: ComponentType
+    field_name: str | None
     step: int
     positions: list[int]
     shape: list[int]
@@ -277,7 +281,7 @@ class BreakpointSpec(TypedDict):
     """
 
     layer_name: str
-    component: ComponentType
+    component: NotRequired[ComponentName | None]
     hook_id: NotRequired[str | None]
     heads: NotRequired[list[Head] | None]
     positions: NotRequired[list[Position] | None]
@@ -364,7 +368,23 @@ class CircuitPart(TypedDict):
     """
 
     layer: int
-    component: NotRequired[Literal["residual", "attention", "mlp", "mlp_hidden", "head_output"]]
+    component: NotRequired[
+        Literal[
+            "residual",
+            "attention",
+            "mlp",
+            "mlp_hidden",
+            "head_output",
+            "hook_resid_post",
+            "hook_out",
+            "hook_attn_out",
+            "attn.hook_out",
+            "hook_mlp_out",
+            "mlp.hook_out",
+            "mlp.hook_post",
+            "attn.hook_z",
+        ]
+    ]
     head: NotRequired[Head | None]
     neuron: NotRequired[int | None]
     positions: NotRequired[list[Position] | None]
@@ -388,7 +408,23 @@ class CircuitPatchRequest1(TypedDict):
     examples: list[CircuitExample] | None
     pooling: NotRequired[Literal["mean", "logsumexp"]]
     model: NotRequired[str | None]
-    component: NotRequired[Literal["residual", "attention", "mlp", "mlp_hidden", "head_output"]]
+    component: NotRequired[
+        Literal[
+            "residual",
+            "attention",
+            "mlp",
+            "mlp_hidden",
+            "head_output",
+            "hook_resid_post",
+            "hook_out",
+            "hook_attn_out",
+            "attn.hook_out",
+            "hook_mlp_out",
+            "mlp.hook_out",
+            "mlp.hook_post",
+            "attn.hook_z",
+        ]
+    ]
     method: NotRequired[Literal["activation_patching", "attribution_patching", "ablation"]]
     direction: NotRequired[Literal["denoising", "noising"]]
     ablation: NotRequired[CircuitAblation | None]
@@ -414,7 +450,23 @@ class CircuitPatchRequest2(TypedDict):
     examples: NotRequired[list[CircuitExample] | None]
     pooling: NotRequired[Literal["mean", "logsumexp"]]
     model: NotRequired[str | None]
-    component: NotRequired[Literal["residual", "attention", "mlp", "mlp_hidden", "head_output"]]
+    component: NotRequired[
+        Literal[
+            "residual",
+            "attention",
+            "mlp",
+            "mlp_hidden",
+            "head_output",
+            "hook_resid_post",
+            "hook_out",
+            "hook_attn_out",
+            "attn.hook_out",
+            "hook_mlp_out",
+            "mlp.hook_out",
+            "mlp.hook_post",
+            "attn.hook_z",
+        ]
+    ]
     method: NotRequired[Literal["activation_patching", "attribution_patching", "ablation"]]
     direction: NotRequired[Literal["denoising", "noising"]]
     ablation: NotRequired[CircuitAblation | None]
@@ -528,7 +580,7 @@ class HookSpec(TypedDict):
     """
 
     layer_name: str
-    component: ComponentType
+    component: NotRequired[ComponentName | None]
     hook_id: NotRequired[str | None]
     capture_input: NotRequired[bool]
     capture_output: NotRequired[bool]
@@ -543,7 +595,7 @@ class InterventionSpec(TypedDict):
     """
 
     layer_name: str
-    component: ComponentType
+    component: NotRequired[ComponentName | None]
     operation: Literal[
         "ablation", "mean", "scaling", "addition", "replacement", "patching", "noise"
     ]

@@ -84,6 +84,15 @@ class ClientMethod:
 
 
 @dataclass(frozen=True)
+class FieldName:
+    """Another name for a component's output, or for its input, without its layer."""
+
+    name: str
+    component: str
+    is_input: bool
+
+
+@dataclass(frozen=True)
 class Client:
     """What the class of one API is rendered from; `problems` include those of the document."""
 
@@ -107,6 +116,14 @@ class Client:
     @property
     def version(self) -> str:
         return self.api.version
+
+    @property
+    def field_names(self) -> tuple[FieldName, ...]:
+        """The names of the extension `x-field-names`."""
+        return tuple(
+            FieldName(node.text("name"), node.text("component"), node.flag("is_input"))
+            for node in self.api.node.items("x-field-names")
+        )
 
     def selectors_of(self, route: str) -> tuple[str, ...]:
         """The selectors of one operation."""

@@ -15,6 +15,7 @@ from engine.components import NEURONS, PER_HEAD, WHOLE_MODEL
 from engine.components import ComponentType as C
 from engine.structure.absence import reason_absent
 from engine.structure.layer_map import LayerMap
+from engine.structure.modules import ModulePoints, module_points
 from engine.structure.neurons import map_neurons
 from engine.structure.stream import is_norm
 from engine.structure.trace import PROMPT, Event, Trace, traced
@@ -28,7 +29,8 @@ class Structure:
     """A model's hook points: which exist, their shapes, and why the others do not.
 
     `shapes` are those of a pass over one sequence of `PROMPT` tokens; `absent` maps a layer
-    (None: the whole model) and a component to the reason.
+    (None: the whole model) and a component to the reason; `module_points` says which of them the
+    modules take and return.
     """
 
     model: nn.Module
@@ -36,6 +38,7 @@ class Structure:
     roles: list[tuple[nn.Module, ModuleRole]]
     shapes: dict[Point, tuple[int, ...]] = field(default_factory=dict)
     absent: dict[tuple[int | None, C], str] = field(default_factory=dict)
+    module_points: ModulePoints = field(default_factory=dict)
 
     @property
     def layers(self) -> int:
@@ -111,6 +114,7 @@ def resolve(model: nn.Module) -> Structure:
     paths = {id(module): path for path, module in model.named_modules()}
     structure = Structure(model, [paths[id(block)] for block in blocks], list(roles.values()))
     _measure(structure)
+    structure.module_points = module_points(roles, blocks, traces[0])
     for layer, component in _all(structure):
         if Point(layer, component) not in structure.shapes:
             present = {point.component for point in structure.shapes if point.layer == layer}

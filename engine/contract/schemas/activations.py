@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field, model_validator
 from engine.components import ComponentType
 from engine.contract.schemas.base import (
     MOST_HOOKS,
+    ComponentName,
     Dtype,
     Head,
     Index,
@@ -36,17 +37,26 @@ class HookSpec(Request):
     layer_name: str = Field(
         min_length=1,
         description="`5`, `model.layers.5`, `transformer.h.5`, `blocks.5`, `*`, `0-11`, "
-        "`transformer.wte`, …",
+        "`transformer.wte`, …; or a name that says the component too: `blocks.5.hook_resid_pre`, "
+        "`blocks.*.attn.hook_z`, `model.layers.5.mlp.down_proj`, `ln_final.hook_out`, …",
         examples=["0", "*", "0-1"],
     )
-    component: ComponentType
+    component: ComponentName | None = Field(
+        None, description="May be left out where the layer name says it."
+    )
     hook_id: str | None = Field(
         None,
         min_length=1,
         description="Default: `layer_5_residual`, `embedding_output`.",
     )
-    capture_input: bool = Field(False, description="Capture what goes into the component.")
-    capture_output: bool = Field(True, description="Capture what comes out of it.")
+    capture_input: bool = Field(
+        False, description="Capture what goes into the component, or the module named."
+    )
+    capture_output: bool = Field(
+        True,
+        description="Capture what comes out of it. A name of an input, `hook_resid_pre`, needs "
+        "neither field.",
+    )
     positions: list[Position] | None = Field(
         None,
         min_length=1,
@@ -83,7 +93,9 @@ class InterventionSpec(Request):
     """A change made to an activation while the model runs."""
 
     layer_name: str = Field(min_length=1)
-    component: ComponentType
+    component: ComponentName | None = Field(
+        None, description="May be left out where the layer name says it."
+    )
     operation: Literal[
         "ablation", "mean", "scaling", "addition", "replacement", "patching", "noise"
     ] = Field(
@@ -109,6 +121,9 @@ class ActivationRecord(Response):
     layer_name: str
     layer: int | None = Field(description="0-based; null for embedding, final_norm and logits.")
     component: ComponentType
+    field_name: str | None = Field(
+        description="TransformerLens's name, `blocks.5.hook_resid_post`; null where it has none."
+    )
     step: int = Field(description="0 is the whole prompt; step k the k-th generated token's pass.")
     positions: list[int] = Field(
         description="First and last position of this forward pass that the record covers."

@@ -41,6 +41,23 @@ Bias = Annotated[float, Field(ge=-100, le=100)]
 Biases = Annotated[dict[TokenKey, Bias], Field(json_schema_extra={"additionalProperties": False})]
 
 
+NAME = r"^[A-Za-z_][\w.*-]*$"
+ComponentName = TypeAliasType(
+    "ComponentName",
+    Annotated[
+        str,
+        Field(
+            pattern=NAME,
+            max_length=200,
+            description="A component, such as `residual`; or a name without its layer in "
+            "TransformerLens, such as `hook_resid_pre` or `attn.hook_z`; or a module's path in a "
+            "layer, such as `mlp.down_proj`. An unknown one is answered with those that there are.",
+            examples=["residual", "mlp_hidden", "hook_resid_post", "attn.hook_z"],
+        ),
+    ],
+)
+
+
 def one_of(one: str, other: str) -> dict[str, Any]:
     """JSON schema: exactly one of two fields is given and not null."""
     null, given = {"type": "null"}, {"not": {"type": "null"}}

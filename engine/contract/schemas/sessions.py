@@ -4,9 +4,15 @@ from typing import Literal
 
 from pydantic import Field
 
-from engine.components import ComponentType
 from engine.contract.schemas.activations import ActivationRecord, TensorValue
-from engine.contract.schemas.base import MOST_HOOKS, Head, Position, Request, Response
+from engine.contract.schemas.base import (
+    MOST_HOOKS,
+    ComponentName,
+    Head,
+    Position,
+    Request,
+    Response,
+)
 from engine.contract.schemas.forward import Forward, ForwardRequest
 from engine.contract.schemas.generation import (
     CompletionWithActivations,
@@ -18,7 +24,9 @@ class BreakpointSpec(Request):
     """A hook point at which a forward pass pauses and shows its value; all of it, or a part."""
 
     layer_name: str = Field(min_length=1, description="As in a hook; a wildcard pauses at each.")
-    component: ComponentType
+    component: ComponentName | None = Field(
+        None, description="May be left out where the layer name says it."
+    )
     hook_id: str | None = Field(
         None,
         min_length=1,
