@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from foreign import generate_into
+from foreign import document, generate_into, operation, written
 from squeak.machine import Squeak
 from systems import HERE, Amber, GnuSmalltalk, OldSqueak, System, answer, gst_program
 
@@ -109,3 +110,32 @@ def test_a_slow_server_is_an_error_after_the_time_limit(image: System, store: st
         "PetStorePlatform",
     )
     assert "no answer" in said
+
+
+JAVASCRIPT = ("arguments", "await", "class", "default", "delete", "eval", "function", "let", "new")
+SMALLTALK = ("self", "super", "thisContext", "nil", "true", "token", "baseUrl", "timeLimit")
+
+
+@pytest.mark.parametrize("dialect", image_names())
+def test_no_name_of_a_parameter_or_operation_means_anything(
+    dialect: str, store: str, tmp_path: Path
+) -> None:
+    words = [*JAVASCRIPT, *SMALLTALK, "value", "id", "id"]
+    given = [{"name": word, "in": "query", "required": True} for word in dict.fromkeys(words)]
+    paths = {"/{id}": {"get": operation(operationId="ask", parameters=given[:14])}}
+    paths["/b/{id}"] = {"get": operation(operationId="other", parameters=given[14:])}
+    for word in (*words, "initialize", "hash", "copy", "printOn:", "isNil", "name"):
+        paths[f"/v1/{word}"] = {"get": operation(operationId=word)}
+    made = generate_into(tmp_path, written(tmp_path, document(paths)), dialect)
+    image = system_with(tmp_path, dialect, tmp_path)
+    sent = " ".join(f"{part.keyword} '{part.name}'" for part in made.methods[0].pattern.parts)
+    asked, printed, same = answer(
+        image,
+        f"| c set | c := PetStoreClient baseUrl: '{store}';; set := Set new;; set add: c;; "
+        f"set add: c;; {{c {sent}. c printString. set size}}",
+        "PetStorePlatform",
+    )
+    assert dict(parse_qsl(urlsplit(asked["path"]).query)) == {
+        p["name"]: p["name"] for p in given[:14]
+    }
+    assert (printed, same) == ("a PetStoreClient", 1)
