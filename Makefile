@@ -43,7 +43,7 @@ smalltalk: .venv/test $(amber)
 	$(VENV_PYTHON) -m pytest -m image $(PYTEST)
 
 gpu: $(if $(findstring $(bin),$(VENV_PYTHON)),.venv/test)
-	$(VENV_PYTHON) -m pytest tests/engine --without-default-model -rs $(PYTEST)
+	$(VENV_PYTHON) -m pytest tests/engine -m "not smollm2" -rs $(PYTEST)
 
 fuzz: .venv/test
 	$(VENV_PYTHON) -m pytest tests/engine/server/test_contract.py --hypothesis-profile fuzz $(PYTEST)

