@@ -8,10 +8,10 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from bridge.generator.document import Document, read_document
 
 from bridge.generator.client import client_of
 from bridge.generator.dialects import DIALECTS
-from bridge.generator.document import Document, read_document
 from bridge.generator.errors import DocumentError
 from bridge.generator.packages import packages_of
 from bridge.generator.selectors import camel_case, parse_pattern, plain
