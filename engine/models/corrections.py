@@ -20,6 +20,8 @@ from mlx_lm.models.base import create_attention_mask
 from mlx_lm.models.rope_utils import YarnRoPE
 from mlx_lm.utils import _get_classes, load_config, load_model
 
+from engine.models.masks import correct_masks
+
 RENAMED = {
     "num_experts": "num_local_experts",
     "n_ctx": "n_positions",
@@ -55,6 +57,8 @@ def load_corrected(folder: Path) -> tuple[nn.Module, dict[str, Any], tuple[Corre
     if scaling.get("truncate") is False:
         applied.append(_do_not_truncate(model, config["rope_theta"], scaling))
     applied += _slide(model, config)
+    if reason := correct_masks(model, config["model_type"]):
+        applied.append(_logged("masks", reason))
     return model, config, tuple(applied)
 
 
