@@ -25,5 +25,18 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "kimi_k3": "the logits also depend on what earlier blocks returned",
         "nanbeige": "the blocks run twice, each time to another value",
     },
+    "test_what_the_mlp_reads_times_its_projections_gives_the_neurons": {
+        "apertus": "its activation function, xIELU, has parameters of its own",
+        "gemma3n": "its activation function is sparse",
+        "gemma4": "its experts are given another norm of the stream than the MLP beside them",
+        "gemma4_text": "its experts are given another norm of the stream than the MLP beside them",
+        "gpt_oss": "it clips, and adds 1 to what the gate multiplies",
+        "kimi_k3": "it clips",
+        "lille-130m": "it norms what it is given itself",
+        "llama4": "its experts are given the stream times their weights",
+        "minimax_m3_vl": "it clips, and adds 1 to what the gate multiplies",
+        "phi3small": "it clips, and adds 1 to what the gate multiplies",
+        "rwkv7": "its projection is given a mixture of this token and the one before",
+    },
 }
 """By test and architecture, the reason."""

@@ -35,23 +35,6 @@ class CircuitCompleteness(TypedDict):
     incompleteness: float
 
 
-CircuitComponent: TypeAlias = Literal[
-    "residual",
-    "attention",
-    "mlp",
-    "mlp_hidden",
-    "head_output",
-    "attn.hook_z",
-    "hook_attn_out",
-    "attn.hook_out",
-    "mlp.hook_post",
-    "hook_mlp_out",
-    "mlp.hook_out",
-    "hook_resid_post",
-    "hook_out",
-]
-
-
 class CircuitMinimality(TypedDict):
     """
     A part, and the removed subset of the circuit beside which removing it matters most.
@@ -93,52 +76,7 @@ class CompletionLogprobs(TypedDict):
     text_offset: list[int]
 
 
-ComponentName: TypeAlias = Literal[
-    "embedding",
-    "residual",
-    "residual_mid",
-    "layernorm",
-    "attention",
-    "mlp",
-    "mlp_gate",
-    "mlp_hidden",
-    "query_pre_rope",
-    "key_pre_rope",
-    "query",
-    "key",
-    "value",
-    "attention_scores",
-    "attention_pattern",
-    "head_output",
-    "router",
-    "router_choice",
-    "expert_output",
-    "final_norm",
-    "logits",
-    "hook_embed",
-    "hook_resid_pre",
-    "hook_in",
-    "ln1.hook_out",
-    "attn.hook_q",
-    "attn.hook_k",
-    "attn.hook_rot_q",
-    "attn.hook_rot_k",
-    "attn.hook_v",
-    "attn.hook_attn_scores",
-    "attn.hook_pattern",
-    "attn.hook_z",
-    "hook_attn_out",
-    "attn.hook_out",
-    "hook_resid_mid",
-    "mlp.hook_pre",
-    "mlp.hook_post",
-    "hook_mlp_out",
-    "mlp.hook_out",
-    "hook_resid_post",
-    "hook_out",
-    "ln_final.hook_out",
-    "unembed.hook_out",
-]
+ComponentName: TypeAlias = str
 
 
 ComponentType: TypeAlias = Literal[
@@ -365,13 +303,13 @@ class ActivationRecord(TypedDict):
     layer_name: str
     layer: int | None
     component: ComponentType
+    field_name: str | None
     step: int
     positions: list[int]
     shape: list[int]
     dtype: str
     byte_order: NotRequired[Literal["little"]]
     is_input: bool
-    field_name: str | None
     data: NotRequired[Any]
     data_base64: NotRequired[str | None]
     tensor: NotRequired[str | None]
@@ -384,7 +322,6 @@ class BreakpointSpec(TypedDict):
 
     layer_name: str
     component: NotRequired[ComponentName | None]
-    of_input: NotRequired[bool]
     hook_id: NotRequired[str | None]
     heads: NotRequired[list[Head] | None]
     positions: NotRequired[list[Position] | None]
@@ -471,7 +408,23 @@ class CircuitPart(TypedDict):
     """
 
     layer: int
-    component: NotRequired[CircuitComponent]
+    component: NotRequired[
+        Literal[
+            "residual",
+            "attention",
+            "mlp",
+            "mlp_hidden",
+            "head_output",
+            "hook_resid_post",
+            "hook_out",
+            "hook_attn_out",
+            "attn.hook_out",
+            "hook_mlp_out",
+            "mlp.hook_out",
+            "mlp.hook_post",
+            "attn.hook_z",
+        ]
+    ]
     head: NotRequired[Head | None]
     neuron: NotRequired[int | None]
     positions: NotRequired[list[Position] | None]
@@ -495,7 +448,23 @@ class CircuitPatchRequest1(TypedDict):
     examples: list[CircuitExample] | None
     pooling: NotRequired[Literal["mean", "logsumexp"]]
     model: NotRequired[str | None]
-    component: NotRequired[CircuitComponent]
+    component: NotRequired[
+        Literal[
+            "residual",
+            "attention",
+            "mlp",
+            "mlp_hidden",
+            "head_output",
+            "hook_resid_post",
+            "hook_out",
+            "hook_attn_out",
+            "attn.hook_out",
+            "hook_mlp_out",
+            "mlp.hook_out",
+            "mlp.hook_post",
+            "attn.hook_z",
+        ]
+    ]
     method: NotRequired[Literal["activation_patching", "attribution_patching", "ablation"]]
     direction: NotRequired[Literal["denoising", "noising"]]
     ablation: NotRequired[CircuitAblation | None]
@@ -521,7 +490,23 @@ class CircuitPatchRequest2(TypedDict):
     examples: NotRequired[list[CircuitExample] | None]
     pooling: NotRequired[Literal["mean", "logsumexp"]]
     model: NotRequired[str | None]
-    component: NotRequired[CircuitComponent]
+    component: NotRequired[
+        Literal[
+            "residual",
+            "attention",
+            "mlp",
+            "mlp_hidden",
+            "head_output",
+            "hook_resid_post",
+            "hook_out",
+            "hook_attn_out",
+            "attn.hook_out",
+            "hook_mlp_out",
+            "mlp.hook_out",
+            "mlp.hook_post",
+            "attn.hook_z",
+        ]
+    ]
     method: NotRequired[Literal["activation_patching", "attribution_patching", "ablation"]]
     direction: NotRequired[Literal["denoising", "noising"]]
     ablation: NotRequired[CircuitAblation | None]
@@ -651,7 +636,6 @@ class InterventionSpec(TypedDict):
 
     layer_name: str
     component: NotRequired[ComponentName | None]
-    of_input: NotRequired[bool]
     operation: Literal[
         "ablation", "mean", "scaling", "addition", "replacement", "patching", "noise"
     ]

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
 from bridge.generator.api.document import Api
 from bridge.generator.api.operations import Operation
@@ -23,6 +24,8 @@ from bridge.generator.text import plain
 from bridge.generator.unsupported import why_unsupported
 
 WHOLE_BODY = "body"
+IN_PATHS = "/?:@!$&'()*+,;=-._~%"
+"""What a path's own text may have unescaped in an address."""
 MAX_COMMENT = 300
 
 
@@ -81,6 +84,15 @@ class ClientMethod:
 
 
 @dataclass(frozen=True)
+class FieldName:
+    """Another name for a component's output, or for its input, without its layer."""
+
+    name: str
+    component: str
+    is_input: bool
+
+
+@dataclass(frozen=True)
 class Client:
     """What the class of one API is rendered from; `problems` include those of the document."""
 
@@ -104,6 +116,14 @@ class Client:
     @property
     def version(self) -> str:
         return self.api.version
+
+    @property
+    def field_names(self) -> tuple[FieldName, ...]:
+        """The names of the extension `x-field-names`."""
+        return tuple(
+            FieldName(node.text("name"), node.text("component"), node.flag("is_input"))
+            for node in self.api.node.items("x-field-names")
+        )
 
     def selectors_of(self, route: str) -> tuple[str, ...]:
         """The selectors of one operation."""
@@ -264,4 +284,8 @@ def _placed(operation: Operation, pattern: Pattern) -> Pattern:
 def _pieces(path: str, parts: tuple[Part, ...]) -> tuple[str | Part, ...]:
     by_name = {part.name: part for part in parts if part.place == "path"}
     pieces = re.split(r"{([^{}]+)}", path)
-    return tuple(by_name[p] if i % 2 else p for i, p in enumerate(pieces) if p)
+    return tuple(
+        by_name[piece] if index % 2 else quote(piece, safe=IN_PATHS, errors="replace")
+        for index, piece in enumerate(pieces)
+        if piece
+    )

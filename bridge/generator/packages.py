@@ -148,7 +148,7 @@ def packages_of(client: Client, dialect: Dialect, templates: Templates) -> tuple
     package = Package(
         client.naming.package,
         (
-            *(_from(templates, *BRIDGE_CLASSES) if own else ()),
+            *(_from(templates, *BRIDGE_CLASSES, client=client) if own else ()),
             *_client_class(client, templates),
             *(_from(templates, *dialect.variants) if own else ()),
         ),

@@ -12,7 +12,7 @@ import numpy as np
 from engine.analysis.patching import run
 from engine.components import ComponentType
 from engine.runs.kit import ModelKit
-from engine.structure.places import places
+from engine.structure.places import places_named
 from engine.taps.observation import observed
 from engine.taps.points import Point
 
@@ -24,8 +24,8 @@ def logit_lens(kit: ModelKit, tokens: Sequence[int]) -> Iterator[tuple[int, np.n
     above it, so each layer costs a final norm and an unembedding. Raises UnknownComponentError if
     the model has no residual stream.
     """
-    found = places("*", ComponentType.RESIDUAL, kit.structure)
-    points = [Point(place.layer, ComponentType.RESIDUAL) for place in found]
+    places = places_named("*", ComponentType.RESIDUAL, kit.structure)
+    points = [Point(place.layer, place.component) for place in places]
     streams = run(kit, tokens, points, lambda logits: logits[:, -1, 0]).values
     for point in points:
         with observed(kit.structure, {points[-1]: lambda _, span, p=point: streams[p]}):

@@ -9,6 +9,7 @@ from pydantic.json_schema import models_json_schema
 
 from engine.contract.operations import OPERATIONS, Operation
 from engine.contract.schemas import LARGEST, ErrorResponse
+from engine.field_names import FIELD_NAMES
 
 API_VERSION = "1.0.0"
 REASONS = {
@@ -49,6 +50,11 @@ def openapi_document() -> dict[str, Any]:
         },
         "servers": [{"url": "http://127.0.0.1:50111"}],
         "security": [{}, {"bearer": []}],
+        "x-field-names": [
+            {"name": name, "component": row.component.value, "is_input": row.is_input}
+            for row in FIELD_NAMES
+            for name in row.names
+        ],
         "paths": paths,
         "components": {
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},

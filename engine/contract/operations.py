@@ -7,18 +7,19 @@ others variants. The last keyword may bind `options`, a dictionary of any furthe
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from engine.contract import schemas as s
 
+QueryKind = type | re.Pattern[str]
+"""What a query parameter is: a str, a whole number (int), or text that a pattern matches."""
+
 
 @dataclass(frozen=True)
 class Operation:
-    """One route. `errors` are the statuses, beyond those of every operation, that it returns.
-
-    A query parameter is a str, a whole number (int), or text that a pattern matches.
-    """
+    """One route. `errors` are the statuses, beyond those of every operation, that it returns."""
 
     id: str
     method: Literal["get", "post", "delete"]
@@ -27,7 +28,7 @@ class Operation:
     smalltalk: tuple[str, ...]
     response: type[s.Response] | None = None  # None: not JSON
     request: type[s.Request] | None = None
-    query: dict[str, tuple[type | re.Pattern[str], str]] = field(default_factory=dict)
+    query: Mapping[str, tuple[QueryKind, str]] = field(default_factory=dict)
     media_type: str = "application/json"
     streams: bool = False  # answers server-sent events when the request says stream
     errors: tuple[int, ...] = ()
@@ -35,7 +36,7 @@ class Operation:
 
 OF_MODEL = {"model": (str, "Only this model's hooks; default: those of all models.")}
 TOKEN_LIST = re.compile(r"^[0-9]{1,9}(,[0-9]{1,9})*$")
-OF_WEIGHT = {
+OF_WEIGHT: dict[str, tuple[QueryKind, str]] = {
     "layer": (int, "The layer; none for W_E, W_pos, W_U and b_U."),
     "head": (int, "One head: a key-value head of W_K, W_V and their biases, else a query head."),
     "expert": (int, "One expert, where the layer has several in the place of one MLP."),

@@ -7,13 +7,14 @@ import mlx.core as mx
 from engine.components import ComponentType
 from engine.errors import (
     InterventionError,
+    InvalidRequestError,
     UnknownComponentError,
     UnknownHeadError,
     UnknownLayerError,
 )
 from engine.interventions.edits import Edit
 from engine.interventions.intervention import Intervention
-from engine.structure.places import check_heads, input_point, places
+from engine.structure.places import check_heads, places_named
 from engine.structure.resolver import Structure
 from engine.taps.points import Point, Span, Visitor, Visitors
 
@@ -75,10 +76,17 @@ def _edits(
 ) -> Iterator[Edit]:
     what = f"{intervention.operation} of {intervention.component or intervention.layer_name}"
     try:
-        points = _points(intervention, structure)
-    except (UnknownLayerError, UnknownComponentError, UnknownHeadError) as reason:
+        places = places_named(intervention.layer_name, intervention.component, structure)
+        for place in places:
+            check_heads(intervention.heads, place, structure)
+    except (
+        UnknownLayerError,
+        UnknownComponentError,
+        UnknownHeadError,
+        InvalidRequestError,
+    ) as reason:
         raise InterventionError(f"{what} cannot act: {reason}") from reason
-    if points[0].component is ComponentType.ROUTER_CHOICE:
+    if places[0].component is ComponentType.ROUTER_CHOICE:
         raise InterventionError(
             f"{what} cannot act: it is made of expert ids, not of numbers to calculate with; "
             f"change {ComponentType.ROUTER.value}"
@@ -86,22 +94,9 @@ def _edits(
     positions = _positions(intervention, what, prompt_end, run_positions)
     _check_distinct("head", intervention.heads, what)
     _check_distinct("position", positions, what)
-    for point in points:
+    for place in places:
+        ((point, _),) = place.points
         yield Edit(intervention, point, positions)
-
-
-def _points(intervention: Intervention, structure: Structure) -> list[Point]:
-    """The points of an intervention; of a name that leaves it open, what comes out."""
-    found = places(
-        intervention.layer_name, intervention.component, structure, intervention.of_input
-    )
-    points = []
-    for place in found:
-        if intervention.heads is not None:
-            check_heads(intervention.heads, place, structure)
-        point = Point(place.layer, place.component)
-        points.append(input_point(place, structure) if place.is_input else point)
-    return points
 
 
 def _positions(

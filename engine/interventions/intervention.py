@@ -26,6 +26,9 @@ PARAMETERS = {
 class Intervention:
     """One change of a component's output, on some heads and positions (None: on all).
 
+    `layer_name` and `component` are as in a hook. The component is None where the layer name says
+    it, and a name of an input, such as ``blocks.5.hook_resid_pre``, has the input changed.
+
     The slice that changes has the component's shape, with only those `heads` on its head axis and
     only those `positions` on its sequence axis (of scores and pattern: the query's), in the order
     given. Positions are 0-based in the whole sequence, negative ones count from the prompt's end;
@@ -50,9 +53,6 @@ class Intervention:
     What is masked out of the scores stays so. An edited key or value is what attention sees in
     this pass and, through the cache, in all later ones.
 
-    Layer and component are named as in `ActivationHookSpec`; a component of None is what comes
-    out of the module that `layer_name` is the path of, or with `of_input` what goes into it.
-
     Raises InvalidRequestError for an unknown operation, or for parameters that are not its own.
     """
 
@@ -65,7 +65,6 @@ class Intervention:
     value: np.ndarray | None = None
     scale: float | None = None
     seed: int | None = None
-    of_input: bool = False
     function: Callable[[np.ndarray, Point, tuple[int, ...]], np.ndarray | None] | None = None
 
     def __post_init__(self) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import mlx.core as mx
 import numpy as np
@@ -16,9 +16,6 @@ from engine.interventions.intervening import Interventions
 from engine.interventions.intervention import Intervention
 from engine.runs.kit import ModelKit
 from engine.taps.observation import observed
-
-Logits = Literal["last", "all", "none"]
-"""The positions whose logits a forward pass returns."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +33,14 @@ def forward(
     activation_hooks: Sequence[ActivationHookSpec] = (),
     interventions: Sequence[Intervention] = (),
     *,
-    logits: Logits = "last",
+    logits: Literal["last", "all", "none"] = "last",
     budget_bytes: int | None = None,
 ) -> ForwardResult:
     """Run a batch of token sequences of equal length, ``[batch, seq]``, through the model once.
 
-    The hooks that are registered on the kit capture too, and the kit keeps what they captured.
-    Raises what `run_forward` raises, and of hooks what `resolve_hooks` raises.
+    The kit's registered hooks capture too, and keep what they captured. Raises InvalidRequestError
+    for tokens that are empty, of unequal length or outside the vocabulary, and what `resolve_hooks`
+    raises; CaptureTooLargeError past the byte budget.
     """
     hooks = kit.hooks.hooks_for(activation_hooks)
     result = run_forward(
@@ -58,18 +56,14 @@ def run_forward(
     hooks: Sequence[ResolvedHook],
     interventions: Sequence[Intervention] = (),
     *,
-    logits: Logits = "last",
+    logits: Literal["last", "all", "none"] = "last",
     budget_bytes: int | None = None,
 ) -> ForwardResult:
-    """Run one forward pass under hooks that are resolved already, and only those.
-
-    Raises InvalidRequestError for tokens that are empty, of unequal length or outside the
-    vocabulary; CaptureTooLargeError past the byte budget.
-    """
+    """As `forward`, with these hooks and no others."""
     batch = [list(sequence) for sequence in tokens]
     kit.check_tokens(batch)
-    if logits not in get_args(Logits):
-        raise InvalidRequestError(f"logits is {logits!r}, not one of {', '.join(get_args(Logits))}")
+    if logits not in ("last", "all", "none"):
+        raise InvalidRequestError(f"logits is {logits!r}, not one of last, all, none")
     length = len(batch[0])
     recorder = Recorder(hooks, length, range(length), budget_bytes)
     changes = Interventions(interventions, kit.structure, length, range(length))
@@ -80,7 +74,7 @@ def run_forward(
     return ForwardResult(batch, _chosen(output, logits), activations)
 
 
-def _chosen(output: mx.array, logits: Logits) -> np.ndarray | None:
+def _chosen(output: mx.array, logits: str) -> np.ndarray | None:
     if logits == "none":
         return None
     return np.array((output[:, -1:] if logits == "last" else output).astype(mx.float32))

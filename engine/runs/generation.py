@@ -1,6 +1,6 @@
 """Generation with captures: tokens, their text, and what was captured while they were made."""
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -48,43 +48,53 @@ class GenerationResult:
     completion_tokens: int
 
 
+Steps = Iterator[tuple[GenerationResult, Activations]]
+
+
 def create_generator_with_activations(
     kit: ModelKit,
     tokens: Sequence[int],
     activation_hooks: Sequence[ActivationHookSpec] = (),
     *,
     interventions: Sequence[Intervention] = (),
-    stop_strings: Sequence[str] = (),
     draft_model: nn.Module | None = None,
     prompt_cache: list | None = None,
     prompt_progress_callback: Callable[[int, int], None] | None = None,
     budget_bytes: int | None = None,
-    **sampling: Any,
-) -> Iterator[tuple[GenerationResult, Activations]]:
+    **options: Any,
+) -> Steps:
     """Generate, yielding each token with the activations of the pass that chose it.
 
-    The hooks that are registered on the kit capture too, and the kit keeps what they captured.
-    `sampling` are the fields of `Sampling`: max_tokens, temperature, seed, … The rest is as for
-    `generate`, which also says what is raised; `resolve_hooks` says it of the hooks.
+    The `options` are the fields of `Sampling`, such as ``max_tokens=20, temperature=0.7``. The
+    kit's registered hooks capture too, and keep what they captured.
+
+    Step 0 holds the whole prompt, step k the pass over the k-th generated token, one position.
+    The end-of-text token and stop strings are not part of any text. With a `prompt_cache`,
+    `tokens` continue what it holds, and positions count from its beginning (the cache of a state
+    space is then one that this function or an observed pass has filled); with a `draft_model` it
+    holds the model's caches and then the draft model's. The prompt runs in passes of at most
+    `prefill_step_size` tokens, its last token alone; step 0 is all of them, joined.
+
+    Passes are observed only while a token is being made: another run may come between two. Raises
+    InvalidRequestError, what `resolve_hooks` raises, UnknownPositionError, CaptureTooLargeError
+    past the byte budget, and InterventionError, in place of the last token, if an intervention has
+    not acted by then. An option that `Sampling` does not have is a TypeError.
     """
     steps = generate(
         kit,
         tokens,
         kit.hooks.hooks_for(activation_hooks),
-        Sampling(**sampling),
+        Sampling(**options),
         interventions=interventions,
-        stop_strings=stop_strings,
         draft_model=draft_model,
         prompt_cache=prompt_cache,
         prompt_progress_callback=prompt_progress_callback,
         budget_bytes=budget_bytes,
     )
-    return _collected(kit, steps) if kit.hooks.hooks else steps
+    return _collected(kit, steps)
 
 
-def _collected(
-    kit: ModelKit, steps: Generator[tuple[GenerationResult, Activations], None, None]
-) -> Iterator[tuple[GenerationResult, Activations]]:
+def _collected(kit: ModelKit, steps: Steps) -> Steps:
     with closing(steps):
         for result, activations in steps:
             kit.hooks.collect(activations)
@@ -98,25 +108,12 @@ def generate(
     sampling: Sampling,
     *,
     interventions: Sequence[Intervention] = (),
-    stop_strings: Sequence[str] = (),
     draft_model: nn.Module | None = None,
     prompt_cache: list | None = None,
     prompt_progress_callback: Callable[[int, int], None] | None = None,
     budget_bytes: int | None = None,
-) -> Generator[tuple[GenerationResult, Activations], None, None]:
-    """Generate under hooks that are resolved already, and only those.
-
-    Step 0 holds the whole prompt, step k the pass over the k-th generated token, one position.
-    The end-of-text token and stop strings are not part of any text. With a `prompt_cache`,
-    `tokens` continue what it holds, and positions count from its beginning (the cache of a state
-    space is then one that this function or an observed pass has filled); with a `draft_model` it
-    holds the model's caches and then the draft model's. The prompt runs in passes of at most
-    `prefill_step_size` tokens, its last token alone; step 0 is all of them, joined.
-
-    Passes are observed only while a token is being made: another run may come between two. Raises
-    InvalidRequestError, UnknownPositionError, CaptureTooLargeError past the byte budget, and
-    InterventionError, in place of the last token, if an intervention has not acted by then.
-    """
+) -> Steps:
+    """As `create_generator_with_activations`, with these hooks and no others."""
     _check_passes(interventions)
     kit.check_tokens([tokens])
     sampling.check(kit)
@@ -127,7 +124,7 @@ def generate(
     recorder = Recorder(hooks, end, run_positions, budget_bytes)
     changes = Interventions(interventions, kit.structure, end, run_positions)
     steps = generated_tokens(kit, tokens, sampling, cache, draft_model, prompt_progress_callback)
-    run = _Run(kit, tokens, sampling, recorder, changes, StopStrings(stop_strings))
+    run = _Run(kit, tokens, sampling, recorder, changes, StopStrings(sampling.stop_strings))
     return run.results(steps, first, end)
 
 
@@ -142,7 +139,7 @@ class _Run:
 
     def results(
         self, steps: Iterator[Step], first: int, end: int
-    ) -> Generator[tuple[GenerationResult, Activations], None, None]:
+    ) -> Iterator[tuple[GenerationResult, Activations]]:
         stream = TextStream(self.kit.tokenizer, self.tokens)
         observation = Observation(self.kit.structure, self.changes.visitors(), self.recorder)
         positions = range(first, end)

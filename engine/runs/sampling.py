@@ -1,8 +1,8 @@
 """How tokens are chosen, and mlx-lm's generation under these choices."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import mlx.core as mx
@@ -30,10 +30,11 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the tokens of a generation are chosen, and how many: the one list of these options.
+    """Options of a generation; temperature 0 is greedy, `top_k` 0 and `top_p` 1 keep all.
 
-    Temperature 0 is greedy; `top_k` 0 and `top_p` 1 keep all tokens. `logit_bias` is added to the
-    logits of tokens, by their ids.
+    `logit_bias` maps token ids to what is added to their logits. A text ends before the first of
+    `stop_strings`. `num_draft_tokens` is for a draft model, and `prefill_step_size` the most tokens
+    of a prompt that one pass takes.
     """
 
     max_tokens: int = 100
@@ -44,7 +45,8 @@ class Sampling:
     seed: int | None = None
     repetition_penalty: float | None = None
     repetition_context_size: int = 20
-    logit_bias: dict[int, float] = field(default_factory=dict)
+    logit_bias: Mapping[int, float] | None = None
+    stop_strings: Sequence[str] = ()
     top_logprobs: int = 0
     num_draft_tokens: int = 3
     prefill_step_size: int = 2048
@@ -65,7 +67,10 @@ class Sampling:
             "seed": (self.seed is None or self.seed >= 0, "at least 0"),
             "repetition_penalty": (penalty is None or penalty > 0, "above 0"),
             "repetition_context_size": (self.repetition_context_size >= 1, "at least 1"),
-            "logit_bias": (all(0 <= t < vocab for t in self.logit_bias), f"tokens below {vocab}"),
+            "logit_bias": (
+                all(0 <= t < vocab for t in self.logit_bias or ()),
+                f"tokens below {vocab}",
+            ),
             "top_logprobs": (0 <= self.top_logprobs <= vocab, f"0 to {vocab}"),
             "num_draft_tokens": (self.num_draft_tokens >= 1, "at least 1"),
             "prefill_step_size": (self.prefill_step_size >= 1, "at least 1"),

@@ -30,10 +30,9 @@ class Structure:
     """A model's hook points: which exist, their shapes, and why the others do not.
 
     `shapes` are those of a pass over one sequence of `PROMPT` tokens; `absent` maps a layer
-    (None: the whole model) and a component to the reason; `module_points` are the points at a
-    layer's modules, by layer, path in it, and whether the module's input is meant.
-    `needs_cache` says that the model is another network without a cache: it calls other modules,
-    or has values of other shapes.
+    (None: the whole model) and a component to the reason; `module_points` says which of them the
+    modules take and return. `needs_cache` says that the model is another network without a cache:
+    it calls other modules, or has values of other shapes.
     """
 
     model: nn.Module
@@ -131,11 +130,7 @@ def resolve(model: nn.Module) -> Structure:
     with_cache, without = (_shapes(structure, cached) for cached in (True, False))
     structure.needs_cache = with_cache != without or traces[0].modules != traces[2].modules
     structure.shapes = with_cache if structure.needs_cache else without
-    structure.module_points = {
-        place: point
-        for place, point in module_points(model, blocks, structure.roles, traces[0]).items()
-        if point in structure.shapes
-    }
+    structure.module_points = module_points(roles, blocks, traces[0])
     for layer, component in _all(structure):
         if Point(layer, component) not in structure.shapes:
             present = {point.component for point in structure.shapes if point.layer == layer}

@@ -23,21 +23,6 @@ ACTIVATIONS = {
 }
 NORMED_INSIDE = {"lille-130m"}
 """Attention and MLP that norm what they are given themselves."""
-OTHER_MLPS = {
-    "apertus": "its activation function, xIELU, has parameters of its own",
-    "gemma3n": "its activation function is sparse",
-    "gemma4": "its experts are given another norm of the stream than the MLP beside them",
-    "gemma4_text": "its experts are given another norm of the stream than the MLP beside them",
-    "gpt_oss": "it clips, and adds 1 to what the gate multiplies",
-    "kimi_k3": "it clips",
-    "lille-130m": "it norms what it is given itself",
-    "llama4": "its experts are given the stream times their weights",
-    "minimax_m3_vl": "it clips, and adds 1 to what the gate multiplies",
-    "phi3small": "it clips, and adds 1 to what the gate multiplies",
-    "rwkv7": "its projection is given a mixture of this token and the one before",
-    "step3p5": "it clips",
-}
-"""Why an MLP's neurons are more than an activation function of what its projections make."""
 PROJECTED = {"Q": (C.QUERY_PRE_ROPE, C.QUERY), "K": (C.KEY_PRE_ROPE, C.KEY), "V": (C.VALUE,)}
 
 
@@ -182,8 +167,6 @@ def test_neurons_times_their_outputs_are_what_the_mlp_adds(weighed):
 
 
 def test_what_the_mlp_reads_times_its_projections_gives_the_neurons(weighed):
-    if weighed.subject.name in OTHER_MLPS:
-        pytest.skip(OTHER_MLPS[weighed.subject.name])
     checked = 0
     for layer in weighed.layers:
         given, hidden = weighed.given(C.MLP, layer), weighed.captured(C.MLP_HIDDEN, layer)

@@ -1,6 +1,6 @@
 """A proxy before an engine that counts the requests of an image."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,6 +24,11 @@ def counted(base_url: str) -> Iterator[CountedEngine]:
     """Pass all requests on to the engine at `base_url`."""
 
     class Handler(BaseHTTPRequestHandler):
+        def __getattr__(self, name: str) -> Callable[[], None]:
+            if name.startswith("do_"):
+                return self.pass_on
+            raise AttributeError(name)
+
         def pass_on(self) -> None:
             engine.requests.append(f"{self.command} {self.path}")
             reply = httpx.request(
@@ -38,8 +43,6 @@ def counted(base_url: str) -> Iterator[CountedEngine]:
             self.send_header("Content-Length", str(len(reply.content)))
             self.end_headers()
             self.wfile.write(reply.content)
-
-        do_GET = do_POST = do_DELETE = pass_on  # noqa: N815
 
         def log_message(self, format: str, *args: object) -> None:
             """Say nothing."""

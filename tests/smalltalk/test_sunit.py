@@ -31,8 +31,9 @@ SERVER_CLASSES = sorted({name.partition(">>")[0] for name in SERVER})
 
 def outcomes(system: System, run: str) -> Outcomes:
     """What comes of the tests that an expression runs."""
-    said = system.run(f"NeuroScopePlatform current writeJson: ({run}) outcomes", *system.tests)
-    return json.loads(said)
+    return json.loads(
+        system.run_with_tests(f"NeuroScopePlatform current writeJson: ({run}) outcomes")
+    )
 
 
 def client(engine: LMStudioNeuroScopeClient) -> str:
@@ -73,9 +74,7 @@ def test_the_tests_that_need_no_server_are_those_of_their_package(offline: Outco
 
 def test_a_test_that_fails_says_what_was_there(system: System) -> None:
     fails = "NeuroScopeTestCase new assert: 3 is: 4"
-    said = system.run(
-        f"[{fails}. ''] on: TestFailure do: [:error | error messageText]", *system.tests
-    )
+    said = system.run_with_tests(f"[{fails}. ''] on: TestFailure do: [:error | error messageText]")
     assert said == "3 is not 4"
 
 
@@ -84,5 +83,5 @@ if "CUIS" in os.environ:
     def test_all_tests_pass_in_cuis(engine: LMStudioNeuroScopeClient) -> None:
         cuis = Cuis()
         for run in ("offline", f"server: {client(engine)}"):
-            said = cuis.run(f"(NeuroScopeTestRun {run}) printString", *cuis.tests)
+            said = cuis.run_with_tests(f"(NeuroScopeTestRun {run}) printString")
             assert " run, 0 failed" in said

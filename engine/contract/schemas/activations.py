@@ -40,22 +40,26 @@ class HookSpec(Request):
 
     layer_name: LayerName = Field(
         description="`5`, `model.layers.5`, `transformer.h.5`, `blocks.5`, `*`, `0-11`, "
-        "`transformer.wte`, …; or TransformerLens's whole name, `blocks.5.attn.hook_z`; or a "
-        "module's path, `model.layers.5.mlp.down_proj`.",
+        "`transformer.wte`, …; or a name that says the component too: `blocks.5.hook_resid_pre`, "
+        "`blocks.*.attn.hook_z`, `model.layers.5.mlp.down_proj`, `ln_final.hook_out`, …",
         examples=["0", "*", "0-1"],
     )
     component: ComponentName | None = Field(
-        None,
-        description="Left out where `layer_name` says it: a whole name, or the path of a module, "
-        "which means what comes out of it, or with `capture_input` what goes into it.",
+        None, description="May be left out where the layer name says it."
     )
     hook_id: str | None = Field(
         None,
         min_length=1,
         description="Default: `layer_5_residual`, `embedding_output`.",
     )
-    capture_input: bool = Field(False, description="Capture what goes into the component.")
-    capture_output: bool = Field(True, description="Capture what comes out of it.")
+    capture_input: bool = Field(
+        False, description="Capture what goes into the component, or the module named."
+    )
+    capture_output: bool = Field(
+        True,
+        description="Capture what comes out of it. A name of an input, `hook_resid_pre`, needs "
+        "neither field.",
+    )
     positions: list[Position] | None = Field(
         None,
         min_length=1,
@@ -93,10 +97,9 @@ class TensorValue(Request):
 class InterventionSpec(Request):
     """A change made to an activation while the model runs."""
 
-    layer_name: LayerName = Field(description="As in a hook.")
-    component: ComponentName | None = Field(None, description="As in a hook.")
-    of_input: bool = Field(
-        False, description="Change what goes into the module that `layer_name` is the path of."
+    layer_name: LayerName
+    component: ComponentName | None = Field(
+        None, description="May be left out where the layer name says it."
     )
     operation: Literal[
         "ablation", "mean", "scaling", "addition", "replacement", "patching", "noise"
@@ -123,6 +126,9 @@ class ActivationRecord(Response):
     layer_name: str
     layer: int | None = Field(description="0-based; null for embedding, final_norm and logits.")
     component: ComponentType
+    field_name: str | None = Field(
+        description="TransformerLens's name, `blocks.5.hook_resid_post`; null where it has none."
+    )
     step: int = Field(description="0 is the whole prompt; step k the k-th generated token's pass.")
     positions: list[int] = Field(
         description="First and last position of this forward pass that the record covers."
@@ -131,9 +137,6 @@ class ActivationRecord(Response):
     dtype: str
     byte_order: Literal["little"] = "little"
     is_input: bool
-    field_name: str | None = Field(
-        description="TransformerLens's name, `blocks.5.hook_resid_post`; null if it has none."
-    )
     data: Any | None = Field(
         None, description="Nested lists, with format `array`; null is -inf, a masked score."
     )

@@ -2,17 +2,8 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    WithJsonSchema,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from typing_extensions import TypeAliasType
-
-from engine.names import COMPONENT_NAMES, NOT_CAPTURED
 
 Dtype = Literal["float32", "float16", "bfloat16"]
 ActivationFormat = Literal["array", "base64", "metadata", "reference"]
@@ -42,33 +33,10 @@ Float32 = Annotated[float, Field(ge=-LARGEST_FLOAT32, le=LARGEST_FLOAT32)]
 Text = Annotated[str, Field(min_length=1)]
 LayerName = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
 
-
-def _component(name: str) -> str:
-    if name not in COMPONENT_NAMES:
-        if name in NOT_CAPTURED:
-            raise ValueError(f"{name!r} is not captured: {NOT_CAPTURED[name]}")
-        raise ValueError(f"{name!r} is no component; there are {', '.join(COMPONENT_NAMES)}")
-    return name
-
-
 # Named in the document too, for those that generate types from it.
 Head = TypeAliasType("Head", Index)
 Position = TypeAliasType("Position", Annotated[int, Field(ge=-LARGEST, le=LARGEST), Whole])
 StopString = TypeAliasType("StopString", Text)
-ComponentName = TypeAliasType(
-    "ComponentName",
-    Annotated[
-        str,
-        AfterValidator(_component),
-        WithJsonSchema(
-            {
-                "type": "string",
-                "enum": list(COMPONENT_NAMES),
-                "description": "A component, by its name here or in TransformerLens.",
-            }
-        ),
-    ],
-)
 TokenId = TypeAliasType("TokenId", Index)
 TokenIds = TypeAliasType("TokenIds", Annotated[list[TokenId], Field(min_length=1)])
 Batch = Annotated[list[TokenIds], Field(min_length=1, max_length=MOST_SEQUENCES)]
@@ -76,6 +44,23 @@ Batch = Annotated[list[TokenIds], Field(min_length=1, max_length=MOST_SEQUENCES)
 TokenKey = Annotated[str, Field(pattern=r"^[0-9]{1,9}$")]
 Bias = Annotated[float, Field(ge=-100, le=100)]
 Biases = Annotated[dict[TokenKey, Bias], Field(json_schema_extra={"additionalProperties": False})]
+
+
+NAME = r"^[A-Za-z_][\w.*-]*$"
+ComponentName = TypeAliasType(
+    "ComponentName",
+    Annotated[
+        str,
+        Field(
+            pattern=NAME,
+            max_length=200,
+            description="A component, such as `residual`; or a name without its layer in "
+            "TransformerLens, such as `hook_resid_pre` or `attn.hook_z`; or a module's path in a "
+            "layer, such as `mlp.down_proj`. An unknown one is answered with those that there are.",
+            examples=["residual", "mlp_hidden", "hook_resid_post", "attn.hook_z"],
+        ),
+    ],
+)
 
 
 def one_of(one: str, other: str) -> dict[str, Any]:

@@ -2,8 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, model_validator
-from typing_extensions import TypeAliasType
+from pydantic import ConfigDict, Field, model_validator
 
 from engine.contract.schemas.base import (
     MOST_SEQUENCES,
@@ -17,7 +16,6 @@ from engine.contract.schemas.base import (
     TokenIds,
     Whole,
 )
-from engine.names import BY_NAME
 
 MOST_PARTS = 65536
 MOST_SUBSETS = 1024
@@ -27,31 +25,22 @@ Prompt = Text | TokenIds
 Samples = Annotated[int, Field(ge=1, le=MOST_SEQUENCES), Whole]
 Subsets = Annotated[int, Field(ge=0, le=MOST_SUBSETS), Whole]
 Positions = Annotated[list[Position], Field(min_length=1)]
-CIRCUIT_COMPONENTS = ("residual", "attention", "mlp", "mlp_hidden", "head_output")
-
-
-def _names(components: tuple[str, ...]) -> dict[str, str]:
-    """The names of some components, here and in the field, each with its name here."""
-    field = {n: e.component.value for n, e in BY_NAME.items() if not e.is_input}
-    named = {name: component for name, component in field.items() if component in components}
-    return dict(zip(components, components, strict=True)) | named
-
-
-def _named(name: str) -> str:
-    known = _names(CIRCUIT_COMPONENTS)
-    if name not in known:
-        raise ValueError(f"{name!r} is none of {', '.join(known)}")
-    return known[name]
-
-
-CircuitComponent = TypeAliasType(
-    "CircuitComponent",
-    Annotated[
-        str,
-        AfterValidator(_named),
-        WithJsonSchema({"type": "string", "enum": list(_names(CIRCUIT_COMPONENTS))}),
-    ],
-)
+CircuitComponent = Literal[
+    "residual",
+    "attention",
+    "mlp",
+    "mlp_hidden",
+    "head_output",
+    "hook_resid_post",
+    "hook_out",
+    "hook_attn_out",
+    "attn.hook_out",
+    "hook_mlp_out",
+    "mlp.hook_out",
+    "mlp.hook_post",
+    "attn.hook_z",
+]
+"""The components that have parts, and TransformerLens's names of them."""
 ONE_EXAMPLE = ("clean", "corrupted", "answer", "distractor")
 
 

@@ -26,9 +26,8 @@ class BreakpointSpec(Request):
     """A hook point at which a forward pass pauses and shows its value; all of it, or a part."""
 
     layer_name: LayerName = Field(description="As in a hook; a wildcard pauses at each.")
-    component: ComponentName | None = Field(None, description="As in a hook.")
-    of_input: bool = Field(
-        False, description="Pause at what goes into the module that `layer_name` is the path of."
+    component: ComponentName | None = Field(
+        None, description="May be left out where the layer name says it."
     )
     hook_id: str | None = Field(
         None,

@@ -12,7 +12,7 @@ from engine.components import ComponentType
 from engine.contract import schemas as s
 from engine.errors import CaptureTooLargeError, DuplicateHookError
 from engine.interventions.intervention import Intervention
-from engine.runs.forward import ForwardResult, Logits, run_forward
+from engine.runs.forward import ForwardResult, run_forward
 from engine.server.errors import ImpossibleError, LimitError
 from engine.server.http import specs
 from engine.server.http.prompts import checked, prompt_tokens
@@ -37,7 +37,7 @@ class ForwardPass:
     batch: list[list[int]]
     hooks: tuple[ResolvedHook, ...]
     interventions: tuple[Intervention, ...]
-    logits: Logits
+    logits: str
 
     @classmethod
     def of(cls, service: Service, request: s.ForwardRequest) -> "ForwardPass":

@@ -1,14 +1,13 @@
 """One generation that a request asks for: checked, then run, then described."""
 
 import logging
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 from engine.captures.hooks import ResolvedHook
 from engine.captures.records import Activations
 from engine.contract import schemas as s
-from engine.contract.schemas import Capturing
 from engine.interventions.intervention import Intervention
 from engine.runs.generation import GenerationResult, generate
 from engine.runs.sampling import Sampling
@@ -39,32 +38,25 @@ class Generation:
     hooks: tuple[ResolvedHook, ...]
     interventions: tuple[Intervention, ...]
     sampling: Sampling
-    stop_strings: tuple[str, ...]
     label: dict[str, str]
 
     @classmethod
     def of(
         cls, service: Service, tokens: list[int], request: s.Sampling, reply: Reply
     ) -> "Generation":
+        sampling = _sampling(service, request, reply)
         asked, interventions = (), ()
-        if isinstance(request, Capturing):
+        if isinstance(request, s.Capturing):
             asked = specs.hook_specs(request.activation_hooks)
             interventions = specs.interventions(request.interventions, service.captures)
-        return cls(
-            service,
-            tokens,
-            reply,
-            Collector(service.captures, reply.model.id, request),
-            reply.model.kit.hooks.hooks_for(asked),
-            interventions,
-            _sampling(service, request, reply),
-            _stop_strings(request.stop),
-            {"request_id": request_id()},
-        )
+        hooks = reply.model.kit.hooks.hooks_for(asked)
+        collector = Collector(service.captures, reply.model.id, request)
+        label = {"request_id": request_id()}
+        return cls(service, tokens, reply, collector, hooks, interventions, sampling, label)
 
     def steps(
         self, job: Job, more: Sequence[Intervention] = ()
-    ) -> Generator[tuple[GenerationResult, Activations], None, None]:
+    ) -> Iterator[tuple[GenerationResult, Activations]]:
         """Run it, with `more` interventions after its own. For the generation thread."""
 
         def progress(done: int, total: int) -> None:
@@ -78,7 +70,6 @@ class Generation:
             self.hooks,
             self.sampling,
             interventions=(*self.interventions, *more),
-            stop_strings=self.stop_strings,
             prompt_progress_callback=progress,
             budget_bytes=self.service.captures.budget_bytes,
         )
@@ -92,21 +83,23 @@ class Generation:
 
 
 def _sampling(service: Service, request: s.Sampling, reply: Reply) -> Sampling:
-    """The options of the request that have the names of ours, and what it calls otherwise."""
     max_tokens = getattr(request, "max_completion_tokens", None) or request.max_tokens
     most = service.settings.max_tokens
     if max_tokens > most:
         raise LimitError(f"max_tokens: {max_tokens} is more than {most}.", "max_tokens")
-    options = request.model_dump(include={field.name for field in fields(Sampling)})
-    bias = {int(token): value for token, value in (request.logit_bias or {}).items()}
-    return Sampling(
-        **options
-        | {
-            "max_tokens": max_tokens,
-            "logit_bias": bias,
-            "top_logprobs": reply.top_logprobs or 0,
-        }
-    )
+    options = {field.name: getattr(request, field.name) for field in OF_REQUESTS}
+    bias = request.logit_bias and {int(token): each for token, each in request.logit_bias.items()}
+    changed = {
+        "max_tokens": max_tokens,
+        "logit_bias": bias,
+        "stop_strings": _stop_strings(request.stop),
+        "top_logprobs": reply.top_logprobs or 0,
+    }
+    return Sampling(**(options | changed))
+
+
+OF_REQUESTS = [field for field in fields(Sampling) if field.name in s.Sampling.model_fields]
+"""The options of a generation that requests give by the same names."""
 
 
 def _stop_strings(stop: str | list[str] | None) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from engine.captures.hooks import ActivationHookSpec
+from engine.captures.hooks import ActivationHookSpec, ResolvedHook
 from engine.contract.schemas import HookSpec, InterventionSpec
 from engine.interventions.intervention import Intervention
 from engine.server.errors import ImpossibleError
@@ -18,8 +18,8 @@ def hook_specs(hooks: Iterable[HookSpec]) -> tuple[ActivationHookSpec, ...]:
             layer_name=hook.layer_name,
             component=hook.component,
             hook_id=hook.hook_id,
-            capture_input=hook.capture_input,
-            capture_output=hook.capture_output,
+            capture_input=_given(hook, "capture_input"),
+            capture_output=_given(hook, "capture_output"),
             positions=_tuple(hook.positions),
             heads=_tuple(hook.heads),
             dtype=hook.dtype,
@@ -28,17 +28,23 @@ def hook_specs(hooks: Iterable[HookSpec]) -> tuple[ActivationHookSpec, ...]:
     )
 
 
-def hook_entry(spec: ActivationHookSpec) -> HookSpec:
-    """A registered hook in the contract's words."""
+def _given(hook: HookSpec, side: str) -> bool | None:
+    """What a hook says of a side; None if it leaves it to its names."""
+    return getattr(hook, side) if side in hook.model_fields_set else None
+
+
+def hook_entry(hook: ResolvedHook) -> HookSpec:
+    """A registered hook in the contract's words, which register the same hook again."""
+    sides = [is_input for _, is_input in hook.points]
     return HookSpec(
-        layer_name=spec.layer_name,
-        component=spec.component,
-        hook_id=spec.hook_id,
-        capture_input=spec.capture_input,
-        capture_output=spec.capture_output,
-        positions=_list(spec.positions),
-        heads=_list(spec.heads),
-        dtype=spec.dtype,
+        layer_name=hook.layer_name,
+        component=hook.component,
+        hook_id=hook.hook_id,
+        capture_input=True in sides,
+        capture_output=False in sides,
+        positions=_list(hook.positions),
+        heads=_list(hook.heads),
+        dtype=hook.dtype,
     )
 
 
@@ -51,7 +57,6 @@ def interventions(
             layer_name=spec.layer_name,
             component=spec.component,
             operation=spec.operation,
-            of_input=spec.of_input,
             heads=_tuple(spec.heads),
             positions=_tuple(spec.positions),
             factor=spec.factor,

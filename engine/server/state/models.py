@@ -23,7 +23,7 @@ class LoadedModel:
     kit: ModelKit
     request: LoadModelRequest
     created: int
-    lock: Lock = field(default_factory=Lock)  # held while the tokenizer or the hooks are used
+    lock: Lock = field(default_factory=Lock)  # held while the tokenizer is used
 
     @property
     def id(self) -> str:

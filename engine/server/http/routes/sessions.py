@@ -8,7 +8,6 @@ import numpy as np
 from engine.captures.records import CapturedActivation, step_of
 from engine.contract import schemas as s
 from engine.interventions.intervention import Intervention
-from engine.names import default_hook_id
 from engine.server.http.forward_pass import ForwardPass
 from engine.server.http.generation import Generation
 from engine.server.http.openai_format import CompletionReply
@@ -86,7 +85,6 @@ class Breakpoints:
             "function",
             heads=None if spec.heads is None else tuple(spec.heads),
             positions=None if spec.positions is None else tuple(spec.positions),
-            of_input=spec.of_input,
             function=function,
         )
 
@@ -95,7 +93,7 @@ class Breakpoints:
     ) -> CapturedActivation:
         names = self._model.kit.structure.layer_names
         return CapturedActivation(
-            hook_id=spec.hook_id or default_hook_id(point.component, point.layer),
+            hook_id=spec.hook_id or point.default_id,
             layer_name=spec.layer_name if point.layer is None else names[point.layer],
             layer=point.layer,
             component=point.component,
