@@ -76,6 +76,9 @@ class CompletionLogprobs(TypedDict):
     text_offset: list[int]
 
 
+ComponentName: TypeAlias = str
+
+
 ComponentType: TypeAlias = Literal[
     "embedding",
     "residual",
@@ -99,6 +102,11 @@ ComponentType: TypeAlias = Literal[
     "final_norm",
     "logits",
 ]
+
+
+class Correction(TypedDict):
+    name: str
+    reason: str
 
 
 class DetokenizeResponse(TypedDict):
@@ -140,6 +148,7 @@ class LoadModelRequest(TypedDict):
     kv_group_size: NotRequired[Literal[32, 64, 128]]
     quantized_kv_start: NotRequired[int]
     dtype: NotRequired[Literal["float32", "float16", "bfloat16"] | None]
+    corrections: NotRequired[bool]
 
 
 class ModelEntry(TypedDict):
@@ -158,6 +167,7 @@ class ModelEntry(TypedDict):
     max_position_embeddings: int | None
     intermediate_size: int | None
     quantization: str | None
+    corrections: list[Correction]
     components: list[ComponentType]
     absent_layers: dict[ComponentType, list[int]]
 
@@ -168,6 +178,14 @@ class ModelList(TypedDict):
 
 
 Position: TypeAlias = int
+
+
+class PromotedTokensRequest(TypedDict):
+    layer: int
+    neuron: int
+    expert: NotRequired[int | None]
+    top_k: NotRequired[int]
+    model: NotRequired[str | None]
 
 
 class RegisteredHooks(TypedDict):
@@ -196,15 +214,24 @@ class Tensor(TypedDict):
     data: Any
 
 
+ShapeItem: TypeAlias = int
+
+
 class TensorValue(TypedDict):
     """
     A tensor sent to the engine: its shape beside its data, row-major, little-endian.
     """
 
-    shape: list[int]
+    shape: list[ShapeItem]
     dtype: NotRequired[Literal["float32", "float16", "bfloat16"]]
     data: NotRequired[Any]
     data_base64: NotRequired[str | None]
+
+
+class TokenEffect(TypedDict):
+    id: int
+    text: str
+    logit: float
 
 
 TokenId: TypeAlias = int
@@ -251,6 +278,22 @@ class Usage(TypedDict):
     total_tokens: int
 
 
+class WeightEntry(TypedDict):
+    name: str
+    layers: list[int] | None
+    axes: list[str]
+    shape: list[int]
+    modules: list[str]
+    notes: list[str]
+    reason: str | None
+
+
+class WeightList(TypedDict):
+    object: NotRequired[Literal["list"]]
+    model: str
+    data: list[WeightEntry]
+
+
 class ActivationRecord(TypedDict):
     """
     One activation of one forward pass.
@@ -260,6 +303,7 @@ class ActivationRecord(TypedDict):
     layer_name: str
     layer: int | None
     component: ComponentType
+    field_name: str | None
     step: int
     positions: list[int]
     shape: list[int]
@@ -277,7 +321,7 @@ class BreakpointSpec(TypedDict):
     """
 
     layer_name: str
-    component: ComponentType
+    component: NotRequired[ComponentName | None]
     hook_id: NotRequired[str | None]
     heads: NotRequired[list[Head] | None]
     positions: NotRequired[list[Position] | None]
@@ -364,7 +408,23 @@ class CircuitPart(TypedDict):
     """
 
     layer: int
-    component: NotRequired[Literal["residual", "attention", "mlp", "mlp_hidden", "head_output"]]
+    component: NotRequired[
+        Literal[
+            "residual",
+            "attention",
+            "mlp",
+            "mlp_hidden",
+            "head_output",
+            "hook_resid_post",
+            "hook_out",
+            "hook_attn_out",
+            "attn.hook_out",
+            "hook_mlp_out",
+            "mlp.hook_out",
+            "mlp.hook_post",
+            "attn.hook_z",
+        ]
+    ]
     head: NotRequired[Head | None]
     neuron: NotRequired[int | None]
     positions: NotRequired[list[Position] | None]
@@ -388,7 +448,23 @@ class CircuitPatchRequest1(TypedDict):
     examples: list[CircuitExample] | None
     pooling: NotRequired[Literal["mean", "logsumexp"]]
     model: NotRequired[str | None]
-    component: NotRequired[Literal["residual", "attention", "mlp", "mlp_hidden", "head_output"]]
+    component: NotRequired[
+        Literal[
+            "residual",
+            "attention",
+            "mlp",
+            "mlp_hidden",
+            "head_output",
+            "hook_resid_post",
+            "hook_out",
+            "hook_attn_out",
+            "attn.hook_out",
+            "hook_mlp_out",
+            "mlp.hook_out",
+            "mlp.hook_post",
+            "attn.hook_z",
+        ]
+    ]
     method: NotRequired[Literal["activation_patching", "attribution_patching", "ablation"]]
     direction: NotRequired[Literal["denoising", "noising"]]
     ablation: NotRequired[CircuitAblation | None]
@@ -414,7 +490,23 @@ class CircuitPatchRequest2(TypedDict):
     examples: NotRequired[list[CircuitExample] | None]
     pooling: NotRequired[Literal["mean", "logsumexp"]]
     model: NotRequired[str | None]
-    component: NotRequired[Literal["residual", "attention", "mlp", "mlp_hidden", "head_output"]]
+    component: NotRequired[
+        Literal[
+            "residual",
+            "attention",
+            "mlp",
+            "mlp_hidden",
+            "head_output",
+            "hook_resid_post",
+            "hook_out",
+            "hook_attn_out",
+            "attn.hook_out",
+            "hook_mlp_out",
+            "mlp.hook_out",
+            "mlp.hook_post",
+            "attn.hook_z",
+        ]
+    ]
     method: NotRequired[Literal["activation_patching", "attribution_patching", "ablation"]]
     direction: NotRequired[Literal["denoising", "noising"]]
     ablation: NotRequired[CircuitAblation | None]
@@ -528,7 +620,7 @@ class HookSpec(TypedDict):
     """
 
     layer_name: str
-    component: ComponentType
+    component: NotRequired[ComponentName | None]
     hook_id: NotRequired[str | None]
     capture_input: NotRequired[bool]
     capture_output: NotRequired[bool]
@@ -543,7 +635,7 @@ class InterventionSpec(TypedDict):
     """
 
     layer_name: str
-    component: ComponentType
+    component: NotRequired[ComponentName | None]
     operation: Literal[
         "ablation", "mean", "scaling", "addition", "replacement", "patching", "noise"
     ]
@@ -573,6 +665,14 @@ class LogitLensRequest(TypedDict):
     prompt: str | TokenIds
     model: NotRequired[str | None]
     top_k: NotRequired[int]
+
+
+class PromotedTokens(TypedDict):
+    layer: int
+    neuron: int
+    expert: int | None
+    promoted: list[TokenEffect]
+    suppressed: list[TokenEffect]
 
 
 class RegisterHooksRequest(TypedDict):

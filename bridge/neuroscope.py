@@ -28,6 +28,7 @@ class NeuroScopeRecord(TypedDict):
     layer_name: str
     layer: int | None
     component: str
+    field_name: str | None
     step: int
     positions: list[int]
     shape: list[int]

@@ -94,8 +94,12 @@ def generate(
     """Render the Smalltalk bindings of an API document."""
     from bridge.generator.errors import GeneratorError
 
+    failure = NoComparisonError if old_spec else click.ClickException
     try:
         settings, file = _settings(given, config)
+    except GeneratorError as error:
+        raise failure(str(error)) from error
+    try:
         if old_spec:
             _diff(settings, old_spec, diff_format)
             return
@@ -105,7 +109,9 @@ def generate(
         if not check and (save or not (client.naming.is_bridge or file.exists())):
             _save(client, settings, file)
     except GeneratorError as error:
-        raise _failure(str(error), 2 if old_spec else 1) from error
+        raise failure(str(error)) from error
+    except RecursionError as error:
+        raise failure(f"{settings.spec}: nested too deeply") from error
 
 
 def _settings(given: dict[str, Any], config: Path | None) -> "tuple[Settings, Path]":
@@ -160,7 +166,7 @@ def _warn(client: "Client", fail: bool) -> None:
     if counts:
         click.echo(f"warning: {counts}", err=True)
     if fail and client.problems:
-        raise _failure(f"{len(client.problems)} warnings, so nothing was written", 1)
+        raise click.ClickException(f"{len(client.problems)} warnings, so nothing was written")
 
 
 def _run(client: "Client", settings: "Settings", check: bool, force: bool) -> None:
@@ -180,7 +186,7 @@ def _run(client: "Client", settings: "Settings", check: bool, force: bool) -> No
     if check:
         found = rendering.check(output)
         if found:
-            raise _failure("\n".join(map(str, found)), 1)
+            raise click.ClickException("\n".join(map(str, found)))
         click.echo(f"{count} files are up to date in {output}")
         return
     done = rendering.write(output, force=force)
@@ -208,7 +214,7 @@ def _diff(settings: "Settings", old_spec: str, form: str) -> None:
         sys.exit(1)
 
 
-def _failure(text: str, status: int) -> click.ClickException:
-    failure = click.ClickException(text)
-    failure.exit_code = status
-    return failure
+class NoComparisonError(click.ClickException):
+    """Two documents cannot be compared: its status is not that of a breaking change."""
+
+    exit_code = 2

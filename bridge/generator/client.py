@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
 from bridge.generator.api.document import Api
 from bridge.generator.api.operations import Operation
@@ -23,6 +24,8 @@ from bridge.generator.text import plain
 from bridge.generator.unsupported import why_unsupported
 
 WHOLE_BODY = "body"
+IN_PATHS = "/?:@!$&'()*+,;=-._~%"
+"""What a path's own text may have unescaped in an address."""
 MAX_COMMENT = 300
 
 
@@ -62,7 +65,7 @@ class ClientMethod:
 
     @property
     def options(self) -> Part | None:
-        """The argument that has further members of a JSON object."""
+        """The argument that has further members of a JSON object, or else of the query."""
         return next((part for part in self.pattern.parts if part.place == OPTIONS), None)
 
     @property
@@ -78,6 +81,15 @@ class ClientMethod:
             names = ", ".join(parameter.name for parameter in headers)
             sentence += f" The optional headers {names} are not sent."
         return sentence
+
+
+@dataclass(frozen=True)
+class FieldName:
+    """Another name for a component's output, or for its input, without its layer."""
+
+    name: str
+    component: str
+    is_input: bool
 
 
 @dataclass(frozen=True)
@@ -104,6 +116,14 @@ class Client:
     @property
     def version(self) -> str:
         return self.api.version
+
+    @property
+    def field_names(self) -> tuple[FieldName, ...]:
+        """The names of the extension `x-field-names`."""
+        return tuple(
+            FieldName(node.text("name"), node.text("component"), node.flag("is_input"))
+            for node in self.api.node.items("x-field-names")
+        )
 
     def selectors_of(self, route: str) -> tuple[str, ...]:
         """The selectors of one operation."""
@@ -250,7 +270,7 @@ def _placed(operation: Operation, pattern: Pattern) -> Pattern:
             place = "query"
         elif part.name in members:
             place = "field"
-        elif part.name == OPTIONS and operation.body:
+        elif part.name == OPTIONS and (operation.body or queries):
             place = OPTIONS
         else:
             raise ValueError(f"there is no field or parameter {part.name}")
@@ -264,4 +284,8 @@ def _placed(operation: Operation, pattern: Pattern) -> Pattern:
 def _pieces(path: str, parts: tuple[Part, ...]) -> tuple[str | Part, ...]:
     by_name = {part.name: part for part in parts if part.place == "path"}
     pieces = re.split(r"{([^{}]+)}", path)
-    return tuple(by_name[p] if i % 2 else p for i, p in enumerate(pieces) if p)
+    return tuple(
+        by_name[piece] if index % 2 else quote(piece, safe=IN_PATHS, errors="replace")
+        for index, piece in enumerate(pieces)
+        if piece
+    )

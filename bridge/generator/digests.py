@@ -47,17 +47,17 @@ class Digests:
         inherited = [(p.pointer, p.key, p.required) for p in operation.parameters]
         said = [operation.node.value, operation.summary, *inherited]
         targets = _targets(operation.node)
-        self._note(targets)
+        self._note([*targets.items()])
         return Meaning(digest_of_meaning(said), tuple(sorted(targets)))
 
-    def _note(self, waiting: dict[str, Node]) -> None:
+    def _note(self, waiting: list[tuple[str, Node]]) -> None:
         """Take down these parts and all that they refer to."""
         while waiting:
-            place, node = waiting.popitem()
+            place, node = waiting.pop()
             if place not in self.parts:
                 targets = _targets(node)
                 self.parts[place] = Meaning(digest_of_meaning(node.value), tuple(sorted(targets)))
-                waiting = waiting | targets
+                waiting += targets.items()
 
 
 def _targets(node: Node) -> dict[str, Node]:

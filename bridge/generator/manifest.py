@@ -1,6 +1,7 @@
 """`MANIFEST.json`: what was rendered, by which generator, from which API document."""
 
 import json
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -111,7 +112,8 @@ def read_manifest(folder: Path, *, ignore_broken: bool = False) -> Manifest | No
 def check_path(path: str) -> None:
     """Raise DriftError for a path that does not stay below the folder that it is relative to."""
     parts = PurePosixPath(path).parts
-    if not parts or path.startswith("/") or "\\" in path or ":" in path or ".." in parts:
+    elsewhere = path.startswith("/") or "\\" in path or re.match(r"[A-Za-z]:", path)
+    if not parts or elsewhere or ".." in parts:
         raise DriftError(f"not a path below the output folder: {path!r}")
 
 

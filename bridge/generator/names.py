@@ -10,6 +10,58 @@ MAX_LENGTH = 150
 PSEUDO_VARIABLES = frozenset(
     ("self", "super", "true", "false", "nil", "thisContext", "thisProcess")
 )
+JAVASCRIPT_WORDS = frozenset(
+    [
+        "arguments",
+        "await",
+        "break",
+        "case",
+        "catch",
+        "class",
+        "const",
+        "continue",
+        "debugger",
+        "default",
+        "delete",
+        "do",
+        "else",
+        "enum",
+        "eval",
+        "export",
+        "extends",
+        "finally",
+        "for",
+        "function",
+        "if",
+        "implements",
+        "import",
+        "in",
+        "instanceof",
+        "interface",
+        "let",
+        "new",
+        "null",
+        "package",
+        "private",
+        "protected",
+        "public",
+        "return",
+        "static",
+        "switch",
+        "this",
+        "throw",
+        "try",
+        "typeof",
+        "undefined",
+        "var",
+        "void",
+        "while",
+        "with",
+        "yield",
+    ]
+)
+NO_ARGUMENTS = PSEUDO_VARIABLES | JAVASCRIPT_WORDS
+"""What no argument can be called; Amber compiles Smalltalk to JavaScript, in its strict mode."""
 
 
 def camel_case(name: str) -> str:

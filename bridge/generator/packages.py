@@ -52,6 +52,7 @@ CORE_CLASSES = (
     "NeuroScopeForwardPass",
     "NeuroScopeModelCompletion",
     "TransformerLayer",
+    "NeuroScopeWeights",
     "TransformerModel",
     "NeuroScopeTextPlot",
     "NeuroScopePngEncoder",
@@ -68,6 +69,7 @@ CORE_CLASSES = (
     "DataBridge",
     "ActivationAnalyzer",
     "NeuroScopeTokenActivation",
+    "NeuroScopeActivatingExample",
     "NeuronAnalyzer",
     "NeuroScopeLinearSystem",
     "NeuroScopeLogisticFit",
@@ -94,7 +96,29 @@ CORE_CLASSES = (
     "CircuitFinder",
 )
 TESTS = "NeuroScope-Tests"
-TEST_CLASSES = ("NeuroScopeActivationTensorTest", "NeuroScopeClientTest")
+TEST_CLASSES = (
+    "NeuroScopeTestCase",
+    "NeuroScopeTestRun",
+    "NeuroScopeImageSupplementTest",
+    "NeuroScopeConnectionTest",
+    "NeuroScopeActivationTensorTest",
+    "NeuroScopeHookTest",
+    "NeuroScopePassCacheTest",
+    "NeuroScopeAttentionPatternTest",
+    "NeuroScopePictureTest",
+    "NeuroScopeLinearProbeTest",
+    "NeuroScopeCircuitTest",
+)
+SERVER_TESTS = "NeuroScope-Server-Tests"
+SERVER_TEST_CLASSES = (
+    "NeuroScopeServerTest",
+    "NeuroScopeClientTest",
+    "NeuroScopeTransformerModelTest",
+    "NeuroScopeModelHooksTest",
+    "NeuroScopeInterventionTest",
+    "NeuroScopePassCachingTest",
+    "NeuroScopeAnalysisTest",
+)
 INSTALLER = "NeuroScope-Installer"
 
 
@@ -124,7 +148,7 @@ def packages_of(client: Client, dialect: Dialect, templates: Templates) -> tuple
     package = Package(
         client.naming.package,
         (
-            *(_from(templates, *BRIDGE_CLASSES) if own else ()),
+            *(_from(templates, *BRIDGE_CLASSES, client=client) if own else ()),
             *_client_class(client, templates),
             *(_from(templates, *dialect.variants) if own else ()),
         ),
@@ -137,8 +161,13 @@ def packages_of(client: Client, dialect: Dialect, templates: Templates) -> tuple
     classes = _from(templates, *CORE_CLASSES, folder="neuroscope")
     documented = frozenset(c.name for c in classes if not c.name.startswith(PREFIX))
     core = Package(CORE, classes, requires=base, yielding=documented)
-    tests = _from(templates, *TEST_CLASSES, folder="tests", client=client)
-    return (*base, core, Package(TESTS, tests, requires=base))
+    tests = Package(TESTS, _from(templates, *TEST_CLASSES, folder="tests"), requires=(*base, core))
+    server_tests = Package(
+        SERVER_TESTS,
+        _from(templates, *SERVER_TEST_CLASSES, folder="tests/server", client=client),
+        requires=(*base, core, tests),
+    )
+    return (*base, core, tests, server_tests)
 
 
 def installer_of(

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bridge.generator.names import PSEUDO_VARIABLES, words_of
+from bridge.generator.names import NO_ARGUMENTS, words_of
 
 OPTIONS = "options"
 MAX_ARGUMENTS = 15
@@ -49,7 +49,7 @@ def parse_pattern(text: str, taken: frozenset[str] = frozenset()) -> Pattern:
         re.fullmatch(r"[a-zA-Z][a-zA-Z0-9]*:", keyword) for keyword in keywords
     ):
         raise ValueError(f"not a message pattern: {text!r}")
-    arguments = words_of(names, PSEUDO_VARIABLES | taken)
+    arguments = words_of(names, NO_ARGUMENTS | taken)
     return Pattern("".join(keywords), tuple(map(Part, keywords, arguments, names)))
 
 
@@ -60,7 +60,7 @@ def pattern_for(
     if not wanted:
         return Pattern(name)
     names = [each for _, each in wanted]
-    arguments = words_of(names, PSEUDO_VARIABLES | taken)
+    arguments = words_of(names, NO_ARGUMENTS | taken)
     keywords = [f"{name}:", *(f"{word}:" for word in words_of(names)[1:])]
     parts = tuple(
         Part(keyword, argument, each, place)

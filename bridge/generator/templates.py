@@ -31,6 +31,7 @@ class Templates:
             "comment": text.comment,
             "literal": text.literal,
             "name": text.name,
+            "percent": text.percent,
             "prose": text.prose,
             "protocol": text.protocol,
             "symbol": text.symbol,

@@ -5,6 +5,7 @@ source as a class template contains it, in chunks: an exclamation mark is double
 """
 
 import re
+from urllib.parse import quote
 
 from anyascii import anyascii
 
@@ -51,6 +52,11 @@ def literal(text: str, connection: str) -> str:
         return "'" + text.replace("'", "''") + "'"
     codes = " ".join(map(str, text.encode("utf-8", "surrogatepass")))
     return f"({name(connection)} textFromBytes: #({codes}))"
+
+
+def percent(text: str) -> str:
+    """Text as the name of a parameter in a query, escaped as an address has it."""
+    return quote(text, safe="", errors="replace")
 
 
 def symbol(selector: str) -> str:

@@ -6,15 +6,16 @@ from typing import Literal
 
 import numpy as np
 
-from engine.captures.hooks import ActivationHookSpec, resolve_hooks
 from engine.components import NEURONS, PER_HEAD, ComponentType
 from engine.errors import (
     InvalidRequestError,
+    UnknownComponentError,
     UnknownHeadError,
     UnknownNeuronError,
     UnknownPositionError,
 )
 from engine.runs.kit import ModelKit
+from engine.structure.places import component_named, places_named
 from engine.taps.points import Point
 
 COMPONENTS = ("residual", "attention", "mlp", "mlp_hidden", "head_output")
@@ -50,10 +51,17 @@ class Part:
 
 
 def check_component(component: str) -> ComponentType:
-    """The component, or an InvalidRequestError that lists those that have parts."""
-    if component not in COMPONENTS:
+    """The component of a name, its own or TransformerLens's.
+
+    Raises InvalidRequestError, with those that have parts, for another.
+    """
+    try:
+        found = component_named(component)
+    except UnknownComponentError:
+        found = None
+    if found not in COMPONENTS:
         raise InvalidRequestError(f"component: {component!r} is none of {', '.join(COMPONENTS)}")
-    return ComponentType(component)
+    return found
 
 
 def points_of(kit: ModelKit, component: ComponentType, layers: Sequence[int] | None) -> list[Point]:
@@ -68,8 +76,11 @@ def points_of(kit: ModelKit, component: ComponentType, layers: Sequence[int] | N
         if layers.count(layer) > 1:
             raise InvalidRequestError(f"layers: {layer} is given twice")
     names = ["*"] if layers is None else [str(layer) for layer in layers]
-    specs = [ActivationHookSpec(name, component) for name in names]
-    points = [Point(hook.layer, component) for hook in resolve_hooks(specs, kit.structure)]
+    points = [
+        Point(place.layer, component)
+        for name in names
+        for place in places_named(name, component, kit.structure)
+    ]
     for point in points:
         if component in NEURONS and len(kit.structure.shapes[point]) != 3:
             raise InvalidRequestError(

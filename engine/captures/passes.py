@@ -9,7 +9,7 @@ import mlx.core as mx
 from engine.captures.delivery import Delivery
 from engine.captures.groups import Group
 from engine.captures.host_memory import on_host
-from engine.captures.records import Activations, CapturedActivation, by_hook
+from engine.captures.records import Activations, CapturedActivation, by_hook, step_of
 from engine.captures.subsets import Selection, Subset
 from engine.taps.points import Span, canonical
 
@@ -85,7 +85,7 @@ class Pass:
 
     def step(self, position: int) -> int:
         """The step of the run that a position belongs to."""
-        return max(0, position - self.prompt_end + 1)
+        return step_of(position, self.prompt_end)
 
     def keep(self, groups: Sequence[Group], values: Sequence[mx.array]) -> None:
         """Select and join values: little has to be begun and moved then."""

@@ -4,16 +4,17 @@ from collections.abc import Iterator, Sequence
 
 import mlx.core as mx
 
-from engine.captures.hooks import ActivationHookSpec, resolve_hooks
 from engine.components import ComponentType
 from engine.errors import (
     InterventionError,
+    InvalidRequestError,
     UnknownComponentError,
     UnknownHeadError,
     UnknownLayerError,
 )
 from engine.interventions.edits import Edit
 from engine.interventions.intervention import Intervention
+from engine.structure.places import check_heads, places_named
 from engine.structure.resolver import Structure
 from engine.taps.points import Point, Span, Visitor, Visitors
 
@@ -73,15 +74,19 @@ def _in_turn(edits: Sequence[Edit]) -> Visitor:
 def _edits(
     intervention: Intervention, structure: Structure, prompt_end: int, run_positions: range
 ) -> Iterator[Edit]:
-    what = f"{intervention.operation} of {intervention.component}"
-    spec = ActivationHookSpec(
-        intervention.layer_name, intervention.component, heads=intervention.heads
-    )
+    what = f"{intervention.operation} of {intervention.component or intervention.layer_name}"
     try:
-        hooks = resolve_hooks([spec], structure)
-    except (UnknownLayerError, UnknownComponentError, UnknownHeadError) as reason:
+        places = places_named(intervention.layer_name, intervention.component, structure)
+        for place in places:
+            check_heads(intervention.heads, place, structure)
+    except (
+        UnknownLayerError,
+        UnknownComponentError,
+        UnknownHeadError,
+        InvalidRequestError,
+    ) as reason:
         raise InterventionError(f"{what} cannot act: {reason}") from reason
-    if hooks[0].component is ComponentType.ROUTER_CHOICE:
+    if places[0].component is ComponentType.ROUTER_CHOICE:
         raise InterventionError(
             f"{what} cannot act: it is made of expert ids, not of numbers to calculate with; "
             f"change {ComponentType.ROUTER.value}"
@@ -89,8 +94,9 @@ def _edits(
     positions = _positions(intervention, what, prompt_end, run_positions)
     _check_distinct("head", intervention.heads, what)
     _check_distinct("position", positions, what)
-    for hook in hooks:
-        yield Edit(intervention, Point(hook.layer, hook.component), positions)
+    for place in places:
+        ((point, _),) = place.points
+        yield Edit(intervention, point, positions)
 
 
 def _positions(

@@ -1,8 +1,8 @@
 """How tokens are chosen, and mlx-lm's generation under these choices."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import mlx.core as mx
@@ -14,6 +14,8 @@ from mlx_lm.sample_utils import Sampler, make_logits_processors, make_sampler
 from engine.errors import InvalidRequestError
 from engine.runs.kit import ModelKit
 
+ALL = 0
+"""As `top_k`: any token may be chosen."""
 COLDEST = 1e-6
 """Temperature below which logits would leave float32."""
 
@@ -28,9 +30,14 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class Sampling:
-    """Parameters of a generation; temperature 0 is greedy, `top_k` 0 and `top_p` 1 keep all."""
+    """Options of a generation; temperature 0 is greedy, `top_k` 0 and `top_p` 1 keep all.
 
-    max_tokens: int
+    `logit_bias` maps token ids to what is added to their logits. A text ends before the first of
+    `stop_strings`. `num_draft_tokens` is for a draft model, and `prefill_step_size` the most tokens
+    of a prompt that one pass takes.
+    """
+
+    max_tokens: int = 100
     temperature: float = 0.0
     top_p: float = 1.0
     top_k: int = 0
@@ -38,7 +45,8 @@ class Sampling:
     seed: int | None = None
     repetition_penalty: float | None = None
     repetition_context_size: int = 20
-    logit_bias: dict[int, float] = field(default_factory=dict)
+    logit_bias: Mapping[int, float] | None = None
+    stop_strings: Sequence[str] = ()
     top_logprobs: int = 0
     num_draft_tokens: int = 3
     prefill_step_size: int = 2048
@@ -59,7 +67,10 @@ class Sampling:
             "seed": (self.seed is None or self.seed >= 0, "at least 0"),
             "repetition_penalty": (penalty is None or penalty > 0, "above 0"),
             "repetition_context_size": (self.repetition_context_size >= 1, "at least 1"),
-            "logit_bias": (all(0 <= t < vocab for t in self.logit_bias), f"tokens below {vocab}"),
+            "logit_bias": (
+                all(0 <= t < vocab for t in self.logit_bias or ()),
+                f"tokens below {vocab}",
+            ),
             "top_logprobs": (0 <= self.top_logprobs <= vocab, f"0 to {vocab}"),
             "num_draft_tokens": (self.num_draft_tokens >= 1, "at least 1"),
             "prefill_step_size": (self.prefill_step_size >= 1, "at least 1"),
@@ -85,7 +96,7 @@ def generated_tokens(
         sampling.temperature,
         sampling.top_p,
         sampling.min_p,
-        top_k=min(sampling.top_k, kit.info.vocab_size),
+        top_k=sampling.top_k if sampling.top_k < kit.info.vocab_size else ALL,
     )
     parameters = {
         "max_tokens": sampling.max_tokens,

@@ -134,6 +134,8 @@ ENGINE_ERRORS: dict[type[e.EngineError], tuple[int, str]] = {
     e.ModelNotFoundError: (404, "model_not_found"),
     e.UnsupportedModelError: (422, "unsupported_model"),
     e.CaptureTooLargeError: (507, "capture_too_large"),
+    e.UnknownWeightError: (422, "unknown_weight"),
+    e.WeightTooLargeError: (507, "weight_too_large"),
     e.EngineError: (422, "impossible"),
 }
 RETRY_AFTER = 1

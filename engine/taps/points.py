@@ -15,6 +15,14 @@ class Point(NamedTuple):
     component: ComponentType
     is_input: bool = False
 
+    @property
+    def default_id(self) -> str:
+        """The id of a hook on the component that is given none: ``layer_5_residual``, or
+        ``embedding_output`` for a component of the whole model."""
+        if self.layer is None:
+            return f"{self.component}_output"
+        return f"layer_{self.layer}_{self.component}"
+
 
 class Span(NamedTuple):
     """The positions of the sequence that a forward pass covers: `first`, and how many."""

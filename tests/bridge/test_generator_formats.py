@@ -5,15 +5,16 @@ import re
 from pathlib import Path
 
 import pytest
-from bridge.generator.document import read_document
 from click.testing import CliRunner
+from foreign import our_base
 
 from bridge.cli import main
+from bridge.generator.api.document import read_api
 from bridge.generator.client import client_of
 from bridge.generator.dialects import DIALECTS
 from bridge.generator.file_names import cypress, file_names, percent_escaped
 from bridge.generator.model import Package, SmalltalkClass
-from bridge.generator.packages import installer_of, packages_of
+from bridge.generator.packages import packages_of
 from bridge.generator.render import render_dialect
 from bridge.generator.templates import Templates
 from bridge.resources import OPENAPI
@@ -41,12 +42,14 @@ SYSTEM = {"ByteArray", "FloatArray", "TypedArray"}  # what other Smalltalks or J
 @pytest.fixture(scope="module")
 def rendered() -> dict[str, tuple[tuple[Package, ...], dict[str, str]]]:
     """For each dialect its packages and the files made of them."""
-    templates, client = Templates(), client_of(read_document(OPENAPI))
+    templates, client = Templates(), client_of(read_api(OPENAPI), our_base())
     found = {}
     for dialect in DIALECTS.values():
         packages = packages_of(client, dialect, templates)
-        installer = installer_of(packages, dialect, templates)
-        found[dialect.name] = (packages, render_dialect(dialect, packages, installer, templates))
+        found[dialect.name] = (
+            packages,
+            render_dialect(dialect, packages, client.naming, templates),
+        )
     return found
 
 
@@ -119,9 +122,8 @@ def test_tonel_holds_every_method_and_a_baseline(rendered: dict) -> None:
 def beside(rendered: dict, dialect: str, name: str) -> dict[str, str]:
     """The files that a further format adds to a dialect's own."""
     packages, own = rendered[dialect]
-    templates = Templates()
-    installer = installer_of(packages, DIALECTS[dialect], templates)
-    files = render_dialect(DIALECTS[dialect], packages, installer, templates, (name,))
+    naming = client_of(read_api(OPENAPI), our_base()).naming
+    files = render_dialect(DIALECTS[dialect], packages, naming, Templates(), (name,))
     return {path: text for path, text in files.items() if path not in own}
 
 
@@ -250,4 +252,4 @@ def test_classes_that_no_document_names_carry_a_prefix(rendered: dict) -> None:
 
 def test_the_document_names_the_clients_class() -> None:
     info = json.loads(OPENAPI.read_text())["info"]
-    assert client_of(read_document(OPENAPI)).name == info["x-smalltalk-class"]
+    assert client_of(read_api(OPENAPI), our_base()).name == info["x-smalltalk-class"]

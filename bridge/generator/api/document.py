@@ -1,7 +1,9 @@
 """The whole of an OpenAPI document, from a file or an address."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from bridge.generator.api.operations import Operation, operation_at, places_of
 from bridge.generator.api.references import Documents, Node, address_of, readable
@@ -11,6 +13,7 @@ from bridge.generator.api.validation import breaches_of
 from bridge.generator.errors import DocumentError
 from bridge.generator.problems import Problem, ProblemKind
 
+Value = TypeVar("Value")
 CONVERT = (
     "Swagger 2.0 is not read; convert it first, for example by "
     "`npx swagger2openapi --outfile openapi.json FILE` or at https://converter.swagger.io"
@@ -45,7 +48,9 @@ def read_api(source: str | Path, *, allow_remote: bool = False) -> Api:
         raise DocumentError(name, "not an OpenAPI document: not an object")
     _check_version(root, name, problems)
     problems += breaches_of(root.value)
-    info = root.object("info") or Node(documents, root.document, "#/info", {})
+    info = _read(lambda node: node.object("info"), root, problems) or Node(
+        documents, root.document, "#/info", {}
+    )
     operations = _operations(root, problems)
     if not operations:
         text = "no operations, so the client has no methods of the API's"
@@ -55,8 +60,8 @@ def read_api(source: str | Path, *, allow_remote: bool = False) -> Api:
         info.text("title") or "Untitled",
         info.text("version"),
         operations,
-        servers_of(root),
-        security_schemes_of(root),
+        _read(servers_of, root, problems) or (),
+        security_schemes_of(root, problems),
         info.text("x-smalltalk-class"),
         tuple(problems),
     )
@@ -73,6 +78,15 @@ def _check_version(root: Node, name: str, problems: list[Problem]) -> None:
     if not version.startswith(("3.0", "3.1", "3.2")):
         text = f"version {version} is read as 3.2"
         problems.append(Problem(ProblemKind.DOUBTFUL, "#/openapi", text))
+
+
+def _read(part: Callable[[Node], Value], root: Node, problems: list[Problem]) -> Value | None:
+    """A part of the document; None, and a problem, if it is not as it should be."""
+    try:
+        return part(root)
+    except DocumentError as error:
+        problems.append(Problem(ProblemKind.DOUBTFUL, error.pointer, error.problem))
+        return None
 
 
 def _operations(root: Node, problems: list[Problem]) -> tuple[Operation, ...]:

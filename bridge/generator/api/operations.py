@@ -95,13 +95,13 @@ def places_of(document: Node, problems: list[Problem]) -> Iterator[Place]:
 
 def operation_at(place: Place, document: Node, problems: list[Problem]) -> Operation:
     """Read one operation. Raises DocumentError for what breaks the specification."""
-    node = place.node
+    node = place.node.resolved()
     if not isinstance(node.value, dict):
         raise DocumentError(node.where, "not an object")
     if not METHOD_TOKEN.fullmatch(place.verb):
         raise DocumentError(node.where, f"not an HTTP method: {place.verb!r}")
     return Operation(
-        pointer=node.where,
+        pointer=place.node.where,
         verb=place.verb.upper(),
         path=place.path,
         node=node,
@@ -110,7 +110,7 @@ def operation_at(place: Place, document: Node, problems: list[Problem]) -> Opera
         description=node.text("description"),
         tags=node.texts("tags"),
         selectors=_selectors(node),
-        parameters=_parameters(place, problems),
+        parameters=_parameters(place, node, problems),
         body=request_body_of(node),
         responses=tuple(r for r in responses_of(node) if not r.status.startswith("x-")),
         security=requirements_of(document, node),
@@ -144,16 +144,16 @@ def _selectors(node: Node) -> tuple[str, ...]:
     return tuple(given.value)
 
 
-def _parameters(place: Place, problems: list[Problem]) -> tuple[Parameter, ...]:
+def _parameters(place: Place, node: Node, problems: list[Problem]) -> tuple[Parameter, ...]:
     """The parameters that are of use: those of the path's template, declared or not, first."""
-    found = parameters_of(place.path_item, place.node)
+    found = parameters_of(place.path_item, node)
     where = place.node.where
     in_path = []
     for name in names_in(place.path):
         if ("path", name) not in found:
             text = f"the parameter {name} of its path is not declared, and taken to be a text"
             problems.append(Problem(ProblemKind.DOUBTFUL, where, text))
-        in_path.append(found.pop(("path", name), None) or undeclared(name, where))
+        in_path.append(found.pop(("path", name), undeclared(name, where)))
     for key in [key for key in found if key[0] == "path"]:
         text = f"the parameter {key[1]} is not in its path"
         problems.append(Problem(ProblemKind.DOUBTFUL, where, text))

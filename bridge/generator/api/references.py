@@ -22,19 +22,17 @@ class Documents:
 
     root: str
     allow_remote: bool = False
-    raw: dict[str, bytes] = field(default_factory=dict)
     _failures: dict[str, str] = field(default_factory=dict)
     _contents: dict[str, Any] = field(default_factory=dict)
     _targets: dict[tuple[str, str], "Node"] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._registry: Registry[Any] = Registry(retrieve=self._retrieve)
+        self._registry: Registry[Any] = Registry(retrieve=self._retrieve)  # type: ignore[call-arg]
 
     def start(self) -> "Node":
         """The whole root document. Raises DocumentError if it cannot be read."""
         try:
-            self.raw[self.root] = fetch(self.root)
-            self._contents[self.root] = parse(self.raw[self.root], self.root)
+            self._contents[self.root] = parse(fetch(self.root), self.root)
         except DocumentError as error:
             raise DocumentError(readable(self.root), error.problem) from error
         return Node(self, self.root, "#", self._contents[self.root])
@@ -71,11 +69,11 @@ class Documents:
                 raise DocumentError(uri, "it is another host's: --allow-remote-refs reads it")
             if uri.startswith("file:") and not self.root.startswith("file:"):
                 raise DocumentError(uri, "a document from the network names a file")
-            self.raw[uri] = fetch(uri)
-            self._contents[uri] = parse(self.raw[uri], readable(uri))
+            if uri not in self._contents:
+                self._contents[uri] = parse(fetch(uri), readable(uri))
         except DocumentError as error:
             self._failures[uri] = error.problem
-            raise NoSuchResource(ref=uri) from error
+            raise NoSuchResource(ref=uri) from error  # type: ignore[call-arg]
         return Resource.opaque(self._contents[uri])
 
 
@@ -156,7 +154,8 @@ class Node:
 
         Raises DocumentError for a reference that leads nowhere or back to itself.
         """
-        node, seen, beside = self, set(), {}
+        node, seen = self, set()
+        beside: dict[str, Any] = {}
         while (reference := node.reference) is not None:
             if (node.document, node.pointer) in seen:
                 raise DocumentError(self.where, f"a reference to itself: {reference}")

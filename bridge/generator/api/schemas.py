@@ -101,27 +101,31 @@ class Schema:
         """The members that an object is said to have, by name, those of `allOf` included."""
         found: dict[str, Schema] = {}
         for part in self.parts:
-            for name, node in part.node.entries("properties").items():
+            for name, node in part._entries("properties").items():
                 found.setdefault(name, schema_at(node))
         return found
 
     @cached_property
     def required(self) -> frozenset[str]:
         """The members that an object must have."""
-        return frozenset(name for part in self.parts for name in part.node.texts("required"))
+        return frozenset(
+            text for part in self.parts for text in part._list("required") if isinstance(text, str)
+        )
 
     @cached_property
     def items(self) -> "Schema | None":
         """What the elements of an array are; None if nothing is said of them."""
         nodes = [part.node.get("items") for part in self.parts]
-        node = next((node for node in nodes if node), None)
-        return schema_at(node) if node and not isinstance(node.value, list) else None
+        node = next((node for node in nodes if node and _is_schema(node.value)), None)
+        return schema_at(node) if node else None
 
     @cached_property
     def additional(self) -> "Schema | bool":
         """What further members of an object are; true if anything, false if there are none."""
         nodes = [part.node.get("additionalProperties") for part in self.parts]
-        said = [node for node in nodes if node and node.value is not True]
+        said = [
+            node for node in nodes if node and _is_schema(node.value) and node.value is not True
+        ]
         if any(node.value is False for node in said):
             return False
         return schema_at(said[0]) if said else True
@@ -145,13 +149,13 @@ class Schema:
             if part.identity not in found:
                 found[part.identity] = part
                 stack += [members[0] for members in part._alternatives if len(members) == 1]
-                stack += [schema_at(node) for node in reversed(part.node.items("allOf"))]
+                stack += reversed(part._schemas("allOf"))
         return tuple(found.values())
 
     @cached_property
     def _alternatives(self) -> "list[list[Schema]]":
         """The members of `oneOf` and of `anyOf` that are not just null."""
-        lists = [[schema_at(n) for n in self.node.items(key)] for key in ("oneOf", "anyOf")]
+        lists = [self._schemas(key) for key in ("oneOf", "anyOf")]
         return [[each for each in members if not each._is_null] for members in lists]
 
     @property
@@ -160,8 +164,7 @@ class Schema:
 
     @property
     def _has_null(self) -> bool:
-        nodes = [*self.node.items("oneOf"), *self.node.items("anyOf")]
-        return any(schema_at(node)._is_null for node in nodes)
+        return any(each._is_null for each in self._schemas("oneOf") + self._schemas("anyOf"))
 
     def _types(self, seen: set[tuple[str, str]]) -> frozenset[str]:
         """The types that are said here, else those of the variants."""
@@ -176,6 +179,25 @@ class Schema:
         variants = [variant._types(seen) for variant in self.variants]
         return frozenset().union(*variants) if all(variants) else frozenset()
 
+    # What has a value of another kind than it should is as if it were not there: the document's
+    # breach of the specification has been said already, and any value may be.
+
+    def _list(self, key: str) -> list[Any]:
+        found = self.node.value.get(key) if isinstance(self.node.value, dict) else None
+        return found if isinstance(found, list) else []
+
+    def _entries(self, key: str) -> dict[str, Node]:
+        node = self.node.get(key)
+        if node is None or not isinstance(node.value, dict):
+            return {}
+        return {name: node.child(name) for name, v in node.value.items() if _is_schema(v)}
+
+    def _schemas(self, key: str) -> "list[Schema]":
+        node = self.node.get(key)
+        if node is None or not isinstance(node.value, list):
+            return []
+        return [schema_at(node.child(i)) for i, v in enumerate(node.value) if _is_schema(v)]
+
     @cached_property
     def _keys(self) -> frozenset[str]:
         values = [part.node.value for part in self.parts]
@@ -187,6 +209,10 @@ class Schema:
         return next(
             (v[key] for v in values if isinstance(v, dict) and v.get(key) is not None), None
         )
+
+
+def _is_schema(value: Any) -> bool:
+    return isinstance(value, dict | bool)
 
 
 def schema_at(node: Node) -> Schema:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from bridge.generator.api.references import Node
+from bridge.generator.errors import DocumentError
+from bridge.generator.problems import Problem, ProblemKind
 
 Requirement = tuple[tuple[str, tuple[str, ...]], ...]
 """Schemes by name with their scopes, all of which a request must satisfy."""
@@ -20,11 +22,16 @@ class SecurityScheme:
     description: str = ""
 
 
-def security_schemes_of(document: Node) -> dict[str, SecurityScheme]:
-    """The document's schemes by name."""
-    components = document.object("components")
-    found = components.entries("securitySchemes") if components else {}
-    return {name: _scheme(name, node.resolved()) for name, node in found.items()}
+def security_schemes_of(document: Node, problems: list[Problem]) -> dict[str, SecurityScheme]:
+    """The document's schemes by name; what cannot be read is a problem."""
+    found = {}
+    try:
+        components = document.object("components")
+        for name, node in (components.entries("securitySchemes") if components else {}).items():
+            found[name] = _scheme(name, node.resolved())
+    except DocumentError as error:
+        problems.append(Problem(ProblemKind.DOUBTFUL, error.pointer, error.problem))
+    return found
 
 
 def requirements_of(document: Node, operation: Node) -> tuple[Requirement, ...]:

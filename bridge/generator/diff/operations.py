@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from bridge.generator.api.bodies import Content, Response
 from bridge.generator.api.operations import Operation
 from bridge.generator.api.parameters import Parameter
+from bridge.generator.api.security import Requirement
 from bridge.generator.diff.changes import Severity
 from bridge.generator.diff.schemas import Found, SchemaDiff
 
@@ -127,7 +128,7 @@ def _contents(
 
 
 def _security(old: Operation, new: Operation) -> Iterator[Found]:
-    before, after = set(old.security), set(new.security)
+    before, after = {*old.security}, {*new.security}
     if before == after:
         return
     # A request that was let in before is let in still if each of its alternatives is one still,
@@ -137,7 +138,7 @@ def _security(old: Operation, new: Operation) -> Iterator[Found]:
     yield severity, "security", f"asks for {_said(after)}, not for {_said(before)}"
 
 
-def _allows(alternatives: set, given: tuple) -> bool:
+def _allows(alternatives: set[Requirement], given: Requirement) -> bool:
     """Whether a request with these credentials satisfies some alternative."""
     scopes = dict(given)
     return not alternatives or any(
@@ -146,7 +147,7 @@ def _allows(alternatives: set, given: tuple) -> bool:
     )
 
 
-def _said(alternatives: set) -> str:
+def _said(alternatives: set[Requirement]) -> str:
     texts = [" and ".join(name for name, _ in each) or "nothing" for each in sorted(alternatives)]
     return " or ".join(texts) or "nothing"
 

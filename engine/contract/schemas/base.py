@@ -12,6 +12,9 @@ LARGEST = 2**31 - 1
 MOST_HOOKS = 1024
 MOST_SEQUENCES = 1024
 MOST_STOPS = 64
+MOST_AXES = 8
+LONGEST_NAME = 200
+LARGEST_FLOAT32 = 3.4028234663852886e38
 
 
 def _whole(value: Any) -> Any:
@@ -26,7 +29,9 @@ CacheSize = Annotated[int, Field(ge=8, le=LARGEST), Whole]
 Alternatives = Annotated[int, Field(ge=0, le=20), Whole]
 Likeliest = Annotated[int, Field(ge=0, le=1000), Whole]
 LensTokens = Annotated[int, Field(ge=1, le=100), Whole]
+Float32 = Annotated[float, Field(ge=-LARGEST_FLOAT32, le=LARGEST_FLOAT32)]
 Text = Annotated[str, Field(min_length=1)]
+LayerName = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
 
 # Named in the document too, for those that generate types from it.
 Head = TypeAliasType("Head", Index)
@@ -39,6 +44,23 @@ Batch = Annotated[list[TokenIds], Field(min_length=1, max_length=MOST_SEQUENCES)
 TokenKey = Annotated[str, Field(pattern=r"^[0-9]{1,9}$")]
 Bias = Annotated[float, Field(ge=-100, le=100)]
 Biases = Annotated[dict[TokenKey, Bias], Field(json_schema_extra={"additionalProperties": False})]
+
+
+NAME = r"^[A-Za-z_][\w.*-]*$"
+ComponentName = TypeAliasType(
+    "ComponentName",
+    Annotated[
+        str,
+        Field(
+            pattern=NAME,
+            max_length=200,
+            description="A component, such as `residual`; or a name without its layer in "
+            "TransformerLens, such as `hook_resid_pre` or `attn.hook_z`; or a module's path in a "
+            "layer, such as `mlp.down_proj`. An unknown one is answered with those that there are.",
+            examples=["residual", "mlp_hidden", "hook_resid_post", "attn.hook_z"],
+        ),
+    ],
+)
 
 
 def one_of(one: str, other: str) -> dict[str, Any]:

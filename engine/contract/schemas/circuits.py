@@ -25,7 +25,22 @@ Prompt = Text | TokenIds
 Samples = Annotated[int, Field(ge=1, le=MOST_SEQUENCES), Whole]
 Subsets = Annotated[int, Field(ge=0, le=MOST_SUBSETS), Whole]
 Positions = Annotated[list[Position], Field(min_length=1)]
-CircuitComponent = Literal["residual", "attention", "mlp", "mlp_hidden", "head_output"]
+CircuitComponent = Literal[
+    "residual",
+    "attention",
+    "mlp",
+    "mlp_hidden",
+    "head_output",
+    "hook_resid_post",
+    "hook_out",
+    "hook_attn_out",
+    "attn.hook_out",
+    "hook_mlp_out",
+    "mlp.hook_out",
+    "mlp.hook_post",
+    "attn.hook_z",
+]
+"""The components that have parts, and TransformerLens's names of them."""
 ONE_EXAMPLE = ("clean", "corrupted", "answer", "distractor")
 
 

@@ -4,9 +4,17 @@ from typing import Literal
 
 from pydantic import Field
 
-from engine.components import ComponentType
 from engine.contract.schemas.activations import ActivationRecord, TensorValue
-from engine.contract.schemas.base import MOST_HOOKS, Head, Position, Request, Response
+from engine.contract.schemas.base import (
+    LONGEST_NAME,
+    MOST_HOOKS,
+    ComponentName,
+    Head,
+    LayerName,
+    Position,
+    Request,
+    Response,
+)
 from engine.contract.schemas.forward import Forward, ForwardRequest
 from engine.contract.schemas.generation import (
     CompletionWithActivations,
@@ -17,12 +25,14 @@ from engine.contract.schemas.generation import (
 class BreakpointSpec(Request):
     """A hook point at which a forward pass pauses and shows its value; all of it, or a part."""
 
-    layer_name: str = Field(min_length=1, description="As in a hook; a wildcard pauses at each.")
-    component: ComponentType
+    layer_name: LayerName = Field(description="As in a hook; a wildcard pauses at each.")
+    component: ComponentName | None = Field(
+        None, description="May be left out where the layer name says it."
+    )
     hook_id: str | None = Field(
         None,
         min_length=1,
-        max_length=200,
+        max_length=LONGEST_NAME,
         description="By which the client knows the breakpoint. Default: `layer_5_residual`, …",
     )
     heads: list[Head] | None = Field(None, min_length=1)

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from engine.captures.hooks import ActivationHookSpec, resolve_hooks
+from engine.captures.hooks import ResolvedHook, resolve_hooks
 from engine.captures.records import CapturedActivation
 from engine.components import ComponentType
 from engine.contract import schemas as s
 from engine.errors import CaptureTooLargeError, DuplicateHookError
 from engine.interventions.intervention import Intervention
-from engine.runs.forward import ForwardResult, forward
+from engine.runs.forward import ForwardResult, run_forward
 from engine.server.errors import ImpossibleError, LimitError
 from engine.server.http import specs
 from engine.server.http.prompts import checked, prompt_tokens
@@ -35,7 +35,7 @@ class ForwardPass:
     model: LoadedModel
     request: s.ForwardRequest
     batch: list[list[int]]
-    hooks: tuple[ActivationHookSpec, ...]
+    hooks: tuple[ResolvedHook, ...]
     interventions: tuple[Intervention, ...]
     logits: str
 
@@ -43,9 +43,8 @@ class ForwardPass:
     def of(cls, service: Service, request: s.ForwardRequest) -> "ForwardPass":
         model = service.models.get(request.model)
         batch = _batch(service, model, request)
-        hooks = specs.hook_specs(request.activation_hooks)
-        resolved = resolve_hooks(hooks, model.kit.structure)
-        if request.logits != "none" and any(hook.hook_id == LOGITS for hook in resolved):
+        hooks = resolve_hooks(specs.hook_specs(request.activation_hooks), model.kit.structure)
+        if request.logits != "none" and any(hook.hook_id == LOGITS for hook in hooks):
             raise DuplicateHookError(f"The hook id {LOGITS!r} belongs to the pass's own logits.")
         changes = specs.interventions(request.interventions, service.captures)
         logits = "last" if request.logits == "none" and request.top_k else request.logits
@@ -54,7 +53,7 @@ class ForwardPass:
 
     def run(self, more: Sequence[Intervention] = ()) -> ForwardResult:
         """Run it, with `more` interventions after its own. For the generation thread."""
-        return forward(
+        return run_forward(
             self.model.kit,
             self.batch,
             self.hooks,

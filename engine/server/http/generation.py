@@ -2,14 +2,15 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
-from engine.captures.hooks import ActivationHookSpec, resolve_hooks
+from engine.captures.hooks import ResolvedHook
 from engine.captures.records import Activations
-from engine.contract.schemas import Capturing, Sampling
+from engine.contract import schemas as s
 from engine.interventions.intervention import Intervention
-from engine.runs.generation import GenerationResult, create_generator_with_activations
+from engine.runs.generation import GenerationResult, generate
+from engine.runs.sampling import Sampling
 from engine.server.errors import LimitError, UnavailableError
 from engine.server.http import specs
 from engine.server.http.collector import Collector
@@ -34,24 +35,24 @@ class Generation:
     tokens: list[int]
     reply: Reply
     collector: Collector
-    hooks: tuple[ActivationHookSpec, ...]
+    hooks: tuple[ResolvedHook, ...]
     interventions: tuple[Intervention, ...]
-    options: dict[str, Any]
+    sampling: Sampling
     label: dict[str, str]
 
     @classmethod
     def of(
-        cls, service: Service, tokens: list[int], request: Sampling, reply: Reply
+        cls, service: Service, tokens: list[int], request: s.Sampling, reply: Reply
     ) -> "Generation":
-        options = _sampling(service, request) | {"top_logprobs": reply.top_logprobs or 0}
-        hooks, interventions = tuple(reply.model.hooks.values()), ()
-        if isinstance(request, Capturing):
-            hooks += specs.hook_specs(request.activation_hooks)
+        sampling = _sampling(service, request, reply)
+        asked, interventions = (), ()
+        if isinstance(request, s.Capturing):
+            asked = specs.hook_specs(request.activation_hooks)
             interventions = specs.interventions(request.interventions, service.captures)
-        resolve_hooks(hooks, reply.model.kit.structure)
+        hooks = reply.model.kit.hooks.hooks_for(asked)
         collector = Collector(service.captures, reply.model.id, request)
         label = {"request_id": request_id()}
-        return cls(service, tokens, reply, collector, hooks, interventions, options, label)
+        return cls(service, tokens, reply, collector, hooks, interventions, sampling, label)
 
     def steps(
         self, job: Job, more: Sequence[Intervention] = ()
@@ -63,14 +64,14 @@ class Generation:
             if total > LONG_PROMPT:
                 log.info("prompt: %d of %d tokens", done, total, extra=self.label)
 
-        return create_generator_with_activations(
+        return generate(
             self.reply.model.kit,
             self.tokens,
             self.hooks,
+            self.sampling,
             interventions=(*self.interventions, *more),
             prompt_progress_callback=progress,
             budget_bytes=self.service.captures.budget_bytes,
-            **self.options,
         )
 
     def body(self, steps: Steps) -> dict[str, Any]:
@@ -81,22 +82,24 @@ class Generation:
         return self.reply.body(results) | self.collector.keep()
 
 
-def _sampling(service: Service, request: Sampling) -> dict[str, Any]:
+def _sampling(service: Service, request: s.Sampling, reply: Reply) -> Sampling:
     max_tokens = getattr(request, "max_completion_tokens", None) or request.max_tokens
     most = service.settings.max_tokens
     if max_tokens > most:
         raise LimitError(f"max_tokens: {max_tokens} is more than {most}.", "max_tokens")
-    return {
+    options = {field.name: getattr(request, field.name) for field in OF_REQUESTS}
+    bias = request.logit_bias and {int(token): each for token, each in request.logit_bias.items()}
+    changed = {
         "max_tokens": max_tokens,
-        "temperature": request.temperature,
-        "top_p": request.top_p,
-        "top_k": request.top_k,
-        "min_p": request.min_p,
-        "seed": request.seed,
+        "logit_bias": bias,
         "stop_strings": _stop_strings(request.stop),
-        "repetition_penalty": request.repetition_penalty,
-        "logit_bias": {int(token): bias for token, bias in (request.logit_bias or {}).items()},
+        "top_logprobs": reply.top_logprobs or 0,
     }
+    return Sampling(**(options | changed))
+
+
+OF_REQUESTS = [field for field in fields(Sampling) if field.name in s.Sampling.model_fields]
+"""The options of a generation that requests give by the same names."""
 
 
 def _stop_strings(stop: str | list[str] | None) -> tuple[str, ...]:

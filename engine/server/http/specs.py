@@ -1,17 +1,15 @@
 """What a request asks to look at and to change, from the contract's words to the engine's."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 import numpy as np
 
-from engine.captures.hooks import ActivationHookSpec, resolve_hooks
+from engine.captures.hooks import ActivationHookSpec, ResolvedHook
 from engine.contract.schemas import HookSpec, InterventionSpec
 from engine.interventions.intervention import Intervention
 from engine.server.errors import ImpossibleError
 from engine.server.state.captures import Capture, CaptureStore
 from engine.server.wire.records import numbers, tensor_array
-from engine.structure.resolver import Structure
 
 
 def hook_specs(hooks: Iterable[HookSpec]) -> tuple[ActivationHookSpec, ...]:
@@ -20,8 +18,8 @@ def hook_specs(hooks: Iterable[HookSpec]) -> tuple[ActivationHookSpec, ...]:
             layer_name=hook.layer_name,
             component=hook.component,
             hook_id=hook.hook_id,
-            capture_input=hook.capture_input,
-            capture_output=hook.capture_output,
+            capture_input=_given(hook, "capture_input"),
+            capture_output=_given(hook, "capture_output"),
             positions=_tuple(hook.positions),
             heads=_tuple(hook.heads),
             dtype=hook.dtype,
@@ -30,28 +28,23 @@ def hook_specs(hooks: Iterable[HookSpec]) -> tuple[ActivationHookSpec, ...]:
     )
 
 
-def one_a_layer(
-    specs: Iterable[ActivationHookSpec], structure: Structure
-) -> list[ActivationHookSpec]:
-    """The same hooks, each on one layer and with an id of its own."""
-    return [
-        replace(spec, layer_name=hook.layer_name, hook_id=hook.hook_id)
-        for spec in specs
-        for hook in resolve_hooks([spec], structure)
-    ]
+def _given(hook: HookSpec, side: str) -> bool | None:
+    """What a hook says of a side; None if it leaves it to its names."""
+    return getattr(hook, side) if side in hook.model_fields_set else None
 
 
-def hook_entry(spec: ActivationHookSpec) -> HookSpec:
-    """A registered hook in the contract's words."""
+def hook_entry(hook: ResolvedHook) -> HookSpec:
+    """A registered hook in the contract's words, which register the same hook again."""
+    sides = [is_input for _, is_input in hook.points]
     return HookSpec(
-        layer_name=spec.layer_name,
-        component=spec.component,
-        hook_id=spec.hook_id,
-        capture_input=spec.capture_input,
-        capture_output=spec.capture_output,
-        positions=_list(spec.positions),
-        heads=_list(spec.heads),
-        dtype=spec.dtype,
+        layer_name=hook.layer_name,
+        component=hook.component,
+        hook_id=hook.hook_id,
+        capture_input=True in sides,
+        capture_output=False in sides,
+        positions=_list(hook.positions),
+        heads=_list(hook.heads),
+        dtype=hook.dtype,
     )
 
 

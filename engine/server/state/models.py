@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 
-from engine.captures.hooks import ActivationHookSpec
-from engine.contract.schemas import LoadModelRequest, ModelEntry
+from engine.contract.schemas import Correction, LoadModelRequest, ModelEntry
 from engine.errors import InvalidRequestError
 from engine.runs.kit import ModelKit, load_model
 from engine.server.errors import UnknownModelError
@@ -19,13 +18,12 @@ BROKEN = "\N{REPLACEMENT CHARACTER}"
 
 @dataclass
 class LoadedModel:
-    """A model, how it was asked for, and the hooks registered on it."""
+    """A model, and how it was asked for."""
 
     kit: ModelKit
     request: LoadModelRequest
     created: int
-    hooks: dict[str, ActivationHookSpec] = field(default_factory=dict)
-    lock: Lock = field(default_factory=Lock)  # held while the tokenizer or the hooks are used
+    lock: Lock = field(default_factory=Lock)  # held while the tokenizer is used
 
     @property
     def id(self) -> str:
@@ -49,6 +47,9 @@ class LoadedModel:
             max_position_embeddings=info.max_position_embeddings,
             intermediate_size=info.intermediate_size,
             quantization=info.quantization,
+            corrections=[
+                Correction(name=each.name, reason=each.reason) for each in self.kit.corrections
+            ],
             components=list(info.components),
             absent_layers=self.kit.structure.absent_layers,
         )

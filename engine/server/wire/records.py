@@ -71,7 +71,10 @@ def _from_lists(value: TensorValue, param: str) -> np.ndarray:
         if NoneType in types:
             flat[np.equal(flat, None)] = -np.inf
         with np.errstate(over="raise"):
-            return flat.astype(np.float64).astype(np.float32)
+            floats = flat.astype(np.float64).astype(np.float32)
+        if np.isnan(floats).any():
+            raise OverflowError
+        return floats
     except (FloatingPointError, OverflowError):
         raise ImpossibleError(f"{param}: data holds a number beyond float32", param) from None
     except TypeError:

@@ -41,7 +41,7 @@ def read_tensors(
             "hook_id" if hook_id is not None else "step",
         )
     size, pieces = safetensors_body.body(
-        records, {"capture_id": capture_id, "model": capture.model}
+        safetensors_body.tensors(records), {"capture_id": capture_id, "model": capture.model}
     )
     response = Response(pieces, mimetype="application/octet-stream", direct_passthrough=True)
     response.content_length = size

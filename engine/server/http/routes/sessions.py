@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.captures.records import CapturedActivation
+from engine.captures.records import CapturedActivation, step_of
 from engine.contract import schemas as s
 from engine.interventions.intervention import Intervention
 from engine.server.http.forward_pass import ForwardPass
@@ -93,22 +93,16 @@ class Breakpoints:
     ) -> CapturedActivation:
         names = self._model.kit.structure.layer_names
         return CapturedActivation(
-            hook_id=spec.hook_id or _default_id(point),
+            hook_id=spec.hook_id or point.default_id,
             layer_name=spec.layer_name if point.layer is None else names[point.layer],
             layer=point.layer,
             component=point.component,
-            step=max(0, positions[0] - self._prompt + 1),
+            step=step_of(positions[0], self._prompt),
             positions=(positions[0], positions[-1]),
-            is_input=False,
+            is_input=point.is_input,
             dtype="float32",
             data=value,
         )
-
-
-def _default_id(point: Point) -> str:
-    if point.layer is None:
-        return f"{point.component}_output"
-    return f"layer_{point.layer}_{point.component}"
 
 
 def _begin(
