@@ -31,9 +31,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--without-default-model"):
-        skip = pytest.mark.skip(reason="needs the default model")
+        skip = pytest.mark.skip(
+            reason="needs the default model, or the index that it is fetched from"
+        )
         for item in items:
-            if not DEFAULT_MODEL.isdisjoint(item.fixturenames):
+            fetches = not DEFAULT_MODEL.isdisjoint(item.fixturenames)
+            if fetches or item.get_closest_marker("default_model"):
                 item.add_marker(skip)
 
 

@@ -35,6 +35,7 @@ from engine.analysis.patching import Part, Run, patched_scores, run
 from engine.captures.hooks import ActivationHookSpec, resolve_hooks
 from engine.components import PER_HEAD, ComponentType
 from engine.errors import InvalidRequestError, UnknownPositionError
+from engine.machine.gaps import gaps_explained
 from engine.runs.kit import ModelKit
 from engine.taps.points import Point
 
@@ -75,6 +76,7 @@ class Effects:
     effects: np.ndarray
 
 
+@gaps_explained()
 def patch_effects(
     kit: ModelKit,
     task: Task,

@@ -8,6 +8,7 @@ import numpy as np
 
 from engine.components import ComponentType
 from engine.errors import InvalidRequestError
+from engine.machine.gaps import gaps_explained
 from engine.runs.kit import ModelKit
 from engine.taps.observation import observed
 from engine.taps.points import Point, Span, Visitor, Visitors
@@ -39,6 +40,7 @@ class Run:
     values: dict[Point, mx.array]
 
 
+@gaps_explained()
 def run(kit: ModelKit, tokens: Sequence[int], points: Sequence[Point], score: Score) -> Run:
     """Run one prompt and keep its values at `points`, and what `patched_scores` starts from.
 

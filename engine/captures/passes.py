@@ -94,9 +94,7 @@ class Pass:
             if positions:
                 batch = self.batch * len(group.selections)
                 value = canonical(group.joined(values), group.cut.axis, batch, self.span.length)
-                part = group.cut.of(value, self.span, positions)
-                if len(group.selections) == 1:
-                    part = mx.contiguous(part)  # which what is joined is
+                part = mx.contiguous(group.cut.of(value, self.span, positions))
                 nbytes = group.cut.nbytes(part, self.prompt_end)
                 self.stacks.append(Stack(group.selections, positions, nbytes, part))
                 self.nbytes += nbytes

@@ -61,6 +61,12 @@ class Recorder:
         stacks = [stack.part for stack in current.stacks]
         return mx.depends(result, stacks) if stacks else result
 
+    def deliver(self) -> None:
+        """Begin to evaluate and to deliver what the last pass kept."""
+        for last in self.passes[-1:]:
+            last.start()
+            last.deliver()
+
     def take(self, positions: range) -> list[Taken]:
         """The parts of passes that cover positions, oldest first; older passes are forgotten.
 

@@ -14,6 +14,7 @@ from engine.captures.steps import records
 from engine.errors import InvalidRequestError
 from engine.interventions.intervening import Interventions
 from engine.interventions.intervention import Intervention
+from engine.machine.gaps import gaps_explained
 from engine.runs.kit import ModelKit
 from engine.taps.observation import observed
 
@@ -39,7 +40,8 @@ def forward(
     """Run a batch of token sequences of equal length, ``[batch, seq]``, through the model once.
 
     Raises InvalidRequestError for tokens that are empty, of unequal length or outside the
-    vocabulary, and what `resolve_hooks` raises; CaptureTooLargeError past the byte budget.
+    vocabulary, and what `resolve_hooks` raises; CaptureTooLargeError past the byte budget;
+    UnsupportedOperationError for what MLX cannot compute on this device.
     """
     batch = [list(sequence) for sequence in tokens]
     kit.check_tokens(batch)
@@ -49,15 +51,20 @@ def forward(
     hooks = kit.hooks.hooks_for(activation_hooks)
     recorder = Recorder(hooks, length, range(length), budget_bytes)
     changes = Interventions(interventions, kit.structure, length, range(length))
-    with observed(kit.structure, changes.visitors(), recorder):
-        output = kit.model(mx.array(batch))
-    changes.check_done(length)
-    activations = records(recorder.take(range(length)))
-    kit.hooks.collect(activations)
-    return ForwardResult(batch, _chosen(output, logits), activations)
+    with gaps_explained():
+        with observed(kit.structure, changes.visitors(), recorder):
+            output = kit.model(mx.array(batch))
+        changes.check_done(length)
+        recorder.deliver()
+        chosen = _chosen(output, logits)
+        if chosen is not None:
+            mx.async_eval(chosen)  # while what was captured is on its way to the host
+        activations = records(recorder.take(range(length)))
+        kit.hooks.collect(activations)
+        return ForwardResult(batch, None if chosen is None else np.array(chosen), activations)
 
 
-def _chosen(output: mx.array, logits: str) -> np.ndarray | None:
+def _chosen(output: mx.array, logits: str) -> mx.array | None:
     if logits == "none":
         return None
-    return np.array((output[:, -1:] if logits == "last" else output).astype(mx.float32))
+    return (output[:, -1:] if logits == "last" else output).astype(mx.float32)

@@ -15,6 +15,7 @@ from engine.captures.steps import records
 from engine.errors import InterventionError
 from engine.interventions.intervening import Interventions
 from engine.interventions.intervention import Intervention
+from engine.machine.gaps import gaps_explained
 from engine.runs.kit import ModelKit
 from engine.runs.sampling import Sampling, Step, generated_tokens
 from engine.runs.stopping import StopStrings
@@ -128,7 +129,12 @@ class _Run:
         stream = TextStream(self.kit.tokenizer, self.tokens)
         observation = Observation(self.kit.structure, self.changes.visitors(), self.recorder)
         positions = range(first, end)
-        with closing(steps), wired_limit(self.kit.model, [generation_stream]), observation.taps():
+        with (
+            closing(steps),
+            wired_limit(self.kit.model, [generation_stream]),
+            observation.taps(),
+            gaps_explained(),
+        ):
             for count in range(1, self.sampling.max_tokens + 1):
                 with observation.watching():
                     step = next(steps)
