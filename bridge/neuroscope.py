@@ -113,7 +113,9 @@ def _neuroscope_record(
 ) -> NeuroScopeRecord:
     data = np.ascontiguousarray(from_record(record, tensors), np.float32)
     kept: dict[str, Any] = {
-        key: record[key] for key in NeuroScopeRecord.__annotations__ if key not in OF_ITS_OWN
+        key: value
+        for key, value in record.items()
+        if key in NeuroScopeRecord.__annotations__ and key not in OF_ITS_OWN
     }
     if "field_name" in record:
         kept["field_name"] = record["field_name"]
