@@ -44,7 +44,8 @@ def forward(
 
     The kit's registered hooks capture too, and keep what they captured. Raises InvalidRequestError
     for tokens that are empty, of unequal length or outside the vocabulary, and what `resolve_hooks`
-    raises; CaptureTooLargeError past the byte budget.
+    raises; CaptureTooLargeError past the byte budget; UnsupportedOperationError for what MLX cannot
+    compute on this device.
     """
     hooks = kit.hooks.hooks_for(activation_hooks)
     result = run_forward(
