@@ -118,6 +118,7 @@ SERVER_TEST_CLASSES = (
     "NeuroScopeInterventionTest",
     "NeuroScopePassCachingTest",
     "NeuroScopeAnalysisTest",
+    "NeuroScopeCircuitFinderTest",
 )
 INSTALLER = "NeuroScope-Installer"
 
