@@ -113,6 +113,12 @@ def test_the_server_that_all_operations_name_is_the_clients(tmp_path: Path) -> N
     assert (made.base_url, selectors(made)) == ("https://h.example", ["doIt"])
 
 
+def test_an_address_that_is_relative_is_said(tmp_path: Path) -> None:
+    made = client(tmp_path, document(gets("a"), servers=[{"url": "/v1"}]))
+    assert made.base_url == "/v1"
+    assert "relative address" in said(made, ProblemKind.DOUBTFUL)[0]
+
+
 def test_operations_of_one_name_are_numbered_and_said(tmp_path: Path) -> None:
     made = client(tmp_path, document(gets("list", "list", "list2", "list")))
     assert selectors(made) == ["list", "list3", "list2", "list4"]
