@@ -82,7 +82,7 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option(
     "--check",
     is_flag=True,
-    help="Write nothing; exit 1 if anything would differ; .bindingsignore there lists files of yours.",
+    help="Write nothing; exit 1 if anything would differ but files that .bindingsignore lists.",
 )
 @click.option("--force", is_flag=True, help="Overwrite what was edited by hand.")
 def generate(
