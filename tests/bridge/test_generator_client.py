@@ -1,6 +1,7 @@
 """Operations become methods with distinct, stable and harmless names; the rest is said."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -238,6 +239,7 @@ def test_a_foreign_client_has_no_names_of_the_bridge(tmp_path: Path) -> None:
         text = path.read_text()
         assert "LMStudio" not in text, path
         assert "NeuroScope" not in text, path
+        assert not re.search(r"\b(hook|layer|activation|language model)s?\b", text), path
 
 
 def test_style_rules_are_for_our_own_code(tmp_path: Path) -> None:
