@@ -4,26 +4,29 @@
 # make unit         tests without a server, a model to fetch, or a Smalltalk: under a minute
 # make integration  tests of the server, of every architecture, of the default model, of pages
 # make smalltalk    tests in real Smalltalk systems
+# make gpu          the engine's tests on the accelerator that is there, without a network
 # make fuzz         requests made at random from the API document, others in each run
 # make regenerate   what is rendered, after a change of the API or of a template
 #
 # `make integration PYTEST="--architecture llama"` passes options on to pytest. All make .venv and
-# install what they need. PYTHON names the interpreter, BACKEND MLX's backend (cpu on Linux; cuda12
-# or cuda13 for an NVIDIA GPU; none on macOS, where plain mlx serves).
+# install what they need. PYTHON names the interpreter, BACKEND MLX's backend (on Linux cuda13 where
+# there is an NVIDIA GPU, else cpu; cuda12 for an older driver; none on macOS, where plain mlx
+# serves). VENV_PYTHON names another Python, where the packages are installed already.
 
 PYTHON ?= python3
-BACKEND ?= $(if $(filter Linux,$(shell uname -s)),cpu)
+BACKEND ?= $(if $(filter Linux,$(shell uname -s)),$(if $(shell command -v nvidia-smi),cuda13,cpu))
 comma := ,
 bin := .venv/bin
+VENV_PYTHON ?= $(bin)/python
 amber := tests/smalltalk/node_modules/.package-lock.json
 
-.PHONY: demo test check unit integration smalltalk fuzz regenerate clean
+.PHONY: demo test check unit integration smalltalk gpu fuzz regenerate clean
 
 demo: .venv/demo $(amber)
 	$(bin)/python examples/demo.py
 
 test: check $(amber)
-	$(bin)/python -m pytest $(PYTEST)
+	$(VENV_PYTHON) -m pytest $(PYTEST)
 
 check: .venv/test
 	$(bin)/ruff format --check .
@@ -31,16 +34,19 @@ check: .venv/test
 	$(bin)/mypy
 
 unit: .venv/test
-	$(bin)/python -m pytest -m "not (slow or server or smollm2 or image or browser)" $(PYTEST)
+	$(VENV_PYTHON) -m pytest -m "not (slow or server or smollm2 or image or browser)" $(PYTEST)
 
 integration: .venv/test
-	$(bin)/python -m pytest -m "(slow or server or smollm2 or browser) and not image" $(PYTEST)
+	$(VENV_PYTHON) -m pytest -m "(slow or server or smollm2 or browser) and not image" $(PYTEST)
 
 smalltalk: .venv/test $(amber)
-	$(bin)/python -m pytest -m image $(PYTEST)
+	$(VENV_PYTHON) -m pytest -m image $(PYTEST)
+
+gpu: $(if $(findstring $(bin),$(VENV_PYTHON)),.venv/test)
+	$(VENV_PYTHON) -m pytest tests/engine -m "not smollm2" -rs $(PYTEST)
 
 fuzz: .venv/test
-	$(bin)/python -m pytest tests/engine/server/test_contract.py --hypothesis-profile fuzz $(PYTEST)
+	$(VENV_PYTHON) -m pytest tests/engine/server/test_contract.py --hypothesis-profile fuzz $(PYTEST)
 
 # After a change of the API: the document, the Python client's types, the Smalltalk bindings.
 regenerate: .venv/test

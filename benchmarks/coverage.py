@@ -14,6 +14,9 @@ from benchmarks.exceptions import EXCEPTIONS
 from engine.components import WHOLE_MODEL
 from engine.components import ComponentType as C
 from engine.structure.resolver import Structure, resolve
+from engine.weights.catalogue import OF_LAYER as WEIGHTS_OF_LAYER
+from engine.weights.catalogue import WHOLE_MODEL as WEIGHTS_OF_MODEL
+from engine.weights.catalogue import Weights
 
 
 def main() -> None:
@@ -25,6 +28,8 @@ def main() -> None:
     options = parser.parse_args()
     structures = {name: resolve(tiny_model(name)) for name in ARCHITECTURES}
     print_components(list(structures.values()))
+    print()
+    print_weights(structures)
     if options.each:
         print()
         print_architectures(structures)
@@ -43,6 +48,21 @@ def print_components(structures: list[Structure]) -> None:
         nowhere = sum(a == b for a, b in zip(without, possible, strict=True))
         some = len(structures) - everywhere - nowhere
         print(f"| `{component}` | {everywhere} | {some} | {nowhere} |")
+
+
+def print_weights(structures: dict[str, Structure]) -> None:
+    """For each weight, how many architectures have it in each layer, in some, in none."""
+    print(f"| of {len(structures)} architectures | in each layer | in some layers | in none |")
+    print("| --- | ---: | ---: | ---: |")
+    counts = {name: [0, 0, 0] for name in (*WEIGHTS_OF_MODEL, *WEIGHTS_OF_LAYER)}
+    for structure in structures.values():
+        weights = Weights(structure)
+        for name, count in counts.items():
+            layers = [None] if name in WEIGHTS_OF_MODEL else range(structure.layers)
+            absent = [bool(weights.absence(name, layer)) for layer in layers]
+            count[0 if not any(absent) else 2 if all(absent) else 1] += 1
+    for name, count in counts.items():
+        print(f"| `{name}` | {' | '.join(map(str, count))} |")
 
 
 def print_architectures(structures: dict[str, Structure]) -> None:

@@ -78,7 +78,8 @@ def raw(activations: Activations) -> Pieces:
 
 
 def safetensors(activations: Activations) -> Pieces:
-    return safetensors_body.body((r for records in activations.values() for r in records), {})[1]
+    records = (record for records in activations.values() for record in records)
+    return safetensors_body.body(safetensors_body.tensors(records), {})[1]
 
 
 def json(activations: Activations, form: str) -> Pieces:

@@ -29,6 +29,56 @@ class Operations(Transport):
         """List the models that the server has loaded."""
         return self._json("GET", "/v1/models")
 
+    def retrieve_model(self, model_id: str) -> api.ModelEntry:
+        """Describe one model that the server has loaded."""
+        return self._json(
+            "GET",
+            "/v1/models/{model_id}",
+            path={
+                "model_id": model_id,
+            },
+        )
+
+    def list_weights(self, model_id: str) -> api.WeightList:
+        """List a model's weights by the field's names with their shapes, and why others are
+        absent."""
+        return self._json(
+            "GET",
+            "/v1/models/{model_id}/weights",
+            path={
+                "model_id": model_id,
+            },
+        )
+
+    def read_weight(
+        self,
+        name: str,
+        model_id: str,
+        *,
+        layer: int | None = None,
+        head: int | None = None,
+        expert: int | None = None,
+        neuron: int | None = None,
+        tokens: str | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Read a weight, dequantised to float32, as one safetensors body: under its own name, or
+        A and B, the factors of the circuits OV and QK of a head."""
+        return self._arrays(
+            "GET",
+            "/v1/models/{model_id}/weights/{name}",
+            path={
+                "name": name,
+                "model_id": model_id,
+            },
+            query={
+                "layer": layer,
+                "head": head,
+                "expert": expert,
+                "neuron": neuron,
+                "tokens": tokens,
+            },
+        )
+
     def load_model(
         self,
         model_path: str,
@@ -39,6 +89,7 @@ class Operations(Transport):
         kv_group_size: Literal[32, 64, 128] | None = None,
         quantized_kv_start: int | None = None,
         dtype: Literal["float32", "float16", "bfloat16"] | None = None,
+        corrections: bool | None = None,
     ) -> api.ModelEntry:
         """Load a model from a folder or a hub id."""
         return self._json(
@@ -52,6 +103,7 @@ class Operations(Transport):
                 "kv_group_size": kv_group_size,
                 "quantized_kv_start": quantized_kv_start,
                 "dtype": dtype,
+                "corrections": corrections,
             },
         )
 
@@ -516,6 +568,28 @@ class Operations(Transport):
             },
         )
 
+    def promoted_tokens(
+        self,
+        neuron: int,
+        layer: int,
+        *,
+        expert: int | None = None,
+        top_k: int | None = None,
+        model: str | None = None,
+    ) -> api.PromotedTokens:
+        """Answer which tokens a neuron promotes and suppresses, by its output weights."""
+        return self._json(
+            "POST",
+            "/v1/neurons/tokens",
+            body={
+                "neuron": neuron,
+                "layer": layer,
+                "expert": expert,
+                "top_k": top_k,
+                "model": model,
+            },
+        )
+
     def patch_circuit(
         self,
         clean: str | api.TokenIds | None = None,
@@ -833,6 +907,56 @@ class AsyncOperations(AsyncTransport):
         """List the models that the server has loaded."""
         return await self._json("GET", "/v1/models")
 
+    async def retrieve_model(self, model_id: str) -> api.ModelEntry:
+        """Describe one model that the server has loaded."""
+        return await self._json(
+            "GET",
+            "/v1/models/{model_id}",
+            path={
+                "model_id": model_id,
+            },
+        )
+
+    async def list_weights(self, model_id: str) -> api.WeightList:
+        """List a model's weights by the field's names with their shapes, and why others are
+        absent."""
+        return await self._json(
+            "GET",
+            "/v1/models/{model_id}/weights",
+            path={
+                "model_id": model_id,
+            },
+        )
+
+    async def read_weight(
+        self,
+        name: str,
+        model_id: str,
+        *,
+        layer: int | None = None,
+        head: int | None = None,
+        expert: int | None = None,
+        neuron: int | None = None,
+        tokens: str | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Read a weight, dequantised to float32, as one safetensors body: under its own name, or
+        A and B, the factors of the circuits OV and QK of a head."""
+        return await self._arrays(
+            "GET",
+            "/v1/models/{model_id}/weights/{name}",
+            path={
+                "name": name,
+                "model_id": model_id,
+            },
+            query={
+                "layer": layer,
+                "head": head,
+                "expert": expert,
+                "neuron": neuron,
+                "tokens": tokens,
+            },
+        )
+
     async def load_model(
         self,
         model_path: str,
@@ -843,6 +967,7 @@ class AsyncOperations(AsyncTransport):
         kv_group_size: Literal[32, 64, 128] | None = None,
         quantized_kv_start: int | None = None,
         dtype: Literal["float32", "float16", "bfloat16"] | None = None,
+        corrections: bool | None = None,
     ) -> api.ModelEntry:
         """Load a model from a folder or a hub id."""
         return await self._json(
@@ -856,6 +981,7 @@ class AsyncOperations(AsyncTransport):
                 "kv_group_size": kv_group_size,
                 "quantized_kv_start": quantized_kv_start,
                 "dtype": dtype,
+                "corrections": corrections,
             },
         )
 
@@ -1317,6 +1443,28 @@ class AsyncOperations(AsyncTransport):
                 "prompt": prompt,
                 "model": model,
                 "top_k": top_k,
+            },
+        )
+
+    async def promoted_tokens(
+        self,
+        neuron: int,
+        layer: int,
+        *,
+        expert: int | None = None,
+        top_k: int | None = None,
+        model: str | None = None,
+    ) -> api.PromotedTokens:
+        """Answer which tokens a neuron promotes and suppresses, by its output weights."""
+        return await self._json(
+            "POST",
+            "/v1/neurons/tokens",
+            body={
+                "neuron": neuron,
+                "layer": layer,
+                "expert": expert,
+                "top_k": top_k,
+                "model": model,
             },
         )
 

@@ -104,6 +104,11 @@ ComponentType: TypeAlias = Literal[
 ]
 
 
+class Correction(TypedDict):
+    name: str
+    reason: str
+
+
 class DetokenizeResponse(TypedDict):
     text: str
 
@@ -143,6 +148,7 @@ class LoadModelRequest(TypedDict):
     kv_group_size: NotRequired[Literal[32, 64, 128]]
     quantized_kv_start: NotRequired[int]
     dtype: NotRequired[Literal["float32", "float16", "bfloat16"] | None]
+    corrections: NotRequired[bool]
 
 
 class ModelEntry(TypedDict):
@@ -161,6 +167,7 @@ class ModelEntry(TypedDict):
     max_position_embeddings: int | None
     intermediate_size: int | None
     quantization: str | None
+    corrections: list[Correction]
     components: list[ComponentType]
     absent_layers: dict[ComponentType, list[int]]
 
@@ -171,6 +178,14 @@ class ModelList(TypedDict):
 
 
 Position: TypeAlias = int
+
+
+class PromotedTokensRequest(TypedDict):
+    layer: int
+    neuron: int
+    expert: NotRequired[int | None]
+    top_k: NotRequired[int]
+    model: NotRequired[str | None]
 
 
 class RegisteredHooks(TypedDict):
@@ -199,15 +214,24 @@ class Tensor(TypedDict):
     data: Any
 
 
+ShapeItem: TypeAlias = int
+
+
 class TensorValue(TypedDict):
     """
     A tensor sent to the engine: its shape beside its data, row-major, little-endian.
     """
 
-    shape: list[int]
+    shape: list[ShapeItem]
     dtype: NotRequired[Literal["float32", "float16", "bfloat16"]]
     data: NotRequired[Any]
     data_base64: NotRequired[str | None]
+
+
+class TokenEffect(TypedDict):
+    id: int
+    text: str
+    logit: float
 
 
 TokenId: TypeAlias = int
@@ -252,6 +276,22 @@ class Usage(TypedDict):
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
+
+
+class WeightEntry(TypedDict):
+    name: str
+    layers: list[int] | None
+    axes: list[str]
+    shape: list[int]
+    modules: list[str]
+    notes: list[str]
+    reason: str | None
+
+
+class WeightList(TypedDict):
+    object: NotRequired[Literal["list"]]
+    model: str
+    data: list[WeightEntry]
 
 
 class ActivationRecord(TypedDict):
@@ -625,6 +665,14 @@ class LogitLensRequest(TypedDict):
     prompt: str | TokenIds
     model: NotRequired[str | None]
     top_k: NotRequired[int]
+
+
+class PromotedTokens(TypedDict):
+    layer: int
+    neuron: int
+    expert: int | None
+    promoted: list[TokenEffect]
+    suppressed: list[TokenEffect]
 
 
 class RegisterHooksRequest(TypedDict):

@@ -1,7 +1,7 @@
 """NeuroScope's data layout: hook specs as its analyses want them, captures as its tensors."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, TypedDict, cast
 
 import numpy as np
 
@@ -108,12 +108,11 @@ def _neuroscope_record(
     record: "ActivationRecord", tensors: Mapping[str, np.ndarray]
 ) -> NeuroScopeRecord:
     data = np.ascontiguousarray(from_record(record, tensors), np.float32)
-    kept: dict[str, Any] = {
-        key: record[key] for key in NeuroScopeRecord.__annotations__ if key not in ("data", "dtype")
-    }
-    return {**kept, "dtype": "float32", "data": data}
+    kept = {key: record.get(key) for key in NeuroScopeRecord.__annotations__}
+    return cast(NeuroScopeRecord, kept | {"dtype": "float32", "data": data})
 
 
 def _wire_record(record: NeuroScopeRecord) -> "ActivationRecord":
     kept = {key: value for key, value in record.items() if key != "data"}
-    return {**kept, "byte_order": "little", "data_base64": to_base64(record["data"])}
+    data = {"byte_order": "little", "data_base64": to_base64(record["data"])}
+    return cast("ActivationRecord", kept | data)

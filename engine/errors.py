@@ -37,6 +37,10 @@ class InvalidRequestError(EngineError):
     """A parameter with a value that cannot be used; names the parameter and what is allowed."""
 
 
+class UnequalPromptsError(InvalidRequestError):
+    """Two prompts that need the same number of tokens, and have different ones."""
+
+
 class ModelNotFoundError(EngineError):
     """No loadable model at the path or id given; says what is missing."""
 

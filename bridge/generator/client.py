@@ -65,7 +65,7 @@ class ClientMethod:
 
     @property
     def options(self) -> Part | None:
-        """The argument that has further members of a JSON object."""
+        """The argument that has further members of a JSON object, or else of the query."""
         return next((part for part in self.pattern.parts if part.place == OPTIONS), None)
 
     @property
@@ -270,7 +270,7 @@ def _placed(operation: Operation, pattern: Pattern) -> Pattern:
             place = "query"
         elif part.name in members:
             place = "field"
-        elif part.name == OPTIONS and operation.body:
+        elif part.name == OPTIONS and (operation.body or queries):
             place = OPTIONS
         else:
             raise ValueError(f"there is no field or parameter {part.name}")

@@ -29,8 +29,19 @@ class Dialect:
 OWN_JSON = ("LMStudioJson", "LMStudioBase64")
 EVERYWHERE = frozenset(
     ("Array", "Association", "Collection", "Dictionary", "Error", "Object", "OrderedCollection")
-) | frozenset(("Random", "SequenceableCollection", "Smalltalk", "String", "TestCase", "Transcript"))
-NATIVE = EVERYWHERE | {"Boolean", "ByteArray", "Character", "Time", "WriteStream"}
+) | frozenset(
+    (
+        "Random",
+        "SequenceableCollection",
+        "Smalltalk",
+        "String",
+        "TestCase",
+        "TestFailure",
+        "Time",
+        "Transcript",
+    )
+)
+NATIVE = EVERYWHERE | {"Boolean", "ByteArray", "Character", "WriteStream"}
 BIT_BLOCK = NATIVE | {"BitBlt", "FloatArray", "Form", "NetworkError", "WebClient"}
 
 DIALECTS: dict[str, Dialect] = {
@@ -43,7 +54,7 @@ DIALECTS: dict[str, Dialect] = {
             variants=("LMStudioPromisingClient", "NeuroScopeAmberSupplement"),
             dictionary="Smalltalk globals",
             globals=EVERYWHERE
-            | {"Compiler", "Date", "Importer", "Number", "TNativeZeroBasedCollection", "Time"},
+            | {"Compiler", "Date", "Importer", "Number", "TNativeZeroBasedCollection"},
         ),
         Dialect(
             "cuis",

@@ -11,6 +11,7 @@ from bridge.generator.syntax import Facts, Parser, SmalltalkSyntaxError
 
 MAX_LINES = 30
 MAX_MEDIAN_BYTES = 200
+ACCESSOR = re.compile(r"\^[a-z]\w*|(\w+ := \w+\.?\s*)+")
 NO_POINT = re.compile(r"\d+e")
 
 
@@ -93,11 +94,16 @@ def _in_style(cls: SmalltalkClass) -> list[tuple[str, str]]:
     for side, methods in ((" class", cls.class_methods), ("", cls.methods)):
         for method in methods:
             place = f"{cls.name}{side}>>{method.selector}"
-            if not method.comment.rstrip().endswith((".", "?")):
+            if not method.comment.rstrip().endswith((".", "?")) and not _is_plain(method):
                 found.append((place, "no comment of a sentence"))
             if method.source.count("\n") >= MAX_LINES:
                 found.append((place, f"longer than {MAX_LINES} lines"))
     return found
+
+
+def _is_plain(method: Method) -> bool:
+    """Whether a method without a comment does what its name says: it gets or sets variables."""
+    return not method.comment and bool(ACCESSOR.fullmatch(method.body.strip()))
 
 
 def _in_facts(facts: Facts, variables: frozenset[str], known: set[str]) -> list[str]:

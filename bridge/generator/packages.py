@@ -34,6 +34,9 @@ CORE_CLASSES = (
     "NeuroScopeErrors",
     "NeuroScopeHookPoint",
     "ActivationCache",
+    "NeuroScopeChoice",
+    "NeuroScopeLayerChoice",
+    "NeuroScopeInterventionType",
     "Hook",
     "ActivationHook",
     "CachingHook",
@@ -50,6 +53,7 @@ CORE_CLASSES = (
     "NeuroScopeForwardPass",
     "NeuroScopeModelCompletion",
     "TransformerLayer",
+    "NeuroScopeWeights",
     "TransformerModel",
     "NeuroScopeTextPlot",
     "NeuroScopePngEncoder",
@@ -58,6 +62,7 @@ CORE_CLASSES = (
     "NeuroScopeCircuitComponent",
     "NeuroScopeCircuitExample",
     "NeuroScopeCircuitDataset",
+    "NeuroScopeAttentionPattern",
     "NeuroScopeAttentionAnalysis",
     "NeuroScopeAttentionComparison",
     "AttentionAnalyzer",
@@ -65,27 +70,56 @@ CORE_CLASSES = (
     "DataBridge",
     "ActivationAnalyzer",
     "NeuroScopeTokenActivation",
+    "NeuroScopeActivatingExample",
     "NeuronAnalyzer",
     "NeuroScopeLinearSystem",
     "NeuroScopeLogisticFit",
     "NeuroScopeSoftmaxFit",
     "NeuroScopeFeatureImportance",
     "NeuroScopeProbeTraining",
+    "NeuroScopeProbeTrainer",
     "LinearProbe",
     "NeuroScopeCircuitConnection",
     "Circuit",
     "CircuitVisualizer",
     "NeuroScopeCircuitValidation",
     "NeuroScopeCircuitTrial",
+    "NeuroScopeCircuitVerification",
+    "NeuroScopeCircuitMethod",
+    "NeuroScopeCircuitMetric",
+    "NeuroScopePatchingStrategy",
     "NeuroScopeCircuitSweep",
     "NeuroScopeCircuitExperiment",
     "NeuroScopeCircuitDiscovery",
+    "NeuroScopeLogitMetric",
     "InterventionExperiment",
     "NeuroScopeResidualShares",
     "CircuitFinder",
 )
 TESTS = "NeuroScope-Tests"
-TEST_CLASSES = ("NeuroScopeActivationTensorTest", "NeuroScopeClientTest")
+TEST_CLASSES = (
+    "NeuroScopeTestCase",
+    "NeuroScopeTestRun",
+    "NeuroScopeImageSupplementTest",
+    "NeuroScopeConnectionTest",
+    "NeuroScopeActivationTensorTest",
+    "NeuroScopeHookTest",
+    "NeuroScopePassCacheTest",
+    "NeuroScopeAttentionPatternTest",
+    "NeuroScopePictureTest",
+    "NeuroScopeLinearProbeTest",
+    "NeuroScopeCircuitTest",
+)
+SERVER_TESTS = "NeuroScope-Server-Tests"
+SERVER_TEST_CLASSES = (
+    "NeuroScopeServerTest",
+    "NeuroScopeClientTest",
+    "NeuroScopeTransformerModelTest",
+    "NeuroScopeModelHooksTest",
+    "NeuroScopeInterventionTest",
+    "NeuroScopePassCachingTest",
+    "NeuroScopeAnalysisTest",
+)
 INSTALLER = "NeuroScope-Installer"
 
 
@@ -131,8 +165,13 @@ def packages_of(client: Client, dialect: Dialect, templates: Templates) -> tuple
     classes = _from(templates, *CORE_CLASSES, folder="neuroscope")
     documented = frozenset(c.name for c in classes if not c.name.startswith(PREFIX))
     core = Package(CORE, classes, requires=base, yielding=documented)
-    tests = _from(templates, *TEST_CLASSES, folder="tests", client=client)
-    return (*base, core, Package(TESTS, tests, requires=base))
+    tests = Package(TESTS, _from(templates, *TEST_CLASSES, folder="tests"), requires=(*base, core))
+    server_tests = Package(
+        SERVER_TESTS,
+        _from(templates, *SERVER_TEST_CLASSES, folder="tests/server", client=client),
+        requires=(*base, core, tests),
+    )
+    return (*base, core, tests, server_tests)
 
 
 def installer_of(

@@ -29,5 +29,5 @@ def logit_lens(kit: ModelKit, tokens: Sequence[int]) -> Iterator[tuple[int, np.n
     streams = run(kit, tokens, points, lambda logits: logits[:, -1, 0]).values
     for point in points:
         with observed(kit.structure, {points[-1]: lambda _, span, p=point: streams[p]}):
-            logits = kit.model(mx.array([list(tokens)]))[0]
+            logits = kit.structure.logits(mx.array([list(tokens)]))[0]
         yield point.layer, np.array(logits.astype(mx.float32))

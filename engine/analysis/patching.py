@@ -90,7 +90,7 @@ def patched_scores(
 
 def _scores(kit: ModelKit, batch: list[list[int]], visitors: Visitors, score: Score) -> mx.array:
     with observed(kit.structure, visitors):
-        return score(kit.model(mx.array(batch)))
+        return score(kit.structure.logits(mx.array(batch)))
 
 
 def _visitors(base: Run, batch: Sequence[Masks], values: Values) -> Visitors:

@@ -23,7 +23,7 @@ from typing import Literal, get_args
 
 import mlx.core as mx
 
-from engine.errors import InvalidRequestError
+from engine.errors import InvalidRequestError, UnequalPromptsError
 from engine.runs.kit import ModelKit
 
 Pooling = Literal["mean", "logsumexp"]
@@ -60,9 +60,10 @@ class Task:
         return chosen.mean(-1) if self.pooling == "mean" else mx.logsumexp(chosen, -1)
 
     def check(self, kit: ModelKit) -> None:
-        """Raise InvalidRequestError for prompts or tokens that cannot be compared."""
+        """Raise InvalidRequestError for prompts or tokens that cannot be compared, as
+        UnequalPromptsError if the prompts have different lengths."""
         if len(self.clean) != len(self.corrupted):
-            raise InvalidRequestError(
+            raise UnequalPromptsError(
                 f"clean has {len(self.clean)} tokens and corrupted {len(self.corrupted)}; "
                 "both need the same number"
             )

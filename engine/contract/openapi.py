@@ -23,7 +23,7 @@ REASONS = {
     422: "Unknown layer, component, head, neuron, position or token, or more than this server "
     "allows.",
     503: "The queue is full, or the server is shutting down; Retry-After says when to try again.",
-    507: "The capture would pass the memory budget.",
+    507: "The capture, or the weight, would pass the memory budget.",
 }
 EVERYWHERE = (401, 403)
 JSON = "application/json"
@@ -86,9 +86,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
             "name": name,
             "in": "query",
             "description": text,
-            "schema": {"type": "integer", "minimum": 0, "maximum": LARGEST}
-            if kind is int
-            else {"type": "string"},
+            "schema": _query_schema(kind),
         }
         for name, (kind, text) in operation.query.items()
     ]
@@ -107,6 +105,14 @@ def _operation(operation: Operation) -> dict[str, Any]:
         for code in sorted({*EVERYWHERE, *operation.errors})
     }
     return entry
+
+
+def _query_schema(kind: type | re.Pattern[str]) -> dict[str, Any]:
+    if isinstance(kind, re.Pattern):
+        return {"type": "string", "pattern": kind.pattern}
+    if kind is int:
+        return {"type": "integer", "minimum": 0, "maximum": LARGEST}
+    return {"type": "string"}
 
 
 def _success(operation: Operation) -> dict[str, Any]:

@@ -6,15 +6,20 @@ request, or as the path or query parameters of those names. The first is the ope
 others variants. The last keyword may bind `options`, a dictionary of any further fields.
 """
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from engine.contract import schemas as s
 
+QueryKind = type | re.Pattern[str]
+"""What a query parameter is: a str, a whole number (int), or text that a pattern matches."""
+
 
 @dataclass(frozen=True)
 class Operation:
-    """One route. `errors` are the statuses, beyond those of every operation, that it answers."""
+    """One route. `errors` are the statuses, beyond those of every operation, that it returns."""
 
     id: str
     method: Literal["get", "post", "delete"]
@@ -23,13 +28,24 @@ class Operation:
     smalltalk: tuple[str, ...]
     response: type[s.Response] | None = None  # None: not JSON
     request: type[s.Request] | None = None
-    query: dict[str, tuple[type, str]] = field(default_factory=dict)
+    query: Mapping[str, tuple[QueryKind, str]] = field(default_factory=dict)
     media_type: str = "application/json"
     streams: bool = False  # answers server-sent events when the request says stream
     errors: tuple[int, ...] = ()
 
 
 OF_MODEL = {"model": (str, "Only this model's hooks; default: those of all models.")}
+TOKEN_LIST = re.compile(r"^[0-9]{1,9}(,[0-9]{1,9})*$")
+OF_WEIGHT: dict[str, tuple[QueryKind, str]] = {
+    "layer": (int, "The layer; none for W_E, W_pos, W_U and b_U."),
+    "head": (int, "One head: a key-value head of W_K, W_V and their biases, else a query head."),
+    "expert": (int, "One expert, where the layer has several in the place of one MLP."),
+    "neuron": (int, "One neuron: a column of W_in and W_gate, a row of W_out."),
+    "tokens": (
+        TOKEN_LIST,
+        "Only these tokens' rows of W_E, columns of W_U: ids with commas between.",
+    ),
+}
 GENERATION_ERRORS = (400, 404, 409, 413, 422, 503, 507)
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -55,6 +71,40 @@ OPERATIONS: tuple[Operation, ...] = (
         "List the models that the server has loaded.",
         ("listModels",),
         s.ModelList,
+    ),
+    Operation(
+        "retrieveModel",
+        "get",
+        "/v1/models/{model_id}",
+        "Describe one model that the server has loaded.",
+        ("retrieveModel: model_id",),
+        s.ModelEntry,
+        errors=(404,),
+    ),
+    Operation(
+        "listWeights",
+        "get",
+        "/v1/models/{model_id}/weights",
+        "List a model's weights by the field's names with their shapes, and why others are absent.",
+        ("listWeights: model_id",),
+        s.WeightList,
+        errors=(404, 503),
+    ),
+    Operation(
+        "readWeight",
+        "get",
+        "/v1/models/{model_id}/weights/{name}",
+        "Read a weight, dequantised to float32, as one safetensors body: under its own name, or A "
+        "and B, the factors of the circuits OV and QK of a head.",
+        (
+            "readWeight: name model: model_id",
+            "readWeight: name model: model_id layer: layer",
+            "readWeight: name model: model_id layer: layer head: head",
+            "readWeight: name model: model_id options: options",
+        ),
+        media_type="application/octet-stream",
+        query=OF_WEIGHT,
+        errors=(400, 404, 422, 503, 507),
     ),
     Operation(
         "loadModel",
@@ -178,6 +228,19 @@ OPERATIONS: tuple[Operation, ...] = (
         s.LogitLens,
         s.LogitLensRequest,
         errors=GENERATION_ERRORS,
+    ),
+    Operation(
+        "promotedTokens",
+        "post",
+        "/v1/neurons/tokens",
+        "Answer which tokens a neuron promotes and suppresses, by its output weights.",
+        (
+            "promotedTokens: neuron layer: layer",
+            "promotedTokens: neuron layer: layer options: options",
+        ),
+        s.PromotedTokens,
+        s.PromotedTokensRequest,
+        errors=(400, 404, 413, 422, 503),
     ),
     Operation(
         "patchCircuit",

@@ -17,6 +17,9 @@ from engine.interventions.intervention import Intervention
 from engine.runs.kit import ModelKit
 from engine.taps.observation import observed
 
+Logits = Literal["last", "all", "none"]
+"""The positions whose logits a forward pass returns."""
+
 
 @dataclass(frozen=True)
 class ForwardResult:
@@ -33,7 +36,7 @@ def forward(
     activation_hooks: Sequence[ActivationHookSpec] = (),
     interventions: Sequence[Intervention] = (),
     *,
-    logits: Literal["last", "all", "none"] = "last",
+    logits: Logits = "last",
     budget_bytes: int | None = None,
 ) -> ForwardResult:
     """Run a batch of token sequences of equal length, ``[batch, seq]``, through the model once.
@@ -56,7 +59,7 @@ def run_forward(
     hooks: Sequence[ResolvedHook],
     interventions: Sequence[Intervention] = (),
     *,
-    logits: Literal["last", "all", "none"] = "last",
+    logits: Logits = "last",
     budget_bytes: int | None = None,
 ) -> ForwardResult:
     """As `forward`, with these hooks and no others."""
@@ -68,7 +71,7 @@ def run_forward(
     recorder = Recorder(hooks, length, range(length), budget_bytes)
     changes = Interventions(interventions, kit.structure, length, range(length))
     with observed(kit.structure, changes.visitors(), recorder):
-        output = kit.model(mx.array(batch))
+        output = kit.structure.logits(mx.array(batch))
     changes.check_done(length)
     activations = records(recorder.take(range(length)))
     return ForwardResult(batch, _chosen(output, logits), activations)

@@ -1,6 +1,6 @@
 """Generation with captures: tokens, their text, and what was captured while they were made."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -19,7 +19,10 @@ from engine.runs.kit import ModelKit
 from engine.runs.sampling import Sampling, Step, generated_tokens
 from engine.runs.stopping import StopStrings
 from engine.runs.text_stream import TextStream
-from engine.taps.observation import Observation, tokens_in
+from engine.taps.observation import Observation
+from engine.taps.positions import tokens_in
+
+FinishReason = Literal["stop", "length"]
 
 
 @dataclass(frozen=True)
@@ -42,12 +45,12 @@ class GenerationResult:
     text: str
     logprob: float
     top_logprobs: tuple[TokenChoice, ...]
-    finish_reason: Literal["stop", "length"] | None
+    finish_reason: FinishReason | None
     prompt_tokens: int
     completion_tokens: int
 
 
-Steps = Iterator[tuple[GenerationResult, Activations]]
+Steps = Generator[tuple[GenerationResult, Activations], None, None]
 
 
 def create_generator_with_activations(
@@ -69,8 +72,9 @@ def create_generator_with_activations(
 
     Step 0 holds the whole prompt, step k the pass over the k-th generated token, one position.
     The end-of-text token and stop strings are not part of any text. With a `prompt_cache`,
-    `tokens` continue what it holds, and positions count from its beginning; with a `draft_model`
-    it holds the model's caches and then the draft model's. The prompt runs in passes of at most
+    `tokens` continue what it holds, and positions count from its beginning (the cache of a state
+    space is then one that this function or an observed pass has filled); with a `draft_model` it
+    holds the model's caches and then the draft model's. The prompt runs in passes of at most
     `prefill_step_size` tokens, its last token alone; step 0 is all of them, joined.
 
     Passes are observed only while a token is being made: another run may come between two. Raises
@@ -135,13 +139,13 @@ class _Run:
     changes: Interventions
     stop: StopStrings
 
-    def results(
-        self, steps: Iterator[Step], first: int, end: int
-    ) -> Iterator[tuple[GenerationResult, Activations]]:
+    def results(self, steps: Generator[Step, None, None], first: int, end: int) -> Steps:
         stream = TextStream(self.kit.tokenizer, self.tokens)
         observation = Observation(self.kit.structure, self.changes.visitors(), self.recorder)
         positions = range(first, end)
-        with closing(steps), wired_limit(self.kit.model, [generation_stream]), observation.taps():
+        streams = [generation_stream]  # mlx-lm's own, of a kind that its annotation leaves out
+        wired = wired_limit(self.kit.model, streams)  # type: ignore[arg-type]
+        with closing(steps), wired, observation.taps():
             for count in range(1, self.sampling.max_tokens + 1):
                 with observation.watching():
                     step = next(steps)
@@ -150,7 +154,7 @@ class _Run:
                 text = "" if ended else stream.add(step.token)
                 text = self.stop.released(text + stream.finish() if is_last else text, is_last)
                 stopped = ended or self.stop.found is not None
-                reason = "stop" if stopped else "length" if is_last else None
+                reason: FinishReason | None = "stop" if stopped else "length" if is_last else None
                 activations = records(self.recorder.take(positions))
                 if reason is not None:
                     self.changes.check_done(positions.stop)
@@ -159,7 +163,9 @@ class _Run:
                     return
                 positions = range(positions.stop, positions.stop + 1)
 
-    def _result(self, step: Step, text: str, reason, count: int) -> GenerationResult:
+    def _result(
+        self, step: Step, text: str, reason: FinishReason | None, count: int
+    ) -> GenerationResult:
         return GenerationResult(
             token=step.token,
             text=text,

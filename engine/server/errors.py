@@ -127,12 +127,15 @@ ENGINE_ERRORS: dict[type[e.EngineError], tuple[int, str]] = {
     e.UnknownHeadError: (422, "unknown_head"),
     e.UnknownNeuronError: (422, "unknown_neuron"),
     e.UnknownPositionError: (422, "unknown_position"),
+    e.UnequalPromptsError: (422, "unequal_prompts"),
     e.InterventionError: (422, "impossible_intervention"),
     e.DuplicateHookError: (409, "duplicate_hook"),
     e.UnknownHookError: (404, "unknown_hook"),
     e.ModelNotFoundError: (404, "model_not_found"),
     e.UnsupportedModelError: (422, "unsupported_model"),
     e.CaptureTooLargeError: (507, "capture_too_large"),
+    e.UnknownWeightError: (422, "unknown_weight"),
+    e.WeightTooLargeError: (507, "weight_too_large"),
     e.EngineError: (422, "impossible"),
 }
 RETRY_AFTER = 1

@@ -14,9 +14,10 @@ from engine.taps.points import Point
 
 @dataclass(eq=False)
 class Weighting:
-    """The product of the experts' answers and their weights, ``[…, chosen, 1]``.
+    """The operation that weights the experts' outputs, of which one operand is the weights.
 
-    As a hook point the weights are spread over all `experts`, 0 where not chosen. A choice with
+    They are ``[…, chosen, 1]`` in a product, ``[…, chosen]`` as the argument of a function. As a
+    hook point the weights are spread over all `experts`, 0 where not chosen. A choice with
     weight 0 stands for no expert, and stays so.
     """
 
@@ -32,14 +33,16 @@ class Weighting:
         (point,) = self.points
         if not scope.wants(point):
             return function(*args, **kwargs)
-        weights = args[self.operand].squeeze(-1)
+        operand = args[self.operand]
+        weights = operand.reshape(scope.choice.shape)
         is_chosen = scope.choice[..., None] == mx.arange(self.experts)
         shown = (weights[..., None] * is_chosen).sum(axis=-2)
         answer = scope.visit(point, shown)
         if answer is shown:
             return function(*args, **kwargs)
         chosen = mx.take_along_axis(answer, scope.choice, axis=-1) * (weights != 0)
-        args = [chosen[..., None] if i == self.operand else a for i, a in enumerate(args)]
+        chosen = chosen.reshape(operand.shape)
+        args = [chosen if i == self.operand else a for i, a in enumerate(args)]
         return function(*args, **kwargs)
 
 
@@ -58,10 +61,17 @@ def _runs_experts(event: Event) -> bool:
 
 
 def weighting(experts: Event, events: list[Event]) -> tuple[Event, int] | None:
-    """The first product after the experts with a weight for each choice, and which operand."""
-    shape = (*experts.args[1].shape, 1)
-    for event in events:
-        if event.site is not None and event.start > experts.end and event.source.operation == "mul":
+    """The operation that weights the experts' outputs, and which of its operands the weights are.
+
+    It is the first product after the experts with a weight for each choice, or the call of a
+    compiled function, which cannot be looked into, that takes their outputs and such weights.
+    """
+    choice = experts.args[1].shape
+    later = [event for event in events if event.site is not None and event.start > experts.end]
+    products = [event for event in later if event.source.operation == "mul"]
+    calls = [event for event in later if any(arg is experts.outputs[0] for arg in event.args)]
+    for candidates, shape in ((products, (*choice, 1)), (calls, choice)):
+        for event in candidates:
             for index, operand in enumerate(event.args):
                 if isinstance(operand, mx.array) and operand.shape == shape:
                     return event, index

@@ -2,7 +2,8 @@
 
 A module's input or output is a hook point if a tap observes it there, or if it is the same array
 that another tap observes. Attention's projections take and return it in another shape, with heads
-and width in one axis.
+and width in one axis. A value that a layer calculates more than once in a pass belongs to no one
+module.
 """
 
 from collections import Counter
@@ -33,7 +34,24 @@ def module_points(roles: Roles, blocks: list[nn.Module], trace: Trace) -> Module
     for layer, block in enumerate(blocks):
         for call in trace.calls(block):
             _add_of_layer(found, layer, [call, *trace.within(call)], roles)
-    return found
+    several = _calculated_again(trace, roles)
+    return {key: [p for p in points if p not in several] for key, points in found.items()}
+
+
+def _calculated_again(trace: Trace, roles: Roles) -> set[Point]:
+    """The points that have several values in one pass."""
+    values: dict[Point, mx.array] = {}
+    several = set()
+    for array, point in _arrays(trace.events, roles):
+        if values.setdefault(point, array) is not array:
+            several.add(point)
+    kernels = Counter(
+        operation.layer
+        for operation in (_operation(event, roles) for event in trace.events)
+        if isinstance(operation, Kernel | ValuesProduct)
+    )
+    attention = [layer for layer, count in kernels.items() if count > 1]
+    return several | {Point(n, c) for n in attention for c in (C.HEAD_OUTPUT, C.VALUE)}
 
 
 def _add(found: ModulePoints, module: int, is_input: bool, point: Point) -> None:
@@ -84,9 +102,10 @@ def _arrays(events: list[Event], roles: Roles) -> Iterator[tuple[mx.array, Point
     for event in events:
         if event.module is not None and id(event.module) in roles:
             role = roles[id(event.module)][1]
-            for points, arrays in ((role.inputs, event.inputs), (role.outputs, event.outputs)):
-                for point in points if arrays else ():
-                    yield arrays[0], point
+            for point in role.inputs if event.inputs else ():
+                yield event.argument(role.argument), point
+            for point in role.outputs if event.outputs else ():
+                yield event.outputs[0], point
         operation = _operation(event, roles)
         if isinstance(operation, Through):
             for index, point in operation.operands.items():

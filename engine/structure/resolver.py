@@ -10,6 +10,7 @@ from itertools import pairwise
 
 import mlx.core as mx
 import mlx.nn as nn
+from mlx_lm.models.cache import make_prompt_cache
 
 from engine.components import NEURONS, PER_HEAD, WHOLE_MODEL
 from engine.components import ComponentType as C
@@ -30,7 +31,8 @@ class Structure:
 
     `shapes` are those of a pass over one sequence of `PROMPT` tokens; `absent` maps a layer
     (None: the whole model) and a component to the reason; `module_points` says which of them the
-    modules take and return.
+    modules take and return. `needs_cache` says that the model is another network without a cache:
+    it calls other modules, or has values of other shapes.
     """
 
     model: nn.Module
@@ -39,6 +41,13 @@ class Structure:
     shapes: dict[Point, tuple[int, ...]] = field(default_factory=dict)
     absent: dict[tuple[int | None, C], str] = field(default_factory=dict)
     module_points: ModulePoints = field(default_factory=dict)
+    needs_cache: bool = False
+
+    def logits(self, tokens: mx.array) -> mx.array:
+        """The model's logits for whole sequences ``[batch, seq]``, in one pass, as a generation
+        that ran them at once would have them.
+        """
+        return self.model(tokens, cache=make_prompt_cache(self.model) if self.needs_cache else None)
 
     @property
     def layers(self) -> int:
@@ -68,6 +77,11 @@ class Structure:
     def heads(self, layer: int | None, component: C) -> int:
         """How many heads a per-head component has."""
         return self.shapes[Point(layer, component)][1]
+
+    def module_given(self, point: Point) -> nn.Module:
+        """The module whose input a hook point is. Raises ValueError if there is not exactly one."""
+        (module,) = (module for module, role in self.roles if point in role.inputs)
+        return module
 
     def input_of(self, layer: int | None, component: C) -> Point | None:
         """The point that goes into a component: its own input, or the value it is made of."""
@@ -113,7 +127,9 @@ def resolve(model: nn.Module) -> Structure:
         _map_ends(model, blocks, entry, trace, role_of)
     paths = {id(module): path for path, module in model.named_modules()}
     structure = Structure(model, [paths[id(block)] for block in blocks], list(roles.values()))
-    _measure(structure)
+    with_cache, without = (_shapes(structure, cached) for cached in (True, False))
+    structure.needs_cache = with_cache != without or traces[0].modules != traces[2].modules
+    structure.shapes = with_cache if structure.needs_cache else without
     structure.module_points = module_points(roles, blocks, traces[0])
     for layer, component in _all(structure):
         if Point(layer, component) not in structure.shapes:
@@ -193,22 +209,22 @@ def _all(structure: Structure) -> list[tuple[int | None, C]]:
     return [(n, c) for c in C for n in ([None] if c in WHOLE_MODEL else layers)]
 
 
-def _measure(structure: Structure) -> None:
-    """Learn the shape at each point from one more pass that is never evaluated."""
+def _shapes(structure: Structure, cached: bool) -> dict[Point, tuple[int, ...]]:
+    """The shape at each point, from one more pass that is never evaluated."""
+    shapes: dict[Point, tuple[int, ...]] = {}
 
     def visitor(point: Point) -> Visitor:
         def visit(value: mx.array, span) -> mx.array:
-            structure.shapes[point] = tuple(value.shape)
+            shapes[point] = tuple(value.shape)
             return value
 
         return visit
 
     points = {point for _, role in structure.roles for point in role.points}
+    cache = make_prompt_cache(structure.model) if cached else None
     with observed(structure, {point: visitor(point) for point in points}):
-        structure.model(mx.zeros((1, PROMPT), dtype=mx.int32))
-    for point, shape in list(structure.shapes.items()):
-        if not _is_canonical(point, shape):
-            del structure.shapes[point]
+        structure.model(mx.zeros((1, PROMPT), dtype=mx.int32), cache=cache)
+    return {point: shape for point, shape in shapes.items() if _is_canonical(point, shape)}
 
 
 def _is_canonical(point: Point, shape: tuple[int, ...]) -> bool:

@@ -69,6 +69,11 @@ class Trace:
     def calls(self, module: nn.Module) -> list[Event]:
         return [event for event in self.events if event.module is module]
 
+    @property
+    def modules(self) -> list[int]:
+        """Which modules were called, by their ids."""
+        return [id(event.module) for event in self.events if event.module is not None]
+
     def within(self, whole: Event) -> list[Event]:
         return [event for event in self.events if event.is_within(whole)]
 

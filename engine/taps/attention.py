@@ -44,10 +44,16 @@ class CacheUpdate:
 
 @dataclass(eq=False)
 class Kernel:
-    """The call of the attention kernel in the attention `module` of a layer."""
+    """The call of the attention kernel in the attention `module` of a layer.
+
+    `width` is that of the queries which it is given; `in_parts` says that these are the latent's,
+    and that what is rotated of query and key comes beside them.
+    """
 
     layer: int
     module: nn.Module
+    width: int
+    in_parts: bool = False
 
     @property
     def points(self) -> list[Point]:
@@ -123,13 +129,20 @@ class Kernel:
         """
         project = self.module.embed_q, self.module.unembed_out
 
-        def newest() -> mx.array:
-            latent = call["keys"]
-            order = KeyOrder.of(call["cache"], latent.shape[2], sum(scope.span))
-            return order.arranged(latent, axis=2)[:, :, -scope.span.length :]
+        def newest(keys: mx.array) -> mx.array:
+            order = KeyOrder.of(call["cache"], keys.shape[2], sum(scope.span))
+            return order.arranged(keys, axis=2)[:, :, -scope.span.length :]
 
-        self._look(scope, C.KEY, lambda: project[0](newest(), transpose=False))
-        self._look(scope, C.VALUE, lambda: project[1](newest()))
+        def key() -> mx.array:
+            unrotated = project[0](newest(call["keys"]), transpose=False)
+            if not self.in_parts:
+                return unrotated
+            rotated = newest(scope.rotated_keys)
+            shape = (*unrotated.shape[:-1], rotated.shape[-1])
+            return mx.concatenate([unrotated, mx.broadcast_to(rotated, shape)], axis=-1)
+
+        self._look(scope, C.KEY, key)
+        self._look(scope, C.VALUE, lambda: project[1](newest(call["keys"])))
         if self._from_pattern(scope, call) is not None:
             raise InterventionError("the pattern of latent attention cannot be replaced")
         output = _run(function, call)

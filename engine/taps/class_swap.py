@@ -44,8 +44,10 @@ class Scope:
 
     `cached_layer` is the layer whose new keys and values were seen entering `cache`, `choice`
     what a router chose; both are set for the operation that comes next. `row_places` are the places
-    of the rows that the chosen experts sorted, None if they sort none. `caches` are the keys
-    that caches answered in this pass, each with its cache, for layers that share them.
+    of the rows that the chosen experts sorted, None if they sort none. `unrotated` is the part of a
+    query that is not rotated, `rotated_keys` the parts of keys that are, where attention keeps them
+    apart. `caches` are the keys that caches answered in this pass, each with its cache, for layers
+    that share them.
     """
 
     def __init__(self, visitors: Visitors, marks: Mapping[Point, list[Any]]):
@@ -67,6 +69,8 @@ class Scope:
         self.cache: Any = None
         self.choice: mx.array | None = None
         self.row_places: mx.array | None = None
+        self.unrotated: mx.array | None = None
+        self.rotated_keys: mx.array | None = None
         self.caches: list[tuple[mx.array, Any]] = []
 
     def wants(self, point: Point) -> bool:

@@ -49,8 +49,8 @@ class Attention:
         if before in shapes and shapes[before] == shapes[point]:
             point = before
         origin = self.probe.origin(point)
-        if origin is None:
-            reason = f"the {component} of this layer is not a linear map of what attention reads"
+        if origin is None or self.probe.mixes_tokens(point):
+            reason = f"the {component} of a token is not a linear map of what attention reads of it"
             yield from ((name, reason) for name in names)
             return
         layers = [self.probe.layers[number] for number in origin.numbers]
@@ -92,7 +92,7 @@ class Attention:
             def outputs(layer: Layer) -> np.ndarray:
                 return np.full(layer.outputs, output, np.float32)
 
-            return self.probe.run(outputs, dict.fromkeys(points, value))
+            return self.probe.run(outputs, dict.fromkeys(points, value), read=())
 
         readings = {name: run(code, 0.0) for name, code in codes().items()}
         readings |= {f"gated_{name}": run(codes()[name], 1.0) for name in ("zero", "one")}

@@ -128,7 +128,7 @@ class Weights:
                     name, None if name in WHOLE_MODEL else layers, axes, shape, paths, notes, reason
                 )
 
-    def get(
+    def read(
         self,
         name: str,
         *,

@@ -17,8 +17,8 @@ from engine.weights.weight import Side, Weight
 NAMES = ("W_E", "W_pos", "W_U", "b_U")
 NEARLY = 0.02
 """By how much of its size a value may be missed, for weights that are quantised or in 16 bits."""
-SMALL = 2.0**-6
-"""The size of what is unembedded, so that a soft cap on the logits leaves it as it is."""
+SMALL, LARGE = 2.0**-6, 2.0**12
+"""Sizes of what is unembedded: a soft cap on the logits leaves the one as it is, not the other."""
 
 
 class Ends:
@@ -90,7 +90,9 @@ class Ends:
         if point not in self.structure.shapes:
             return None
         given = np.arange(1, 5)
-        read = self.probe.run(None, norms=True, tokens=given.tolist()).points[point]
+        read = self.probe.run(None, norms=True, tokens=given.tolist(), read=(C.EMBEDDING,)).points[
+            point
+        ]
         target = np.array(read[0].astype(mx.float32)).reshape(-1)
         rows = [_rows(tokens, given), *(_rows(each, given - 1) for each in positions)]
         basis = np.stack([each.reshape(-1) for each in rows], axis=1)
@@ -113,15 +115,20 @@ class Ends:
         units = np.eye(self.probe.hidden, dtype=np.float32)[columns][None]
 
         def logits_of(stream: np.ndarray) -> np.ndarray:
-            read = self.probe.run(None, {norm: lambda shape: stream}).points[logits]
+            read = self.probe.run(None, {norm: lambda shape: stream}, read=(C.LOGITS,)).points[
+                logits
+            ]
             return np.array(read[0].astype(mx.float32))
 
         zero = logits_of(0 * units)
-        small, large = ((logits_of(c * units) - zero) / c for c in (SMALL, 1.0))
+        read = np.isfinite(zero[0])
+        zero = np.where(read, zero, 0)
+        small, large = ((logits_of(c * units) - zero) / c for c in (SMALL, LARGE))
         for layer in reversed(self.probe.layers):
             if layer.inputs != self.probe.hidden or layer.outputs < vocab or layer.blocks:
                 continue
             rows = _rows(layer, np.arange(vocab))[:, columns].T
+            rows, small, large = (np.where(read, each, 0) for each in (rows, small, large))
             factor = float((rows * small).sum() / (rows * rows).sum())
             if np.abs(factor * rows - small).max() > NEARLY * np.abs(small).max():
                 continue

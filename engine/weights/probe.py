@@ -3,7 +3,7 @@
 What is not read is never evaluated, so that such a pass costs no more than building it.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -13,6 +13,7 @@ import mlx.nn as nn
 import numpy as np
 
 from engine.components import PER_HEAD
+from engine.components import ComponentType as C
 from engine.structure.resolver import Structure
 from engine.taps.class_swap import Scope, Taps, observing
 from engine.taps.points import Point, Span, Visitors, sequence_axis
@@ -21,6 +22,21 @@ from engine.weights import dense
 from engine.weights.codes import Code, Origin, codes, decoded
 
 TOKENS = 2
+READ = frozenset(
+    {
+        C.QUERY_PRE_ROPE,
+        C.KEY_PRE_ROPE,
+        C.QUERY,
+        C.KEY,
+        C.VALUE,
+        C.ATTENTION,
+        C.MLP,
+        C.MLP_GATE,
+        C.MLP_HIDDEN,
+        C.EXPERT_OUTPUT,
+    }
+)
+"""The components that passes with coded layers are read at."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +52,7 @@ class Layer:
 
 
 Outputs = Callable[[Layer], np.ndarray]
-"""What a layer answers for every token: an array of its `outputs` numbers."""
+"""What a layer answers: an array of its `outputs` numbers, for every token or for each."""
 
 
 @dataclass(eq=False)
@@ -46,13 +62,13 @@ class Reading:
     points: dict[Point, mx.array] = field(default_factory=dict)
     inputs: dict[int, mx.array] = field(default_factory=dict)
 
-    def point(self, point: Point) -> np.ndarray:
-        """A point's value of the first token: ``[heads, d_head]``, ``[width]``; of the first
-        chosen expert, if it is that of several."""
-        value = self.points[point][0]
-        first = value[:, 0] if sequence_axis(point) == 2 else value[0]
+    def point(self, point: Point, token: int = 0) -> np.ndarray:
+        """A point's value of one token: ``[heads, d_head]``, ``[width]``; of the first chosen
+        expert, if it is that of several."""
+        value = _numpy(self.points[point])[0]
+        first = value[:, token] if sequence_axis(point) == 2 else value[token]
         of_experts = first.ndim == 2 and point.component not in PER_HEAD
-        return _numpy(first[0] if of_experts else first)
+        return first[0] if of_experts else first
 
     def given(self, layer: Layer) -> np.ndarray:
         """What a layer was given for the first token, ``[inputs]``."""
@@ -102,12 +118,15 @@ class Probe:
 
             return answer
 
-        return {name: self.run(outputs(code)) for name, code in codes().items()}
+        readings = {name: self.run(outputs(code)) for name, code in codes().items()}
+        mx.eval([list(reading.points.values()) for reading in readings.values()])
+        return readings
 
     @cached_property
     def unaltered_norms(self) -> Reading:
-        """As the pass ``one``, but that the norms are what they are."""
-        return self.run(lambda layer: np.ones(layer.outputs, np.float32), norms=True)
+        """As the pass ``check``, but that the norms are what they are."""
+        code = codes()["check"]
+        return self.run(lambda layer: code(layer.number, np.arange(layer.outputs)), norms=True)
 
     def origin(self, point: Point, passes: dict[str, Reading] | None = None) -> Origin | None:
         """Which layer's outputs a point's value is made of."""
@@ -118,8 +137,19 @@ class Probe:
 
     def is_normed(self, point: Point) -> bool:
         """Whether a norm is between the layer that a point's value comes from, and the point."""
-        ours, theirs = (r.point(point) for r in (self.coded["one"], self.unaltered_norms))
+        ours, theirs = (r.point(point) for r in (self.coded["check"], self.unaltered_norms))
         return not np.allclose(ours, theirs, rtol=1e-2, atol=0)
+
+    def mixes_tokens(self, point: Point) -> bool:
+        """Whether a point's value of a token depends on the tokens before, as after a
+        convolution."""
+        alike, alone = (r.point(point, -1) for r in (self.coded["one"], self._first_is_zero))
+        return not np.allclose(alike, alone, rtol=1e-2, atol=0)
+
+    @cached_property
+    def _first_is_zero(self) -> Reading:
+        """As the pass ``one``, but that layers answer zero for the first token."""
+        return self.run(lambda layer: np.outer([0, 1], np.ones(layer.outputs)).astype(np.float32))
 
     def run(
         self,
@@ -128,11 +158,16 @@ class Probe:
         *,
         norms: bool = False,
         tokens: Iterable[int] = range(TOKENS),
+        read: Collection[C] = READ,
     ) -> Reading:
         """Run a pass: layers answer with `outputs` (None: with what they compute), points of
-        `values` with what those return for a point's shape, norms with what they are given."""
+        `values` with what those return for a point's shape, norms with what they are given.
+
+        The values of the components to `read` are kept, not yet evaluated.
+        """
         reading, values = Reading(), values or {}
-        visitors = self._visitors(reading, values)
+        wanted = {p for p in self.structure.shapes if p.component in read and not p.is_input}
+        visitors = self._visitors(reading, values, wanted | values.keys())
         scope = Scope(visitors, {})
         modules: dict[int, nn.Module] = {}
         for module, role in self.structure.roles:
@@ -151,10 +186,10 @@ class Probe:
         prompt = mx.array([list(tokens)])
         scope.begin(Span(0, prompt.shape[1]), 1)
         with Taps(modules.values()).in_place(), observing(scope):
-            self.structure.model(prompt)
+            self.structure.logits(prompt)
         return reading
 
-    def _visitors(self, reading: Reading, values: dict) -> Visitors:
+    def _visitors(self, reading: Reading, values: dict, points: Iterable[Point]) -> Visitors:
         def visitor(point: Point):
             def visit(value: mx.array, span: Span) -> mx.array:
                 if point in values:
@@ -165,7 +200,7 @@ class Probe:
 
             return visit
 
-        return {point: visitor(point) for point in self.structure.shapes}
+        return {point: visitor(point) for point in points}
 
 
 @dataclass(eq=False)
@@ -201,7 +236,10 @@ class _Answering(_Altered):
         if looks_up or (given.shape[-1], sum(widths)) != (self.layer.inputs, self.layer.outputs):
             return result
         self.reading.inputs.setdefault(self.layer.number, given)
-        pieces = np.split(self.output, np.cumsum(widths)[:-1])
+        output = self.output
+        if output.ndim == 2 and any(part.shape[-2:-1] != (TOKENS,) for part in parts):
+            output = output[-1]  # of experts, whose tokens are in an order of their own
+        pieces = np.split(output, np.cumsum(widths)[:-1], axis=-1)
         made = [
             mx.broadcast_to(mx.array(piece), part.shape).astype(part.dtype)
             for piece, part in zip(pieces, parts, strict=True)

@@ -143,13 +143,13 @@ def test_a_users_template_takes_the_place_of_ours(folder: Path, tmp_path: Path) 
     ours = (resource_folder("templates") / "classes" / "LMStudioResponse.st").read_text()
     mine = tmp_path / "templates" / "classes"
     mine.mkdir(parents=True)
-    (mine / "LMStudioResponse.st").write_text(ours.replace("Answer the HTTP status.", "Mine."))
+    (mine / "LMStudioResponse.st").write_text(ours.replace("Answer the body as text.", "Mine."))
     out = tmp_path / "mine"
     bridge("--dialect", "gst", "--output", out, "--templates", tmp_path / "templates")
     rendered = (out / "gst" / "NeuroScope-Connection.st").read_text()
     assert '"Mine."' in rendered
     assert (
-        rendered.replace("Mine.", "Answer the HTTP status.")
+        rendered.replace("Mine.", "Answer the body as text.")
         == (folder / "gst" / "NeuroScope-Connection.st").read_text()
     )
 

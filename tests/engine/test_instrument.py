@@ -86,3 +86,20 @@ def test_an_error_in_a_copy_points_to_the_line_of_the_original():
 def test_one_function_is_copied_once():
     report, _ = reporting()
     assert instrumented(helper, report) is instrumented(helper, report)
+
+
+@mx.compile
+def fused(a, b, c):
+    return a * b + c
+
+
+def test_what_is_compiled_stays_so():
+    def product(a, b, c):
+        return fused(a, b, c)
+
+    report, seen = reporting()
+    copy = instrumented(product, report)
+    assert copy.__globals__["fused"] is fused
+    a, b, c = mx.random.normal((3, 1000))
+    np.testing.assert_array_equal(np.array(copy(a, b, c)), np.array(product(a, b, c)))
+    assert [operation for operation, *_ in seen] == ["fused"]

@@ -37,7 +37,7 @@ Serve = Callable[[bytes, int], AbstractContextManager[list[str]]]
 @pytest.fixture(scope="module")
 def smollm2(smollm2_path: Path) -> tuple[nn.Module, TokenizerWrapper]:
     """The model and its tokenizer as our own loading gives them on a CPU: in float32."""
-    model, tokenizer, _, _ = load("smollm2", dtype="float32")
+    model, tokenizer, *_ = load("smollm2", dtype="float32")
     return model, tokenizer
 
 

@@ -15,7 +15,7 @@ from squeak.machine import Squeak
 
 HERE = Path(__file__).parent
 GENERATED = HERE.parents[1] / "smalltalk"
-LIMIT_SECONDS = 60
+LIMIT_SECONDS = 240  # of one run: all SUnit tests of a class, on a machine that does other things
 
 
 class SmalltalkError(Exception):
@@ -29,6 +29,10 @@ class System(Protocol):
 
     def run(self, expression: str, *files: Path) -> str:
         """File in more files, evaluate an expression that answers a String, and answer that."""
+        ...
+
+    def run_with_tests(self, expression: str) -> str:
+        """The same, with SUnit and the generated tests filed in."""
         ...
 
 
@@ -47,8 +51,8 @@ def answer(system: System, expression: str, platform: str = "NeuroScopePlatform"
 class Amber:
     """Amber under Node: always there, for its packages are pinned beside this file.
 
-    One process, with the packages filed in, evaluates all expressions; a run with more files has
-    its own.
+    One process, with the packages filed in, evaluates all expressions; the tests are filed into it
+    when they are first asked for. A run with more files has its own.
     """
 
     name = "amber"
@@ -57,7 +61,9 @@ class Amber:
         if not (HERE / "node_modules").is_dir():
             subprocess.run(["npm", "ci", "--no-fund", "--no-audit"], cwd=HERE, check=True)
         self.files = sorted_packages(folder / self.name)
+        self.tests = sorted_tests(folder / self.name)
         self._process: subprocess.Popen[str] | None = None
+        self._tested: subprocess.Popen[str] | None = None
 
     def run(self, expression: str, *files: Path) -> str:
         if files:
@@ -70,6 +76,14 @@ class Amber:
                 text=True,
             )
         return self._ask(self._process, expression)
+
+    def run_with_tests(self, expression: str) -> str:
+        if self._tested is None or self._tested.poll() is not None:
+            for file in self.tests:
+                text = file.read_text().replace("'", "''")
+                self.run(f"Importer new import: '{text}' readStream. 'filed in'")
+            self._tested = self._process
+        return self.run(expression)
 
     def _ask(self, process: subprocess.Popen[str], expression: str) -> str:
         limit = Timer(LIMIT_SECONDS, process.kill)
@@ -103,6 +117,7 @@ class GnuSmalltalk:
             script, result = Path(work, "run.st"), Path(work, "result")
             script.write_text(
                 f"{installer_in(self.folder)} installFrom: '{self.folder}'!\n"
+                f"{installer_in(self.folder)} installTestsFrom: '{self.folder}'!\n"
                 + "".join(f"FileStream fileIn: '{path}'!\n" for path in files)
                 + "| answer |\n"
                 f"answer := [{expression}] on: Error do: [:error |\n"
@@ -115,6 +130,9 @@ class GnuSmalltalk:
                 complaint=self.complaint,
             )
             return result.read_text()
+
+    def run_with_tests(self, expression: str) -> str:
+        return self.run(expression)  # its installer has installed them
 
 
 class OldSqueak:
@@ -136,9 +154,13 @@ class OldSqueak:
             *sorted_packages(folder / self.name),
             text,
         ]
+        self.tests = [SQUEAK / "sunit.st", *sorted_tests(folder / self.name)]
 
     def run(self, expression: str, *files: Path) -> str:
         return self.machine.evaluate(expression, *self.files, *files, limit=LIMIT_SECONDS)
+
+    def run_with_tests(self, expression: str) -> str:
+        return self.run(expression, *self.tests)
 
 
 class Cuis:
@@ -153,9 +175,13 @@ class Cuis:
     def __init__(self, folder: Path = GENERATED) -> None:
         self.program = os.environ["CUIS"]
         self.files = sorted_packages(folder / self.name, ".pck.st")
+        self.tests = sorted_tests(folder / self.name, ".pck.st")
 
     def run(self, expression: str, *files: Path) -> str:
         return checked([self.program, *self.files, *files, expression])
+
+    def run_with_tests(self, expression: str) -> str:
+        return self.run(expression, *self.tests)
 
 
 def gst_program() -> str | None:
@@ -164,7 +190,17 @@ def gst_program() -> str | None:
 
 def sorted_packages(folder: Path, ending: str = ".st") -> list[Path]:
     """The packages of a dialect in the order in which its installer files them in."""
-    names = re.search(r"\^#\(('[^)]*)\)", (folder / "install.st").read_text())
+    return _named_by_the_installer("packages", folder, ending)
+
+
+def sorted_tests(folder: Path, ending: str = ".st") -> list[Path]:
+    """The packages of tests of a dialect, in that order; none for a foreign document."""
+    return _named_by_the_installer("testPackages", folder, ending)
+
+
+def _named_by_the_installer(selector: str, folder: Path, ending: str) -> list[Path]:
+    installer = (folder / "install.st").read_text()
+    names = re.search(rf"^{selector}\n.*\n\t\^#\((.*)\)", installer, re.M)
     return [folder / f"{name}{ending}" for name in re.findall(r"'([^']+)'", names[1])]
 
 

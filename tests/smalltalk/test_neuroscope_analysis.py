@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from neuroscope import ask, capture
 from systems import System, answer
 
@@ -164,31 +165,116 @@ def test_where_no_pattern_was_captured_none_is_found(system: System) -> None:
     assert said.splitlines()[-1] == "0"
 
 
+TEXTS = ["The cat sat on the mat", "Dogs love to play fetch", "Paris is the capital of France"]
+QUOTED = " ".join(f"'{text}'" for text in TEXTS)
+
+
+@pytest.fixture(scope="module")
+def neurons(
+    engine: LMStudioNeuroScopeClient, smollm2_reference: torch.nn.Module
+) -> dict[str, np.ndarray]:
+    """What PyTorch gives layer 8's down projection for each text: [seq, neurons]."""
+    found: dict[str, np.ndarray] = {}
+    down = smollm2_reference.model.layers[8].mlp.down_proj
+    for text in TEXTS:
+        kept = down.register_forward_hook(
+            lambda _module, inputs, _output, text=text: found.update({text: inputs[0][0].numpy()})
+        )
+        with torch.no_grad():
+            smollm2_reference(torch.tensor([engine.tokenize(text)["tokens"]]))
+        kept.remove()
+    return found
+
+
 def test_top_tokens_of_a_neuron_are_the_largest_of_its_activations(
-    system: System, engine: LMStudioNeuroScopeClient
+    system: System, engine: LMStudioNeuroScopeClient, neurons: dict[str, np.ndarray]
 ) -> None:
-    texts = ["The cat sat on the mat", "Dogs love to play fetch"]
-    quoted = " ".join(f"'{text}'" for text in texts)
-    found = ask(
+    found, of_mlp = ask(
         system,
         engine,
         "| analyzer | analyzer := NeuronAnalyzer for: model;; "
-        "(analyzer findTopActivatingTokens: (analyzer layer: 8 neuron: 124) "
-        f"fromDataset: #({quoted}) count: 4) "
-        "collect: [:each | {each token. each position. each activation. each context}]",
+        "{(analyzer findTopActivatingTokens: (analyzer layer: 8 neuron: 124) "
+        f"fromDataset: #({QUOTED}) count: 4) "
+        "collect: [:each | {each token. each position. each activation. each context}]. "
+        "(analyzer component: #mlp; activationsOf: (analyzer layer: 8 neuron: 124) "
+        f"on: '{TEXTS[0]}')}}",
     )
     cells = []
-    for text in texts:
-        values = capture(engine, text, (8, "mlp"))[8, "mlp"][0, :, 124]
+    for text, values in neurons.items():
         names = engine.tokenize(text)["texts"]
-        cells += [(value, names[i], i, text) for i, value in enumerate(values)]
+        cells += [(value, names[i], i, text) for i, value in enumerate(values[:, 124])]
     expected = sorted(cells, key=lambda cell: -cell[0])[:4]
     assert [(token, position, context) for token, position, _, context in found] == [
         cell[1:] for cell in expected
     ]
     assert [activation for _, _, activation, _ in found] == pytest.approx(
-        [cell[0] for cell in expected], rel=1e-5
+        [cell[0] for cell in expected], rel=1e-3
     )
+    mlp = capture(engine, TEXTS[0], (8, "mlp"))[8, "mlp"][0, :, 124]
+    assert of_mlp == pytest.approx(mlp, rel=1e-5)
+
+
+def test_the_five_most_active_neurons_of_a_layer_are_pytorch_s(
+    system: System, engine: LMStudioNeuroScopeClient, neurons: dict[str, np.ndarray]
+) -> None:
+    found = ask(
+        system,
+        engine,
+        "| analyzer | analyzer := NeuronAnalyzer for: model;; "
+        f"(analyzer mostActiveNeurons: 5 layer: 8 on: '{TEXTS[0]}') "
+        "collect: [:each | {each key key. each key value. each value}]",
+    )
+    strengths = np.abs(neurons[TEXTS[0]]).mean(0)
+    expected = np.argsort(-strengths)[:5]
+    assert [(layer, index) for layer, index, _ in found] == [(8, index) for index in expected]
+    assert [value for *_, value in found] == pytest.approx(strengths[expected], rel=1e-3)
+
+
+def test_a_neuron_s_examples_are_the_texts_in_which_it_is_most_active(
+    system: System, engine: LMStudioNeuroScopeClient, neurons: dict[str, np.ndarray]
+) -> None:
+    found = ask(
+        system,
+        engine,
+        "| analyzer | analyzer := NeuronAnalyzer for: model;; "
+        "(analyzer maxActivatingExamples: (analyzer layer: 8 neuron: 124) "
+        f"fromDataset: #({QUOTED}) count: 2) collect: [:each | "
+        "{each text. each position. each token. each activation. each activations. "
+        "each window: 1}]",
+    )
+    strongest = sorted(TEXTS, key=lambda text: -neurons[text][:, 124].max())[:2]
+    assert [text for text, *_ in found] == strongest
+    for text, position, token, activation, activations, window in found:
+        values, names = neurons[text][:, 124], engine.tokenize(text)["texts"]
+        assert position == values.argmax()
+        assert token == names[position]
+        assert activation == pytest.approx(values.max(), rel=1e-3)
+        assert activations == pytest.approx(values, abs=1e-4)
+        assert window == "".join(names[max(0, position - 1) : position + 2])
+
+
+def test_a_neuron_promotes_what_its_output_weights_say(
+    system: System, engine: LMStudioNeuroScopeClient, smollm2_reference: torch.nn.Module
+) -> None:
+    promoted, suppressed, refused = ask(
+        system,
+        engine,
+        "| analyzer neuron | analyzer := NeuronAnalyzer for: model;; "
+        "neuron := analyzer layer: 8 neuron: 124;; "
+        "{(analyzer promotedTokens: neuron count: 5) collect: [:each | {each key. each value}]. "
+        "(analyzer suppressedTokens: neuron count: 5) collect: [:each | {each key. each value}]. "
+        "[analyzer component: #mlp; promotedTokens: neuron count: 5] "
+        "on: UnknownComponentError do: [:error | error messageText]}",
+    )
+    out = smollm2_reference.model.layers[8].mlp.down_proj.weight[:, 124]
+    scaled = out * smollm2_reference.model.norm.weight
+    logits = (smollm2_reference.lm_head.weight @ scaled).detach().numpy()
+    for found, order in ((promoted, np.argsort(-logits)), (suppressed, np.argsort(logits))):
+        ids = order[:5].tolist()
+        texts = [engine.detokenize([token])["text"] for token in ids]
+        assert [text for text, _ in found] == texts
+        assert [logit for _, logit in found] == pytest.approx(logits[ids], rel=1e-3)
+    assert "only neurons of #mlpHidden" in refused
 
 
 TWICE = "The cat sat on the mat and the cat saw the mat"

@@ -85,3 +85,42 @@ def test_a_hook_that_takes_too_long_is_an_error_and_changes_nothing(
     assert "not 5" in raised
     assert (handled, apart) == ("slow", 0)
     assert patient == [2, 49152]
+
+
+def test_an_unknown_intervention_type_is_an_error_that_lists_those_that_exist(
+    system: System,
+) -> None:
+    said = answer(
+        system,
+        "[InterventionHook new interventionType: #telepathy] on: Error do: [:e | e messageText]",
+    )
+    types = "ablation mean scaling addition replacement patching noise custom"
+    assert said == f"no intervention type telepathy; there are {types}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "live", "operation"),
+    [("ablation", False, "ablation"), ("patching", False, "replacement"), ("custom", True, None)],
+)
+def test_an_intervention_type_says_what_the_engine_does(
+    system: System, kind: str, live: bool, operation: str | None
+) -> None:
+    found = answer(
+        system,
+        f"| hook | hook := InterventionHook new interventionType: #{kind}; yourself;; "
+        f"{{hook isLive. (NeuroScopeInterventionType named: '{kind}') operation. "
+        "hook interventionType. InterventionHook new isLive}",
+    )
+    assert found == [live, operation, kind, True]
+
+
+@pytest.mark.parametrize(
+    ("layer", "name"),
+    [("5", "5"), ("#(3 5)", ".3.5"), ("#all", "all"), ("#embedding", "embedding")],
+)
+def test_a_hook_is_named_after_its_layers(system: System, layer: str, name: str) -> None:
+    found = answer(
+        system,
+        f"(HookManager new addHook: (Hook layer: {layer} component: #mlp)) name",
+    )
+    assert found == f"layer{name}-mlp"

@@ -1,16 +1,20 @@
 """What to capture and change, and what was captured."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
 from engine.components import ComponentType
 from engine.contract.schemas.base import (
+    MOST_AXES,
     MOST_HOOKS,
     ComponentName,
+    Count,
     Dtype,
+    Float32,
     Head,
     Index,
+    LayerName,
     Position,
     Request,
     Response,
@@ -34,8 +38,7 @@ class HookSpec(Request):
         }
     )
 
-    layer_name: str = Field(
-        min_length=1,
+    layer_name: LayerName = Field(
         description="`5`, `model.layers.5`, `transformer.h.5`, `blocks.5`, `*`, `0-11`, "
         "`transformer.wte`, …; or a name that says the component too: `blocks.5.hook_resid_pre`, "
         "`blocks.*.attn.hook_z`, `model.layers.5.mlp.down_proj`, `ln_final.hook_out`, …",
@@ -78,7 +81,9 @@ class TensorValue(Request):
 
     model_config = ConfigDict(json_schema_extra=one_of("data", "data_base64"))
 
-    shape: list[Index]
+    shape: list[Count] = Field(
+        max_length=MOST_AXES, description="The length of each axis, at least 1."
+    )
     dtype: Dtype = "float32"
     data: Any | None = Field(None, description="Nested lists, or a flat list, of numbers.")
     data_base64: str | None = None
@@ -92,7 +97,7 @@ class TensorValue(Request):
 class InterventionSpec(Request):
     """A change made to an activation while the model runs."""
 
-    layer_name: str = Field(min_length=1)
+    layer_name: LayerName
     component: ComponentName | None = Field(
         None, description="May be left out where the layer name says it."
     )
@@ -105,12 +110,12 @@ class InterventionSpec(Request):
     )
     heads: list[Head] | None = Field(None, min_length=1)
     positions: list[Position] | None = Field(None, min_length=1)
-    factor: float | None = None
+    factor: Float32 | None = None
     value: TensorValue | None = None
     capture_id: str | None = None
     hook_id: str | None = None
     step: Index = 0
-    scale: float | None = Field(None, ge=0)
+    scale: Annotated[Float32, Field(ge=0)] | None = None
     seed: Index | None = None
 
 

@@ -12,6 +12,9 @@ LARGEST = 2**31 - 1
 MOST_HOOKS = 1024
 MOST_SEQUENCES = 1024
 MOST_STOPS = 64
+MOST_AXES = 8
+LONGEST_NAME = 200
+LARGEST_FLOAT32 = 3.4028234663852886e38
 
 
 def _whole(value: Any) -> Any:
@@ -26,7 +29,9 @@ CacheSize = Annotated[int, Field(ge=8, le=LARGEST), Whole]
 Alternatives = Annotated[int, Field(ge=0, le=20), Whole]
 Likeliest = Annotated[int, Field(ge=0, le=1000), Whole]
 LensTokens = Annotated[int, Field(ge=1, le=100), Whole]
+Float32 = Annotated[float, Field(ge=-LARGEST_FLOAT32, le=LARGEST_FLOAT32)]
 Text = Annotated[str, Field(min_length=1)]
+LayerName = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
 
 # Named in the document too, for those that generate types from it.
 Head = TypeAliasType("Head", Index)

@@ -50,8 +50,9 @@ class CircuitExample(Request):
     clean: Prompt = Field(description="The prompt that has the answer: text or token ids.")
     corrupted: Prompt = Field(description="The same with the answer taken away.")
     answers: Tokens = Field(
-        description="Tokens, by text or id; the score of a pass is their logit minus that of the "
-        "`distractors`, at the last position; of several, as `pooling` says."
+        description="Tokens, by id, or by text that is one token, if need be behind a space; the "
+        "score of a pass is their logit minus that of the `distractors`, at the last position; of "
+        "several, as `pooling` says."
     )
     distractors: Tokens = Field(description="Tokens, by text or id.")
 
@@ -125,8 +126,8 @@ class OverExamples(Request):
     )
     answer: Token | None = Field(
         None,
-        description="A token, by its text or its id; the score is its logit minus that of "
-        "`distractor`, at the last position.",
+        description="A token, by its id, or by text that is one token, if need be behind a space; "
+        "the score is its logit minus that of `distractor`, at the last position.",
     )
     distractor: Token | None = Field(None, description="A token, by its text or its id.")
     examples: (
@@ -152,14 +153,11 @@ class OverExamples(Request):
 
     def all_examples(self) -> list[CircuitExample]:
         """The examples, the one by itself as a list of one."""
-        return self.examples or [
-            CircuitExample(
-                clean=self.clean,
-                corrupted=self.corrupted,
-                answers=[self.answer],
-                distractors=[self.distractor],
-            )
-        ]
+        if self.examples is not None:
+            return self.examples
+        one = {"clean": self.clean, "corrupted": self.corrupted}
+        pair = {"answers": [self.answer], "distractors": [self.distractor]}
+        return [CircuitExample.model_validate(one | pair)]
 
 
 class CircuitPatchRequest(OverExamples):

@@ -6,9 +6,11 @@ from pydantic import Field
 
 from engine.contract.schemas.activations import ActivationRecord, TensorValue
 from engine.contract.schemas.base import (
+    LONGEST_NAME,
     MOST_HOOKS,
     ComponentName,
     Head,
+    LayerName,
     Position,
     Request,
     Response,
@@ -23,14 +25,14 @@ from engine.contract.schemas.generation import (
 class BreakpointSpec(Request):
     """A hook point at which a forward pass pauses and shows its value; all of it, or a part."""
 
-    layer_name: str = Field(min_length=1, description="As in a hook; a wildcard pauses at each.")
+    layer_name: LayerName = Field(description="As in a hook; a wildcard pauses at each.")
     component: ComponentName | None = Field(
         None, description="May be left out where the layer name says it."
     )
     hook_id: str | None = Field(
         None,
         min_length=1,
-        max_length=200,
+        max_length=LONGEST_NAME,
         description="By which the client knows the breakpoint. Default: `layer_5_residual`, …",
     )
     heads: list[Head] | None = Field(None, min_length=1)

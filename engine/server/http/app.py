@@ -18,8 +18,10 @@ from engine.server.http.routes import (
     hooks,
     lens,
     models,
+    neurons,
     sessions,
     tokens,
+    weights,
 )
 from engine.server.service import Service
 
@@ -27,6 +29,9 @@ HANDLERS: dict[str, Callable[..., Any]] = {
     "health": models.health,
     "openapi": lambda service: openapi_document(),
     "listModels": models.list_models,
+    "retrieveModel": models.retrieve_model,
+    "listWeights": weights.list_weights,
+    "readWeight": weights.read_weight,
     "loadModel": models.load_model,
     "unloadModel": models.unload_model,
     "tokenize": tokens.tokenize,
@@ -37,6 +42,7 @@ HANDLERS: dict[str, Callable[..., Any]] = {
     "createChatCompletionWithActivations": generation.chat,
     "forward": forward.forward,
     "logitLens": lens.logit_lens,
+    "promotedTokens": neurons.promoted_tokens,
     "patchCircuit": circuits.patch,
     "verifyCircuit": circuits.verify,
     "beginForwardSession": sessions.begin_forward,
@@ -74,8 +80,10 @@ def create_app(service: Service) -> Flask:
 
 
 def _rule(path: str) -> str:
-    """Flask's spelling of a contract path; a hook id, which clients choose, may hold slashes."""
-    return path.replace("{hook_id}", "{path:hook_id}").replace("{", "<").replace("}", ">")
+    """Flask's spelling of a contract path; ids that clients choose may contain slashes."""
+    for name in ("hook_id", "model_id"):
+        path = path.replace(f"{{{name}}}", f"<path:{name}>")
+    return path.replace("{", "<").replace("}", ">")
 
 
 def _view(service: Service, operation: Operation) -> Callable[..., Response]:

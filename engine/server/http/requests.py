@@ -52,9 +52,13 @@ def client_gone() -> Callable[[], bool]:
     return request.environ.get("waitress.client_disconnected", lambda: False)
 
 
-def _value(name: str, kind: type) -> Any:
+def _value(name: str, kind: type | re.Pattern[str]) -> Any:
     text = request.args.get(name)
     if text is None or kind is str:
+        return text
+    if isinstance(kind, re.Pattern):
+        if not kind.fullmatch(text):
+            raise RequestError(f"{name}: {text!r} does not match {kind.pattern}.", name)
         return text
     if not (re.fullmatch(r"[0-9]{1,10}", text) and int(text) <= LARGEST):
         raise RequestError(f"{name}: {text!r} is not a whole number from 0 to {LARGEST}.", name)

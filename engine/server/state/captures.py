@@ -14,7 +14,7 @@ import numpy as np
 from engine.captures.records import Activations, CapturedActivation
 from engine.errors import CaptureTooLargeError
 from engine.server.errors import UnknownCaptureError
-from engine.server.wire.safetensors_body import write_tensors
+from engine.server.wire.safetensors_body import tensors, write_tensors
 
 MOST = 10_000
 """How many captures are kept at most, however small."""
@@ -120,7 +120,7 @@ class CaptureStore:
     def _spill(self, capture: Capture) -> Capture:
         """The same capture, its arrays mapped from a safetensors file."""
         file = self._file(capture.capture_id)
-        offsets = write_tensors(file, capture.records(), {"model": capture.model})
+        offsets = write_tensors(file, tensors(capture.records()), {"model": capture.model})
         mapped = iter(
             replace(record, data=np.memmap(file, record.data.dtype, "r", offset, record.data.shape))
             for record, offset in zip(capture.records(), offsets, strict=True)

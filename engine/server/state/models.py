@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 
-from engine.contract.schemas import LoadModelRequest, ModelEntry
+from engine.contract.schemas import Correction, LoadModelRequest, ModelEntry
 from engine.errors import InvalidRequestError
 from engine.runs.kit import ModelKit, load_model
 from engine.server.errors import UnknownModelError
@@ -47,6 +47,9 @@ class LoadedModel:
             max_position_embeddings=info.max_position_embeddings,
             intermediate_size=info.intermediate_size,
             quantization=info.quantization,
+            corrections=[
+                Correction(name=each.name, reason=each.reason) for each in self.kit.corrections
+            ],
             components=list(info.components),
             absent_layers=self.kit.structure.absent_layers,
         )

@@ -14,7 +14,11 @@ from engine.server.errors import ImpossibleError
 from engine.server.wire.json_text import Base64
 from engine.server.wire.safetensors_body import tensor_name
 
-STORED = {"float32": np.dtype("<f4"), "float16": np.dtype("<f2"), "bfloat16": np.dtype("<u2")}
+STORED: dict[str, np.dtype] = {
+    "float32": np.dtype("<f4"),
+    "float16": np.dtype("<f2"),
+    "bfloat16": np.dtype("<u2"),
+}
 
 
 def activations_json(activations: Activations, form: ActivationFormat) -> dict[str, list[dict]]:
@@ -25,8 +29,8 @@ def activations_json(activations: Activations, form: ActivationFormat) -> dict[s
 
 
 def record_json(record: CapturedActivation, form: ActivationFormat) -> dict[str, Any]:
-    """The record of api.md; its data in the form that the client asked for."""
-    return record.metadata | _data(record, form)
+    """The record of the contract; its data in the form that the client asked for."""
+    return {**record.metadata, **_data(record, form)}
 
 
 def _data(record: CapturedActivation, form: ActivationFormat) -> Mapping[str, Any]:
@@ -69,9 +73,12 @@ def _from_lists(value: TensorValue, param: str) -> np.ndarray:
         if not types <= {int, float, NoneType}:
             raise TypeError
         if NoneType in types:
-            flat[np.equal(flat, None)] = -np.inf
+            flat[[each is None for each in flat]] = -np.inf
         with np.errstate(over="raise"):
-            return flat.astype(np.float64).astype(np.float32)
+            floats = flat.astype(np.float64).astype(np.float32)
+        if np.isnan(floats).any():
+            raise OverflowError
+        return floats
     except (FloatingPointError, OverflowError):
         raise ImpossibleError(f"{param}: data holds a number beyond float32", param) from None
     except TypeError:

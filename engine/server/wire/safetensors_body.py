@@ -1,8 +1,9 @@
-"""Captured activations as one safetensors body: a header, then the arrays as they lie in memory."""
+"""Tensors as one safetensors body: a header, then the arrays as they lie in memory."""
 
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import orjson
@@ -31,15 +32,28 @@ def tensor_name(record: CapturedActivation) -> str:
     return f"{record.hook_id}/{record.step}{side}{visit}"
 
 
-def header(records: Iterable[CapturedActivation], metadata: dict[str, str]) -> bytes:
+class Tensor(NamedTuple):
+    """An array under its name; of dtype ``bfloat16``, which numpy lacks, the bits as uint16."""
+
+    name: str
+    dtype: str
+    data: np.ndarray
+
+
+def tensors(records: Iterable[CapturedActivation]) -> list[Tensor]:
+    """The tensors of captured records."""
+    return [Tensor(tensor_name(record), record.dtype, record.data) for record in records]
+
+
+def header(tensors: Iterable[Tensor], metadata: dict[str, str]) -> bytes:
     """The length, little-endian in 8 bytes, and the JSON that names and places each tensor."""
     entries: dict[str, dict] = {"__metadata__": metadata}
     end = 0
-    for record in records:
-        start, end = end, end + record.nbytes
-        entries[tensor_name(record)] = {
-            "dtype": DTYPES[record.dtype],
-            "shape": list(record.shape),
+    for tensor in tensors:
+        start, end = end, end + tensor.data.nbytes
+        entries[tensor.name] = {
+            "dtype": DTYPES[tensor.dtype],
+            "shape": list(tensor.data.shape),
             "data_offsets": [start, end],
         }
     text = orjson.dumps(entries)
@@ -48,30 +62,28 @@ def header(records: Iterable[CapturedActivation], metadata: dict[str, str]) -> b
 
 
 def body(
-    records: Iterable[CapturedActivation], metadata: dict[str, str]
+    tensors: Iterable[Tensor], metadata: dict[str, str]
 ) -> tuple[int, Iterator[bytes | memoryview]]:
     """The size of the body in bytes, and its pieces; the arrays are handed on, never copied."""
-    records = list(records)
-    head = header(records, metadata)
-    return len(head) + sum(record.nbytes for record in records), _pieces(head, records)
+    tensors = list(tensors)
+    head = header(tensors, metadata)
+    return len(head) + sum(tensor.data.nbytes for tensor in tensors), _pieces(head, tensors)
 
 
-def write_tensors(
-    file: Path, records: Iterable[CapturedActivation], metadata: dict[str, str]
-) -> list[int]:
-    """Write the body to `file`, all or nothing; answers the offset of each record's data."""
-    records = list(records)
-    head = header(records, metadata)
+def write_tensors(file: Path, tensors: Iterable[Tensor], metadata: dict[str, str]) -> list[int]:
+    """Write the body to `file`, all or nothing; returns the offset of each tensor's data."""
+    tensors = list(tensors)
+    head = header(tensors, metadata)
     unfinished = file.with_suffix(".part")
     with unfinished.open("wb") as output:
-        output.writelines(_pieces(head, records))
+        output.writelines(_pieces(head, tensors))
     unfinished.replace(file)
-    return list(accumulate((record.nbytes for record in records[:-1]), initial=len(head)))
+    return list(accumulate((tensor.data.nbytes for tensor in tensors[:-1]), initial=len(head)))
 
 
-def _pieces(head: bytes, records: Iterable[CapturedActivation]) -> Iterator[bytes | memoryview]:
+def _pieces(head: bytes, tensors: Iterable[Tensor]) -> Iterator[bytes | memoryview]:
     yield head
-    for record in records:
-        raw = memoryview(np.ascontiguousarray(record.data)).cast("B")
+    for tensor in tensors:
+        raw = np.ascontiguousarray(tensor.data).data.cast("B")
         for start in range(0, len(raw), CHUNK):
             yield raw[start : start + CHUNK]

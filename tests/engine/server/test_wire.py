@@ -13,6 +13,7 @@ from engine.errors import EngineError
 from engine.server.wire import records as wire_records
 from engine.server.wire import safetensors_body
 from engine.server.wire.json_text import PIECE, Base64, json_pieces, json_text
+from engine.server.wire.safetensors_body import tensors
 from tests.engine.server.test_captures import record
 
 VALUES = np.array([[1.5, -2.25, 3e-3], [0, 65504, -1e-8]], np.float32)
@@ -44,7 +45,7 @@ def test_base64_holds_the_bytes_little_endian_and_row_major(dtype, data, numbers
 
 @pytest.mark.parametrize(("dtype", "data", "numbers"), FORMS)
 def test_the_safetensors_body_is_read_by_the_library(dtype, data, numbers):
-    size, pieces = safetensors_body.body([record(dtype=dtype, data=data)], {"model": "m"})
+    size, pieces = safetensors_body.body(tensors([record(dtype=dtype, data=data)]), {"model": "m"})
     body = b"".join(pieces)
     assert len(body) == size
     ((name, entry),) = deserialize(body)
@@ -54,7 +55,7 @@ def test_the_safetensors_body_is_read_by_the_library(dtype, data, numbers):
 
 
 def test_the_safetensors_header_is_aligned_and_names_the_model():
-    head = safetensors_body.header([record()], {"model": "m"})
+    head = safetensors_body.header(tensors([record()]), {"model": "m"})
     length = int.from_bytes(head[:8], "little")
     assert len(head) == 8 + length
     assert len(head) % 8 == 0
@@ -63,14 +64,14 @@ def test_the_safetensors_header_is_aligned_and_names_the_model():
 
 def test_arrays_are_handed_on_without_a_copy():
     kept = record()
-    _, pieces = safetensors_body.body([kept], {})
+    _, pieces = safetensors_body.body(tensors([kept]), {})
     next(pieces)
     assert np.shares_memory(np.frombuffer(next(pieces), np.float32), kept.data)
 
 
 def test_views_that_skip_memory_are_sent_in_order():
     data = np.arange(12, dtype=np.float32).reshape(3, 4)[:, ::2]
-    _, pieces = safetensors_body.body([record(data=data)], {})
+    _, pieces = safetensors_body.body(tensors([record(data=data)]), {})
     assert b"".join(list(pieces)[1:]) == data.tobytes()
     sent = wire_records.record_json(record(data=data), "base64")
     assert base64.b64decode(orjson.loads(json_text(sent))["data_base64"]) == data.tobytes()
@@ -98,7 +99,8 @@ def test_reference_names_the_tensor_and_metadata_nothing():
 def test_the_visits_of_a_looped_layer_have_tensors_of_their_own():
     first, second = record(step=4), record(step=4, visit=1)
     names = [
-        name for name, _ in deserialize(b"".join(safetensors_body.body([first, second], {})[1]))
+        name
+        for name, _ in deserialize(b"".join(safetensors_body.body(tensors([first, second]), {})[1]))
     ]
     assert sorted(names) == ["h/4", "h/4/visit1"]
 

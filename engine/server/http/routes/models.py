@@ -1,4 +1,4 @@
-"""Health, and the models: list, load, unload."""
+"""Health, and the models: list, describe, load, unload."""
 
 import gc
 from pathlib import Path
@@ -29,6 +29,10 @@ def health(service: Service) -> s.Health:
 
 def list_models(service: Service) -> s.ModelList:
     return s.ModelList(data=[model.entry for model in service.models.all()])
+
+
+def retrieve_model(service: Service, model_id: str) -> s.ModelEntry:
+    return service.models.get(model_id).entry
 
 
 def load_model(service: Service, request: s.LoadModelRequest) -> s.ModelEntry:
