@@ -1,7 +1,7 @@
 """NeuroScope's data layout: hook specs as its analyses want them, captures as its tensors."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
 
 import numpy as np
 
@@ -113,13 +113,16 @@ def _neuroscope_record(
 ) -> NeuroScopeRecord:
     data = np.ascontiguousarray(from_record(record, tensors), np.float32)
     kept: dict[str, Any] = {
-        key: record[key] for key in NeuroScopeRecord.__annotations__ if key not in OF_ITS_OWN
+        key: value
+        for key, value in record.items()
+        if key in NeuroScopeRecord.__annotations__ and key not in OF_ITS_OWN
     }
     if "field_name" in record:
         kept["field_name"] = record["field_name"]
-    return {**kept, "dtype": "float32", "data": data}
+    return cast(NeuroScopeRecord, {**kept, "dtype": "float32", "data": data})
 
 
 def _wire_record(record: NeuroScopeRecord) -> "ActivationRecord":
     kept = {key: value for key, value in record.items() if key != "data"}
-    return {**kept, "byte_order": "little", "data_base64": to_base64(record["data"])}
+    data = {"byte_order": "little", "data_base64": to_base64(record["data"])}
+    return cast("ActivationRecord", kept | data)

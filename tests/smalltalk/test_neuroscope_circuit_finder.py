@@ -127,7 +127,8 @@ def test_ablations_are_objects(system: System, engine: LMStudioNeuroScopeClient)
         f"references: {references}; yourself). "
         f"effect value: (NeuroScopeResampleAblation new references: {references}; samples: 1 "
         "seed: 0; yourself). effect value: #meanAblation. "
-        "[finder componentsBy: #telepathy over: #(1)] on: Error do: [:error | error messageText]. "
+        f"[finder componentsBy: #telepathy over: {{{EXAMPLE}}}] on: Error "
+        "do: [:error | error messageText]. "
         "[finder componentsBy: #ablation over: #()] on: InsufficientDataError "
         "do: [:error | error messageText]}",
     )
