@@ -1,9 +1,13 @@
 """What all requests and responses share: their base classes, and numbers within bounds."""
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from typing_extensions import TypeAliasType
+
+from engine.components import ComponentType
+from engine.field_names import BY_NAME
 
 Dtype = Literal["float32", "float16", "bfloat16"]
 ActivationFormat = Literal["array", "base64", "metadata", "reference"]
@@ -46,18 +50,33 @@ Bias = Annotated[float, Field(ge=-100, le=100)]
 Biases = Annotated[dict[TokenKey, Bias], Field(json_schema_extra={"additionalProperties": False})]
 
 
-NAME = r"^[A-Za-z_][\w.*-]*$"
+NAMES = (*ComponentType, *BY_NAME)
+DOTTED = r"[A-Za-z_]\w*(\.[\w*-]+)+"
+
+
+def _component(name: str) -> str:
+    if name not in NAMES and not re.fullmatch(DOTTED, name, re.ASCII):
+        raise ValueError(f"no component {name!r}; there are {', '.join(NAMES)}")
+    return name
+
+
 ComponentName = TypeAliasType(
     "ComponentName",
     Annotated[
         str,
-        Field(
-            pattern=NAME,
-            max_length=200,
-            description="A component, such as `residual`; or a name without its layer in "
-            "TransformerLens, such as `hook_resid_pre` or `attn.hook_z`; or a module's path in a "
-            "layer, such as `mlp.down_proj`. An unknown one is answered with those that there are.",
-            examples=["residual", "mlp_hidden", "hook_resid_post", "attn.hook_z"],
+        Field(max_length=200),
+        AfterValidator(_component),
+        WithJsonSchema(
+            {
+                "type": "string",
+                "maxLength": 200,
+                "pattern": f"^({'|'.join(map(re.escape, NAMES))}|"
+                r"[A-Za-z_][0-9A-Za-z_]*(\.[0-9A-Za-z_*-]+)+)$",
+                "description": "A component, such as `residual`; or a name without its layer in "
+                "TransformerLens, such as `hook_resid_pre` or `attn.hook_z`; or a module's path "
+                "in a layer, such as `mlp.down_proj`.",
+                "examples": ["residual", "mlp_hidden", "hook_resid_post", "attn.hook_z"],
+            }
         ),
     ],
 )

@@ -127,7 +127,7 @@ def test_circuits_are_asked_for_by_names(server, name, component):
             "names one value",
         ),
         ({"layer_name": "1"}, "unknown_component", "there are embedding, residual"),
-        ({"layer_name": "1", "component": "heart"}, "unknown_component", "hook_resid_pre"),
+        ({"layer_name": "1", "component": "mlp.heart"}, "unknown_component", "hook_resid_pre"),
     ],
 )
 def test_names_that_disagree_or_do_not_exist_are_refused(server, hook, kind, message):
