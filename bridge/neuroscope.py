@@ -1,7 +1,7 @@
 """NeuroScope's data layout: hook specs as its analyses want them, captures as its tensors."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, TypedDict, cast
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
 
 import numpy as np
 
@@ -21,6 +21,10 @@ ATTENTION_COMPONENTS = (
 )
 
 
+OF_ITS_OWN = frozenset({"data", "dtype", "field_name"})
+"""The fields of a record that are not simply those of the endpoint."""
+
+
 class NeuroScopeRecord(TypedDict):
     """One activation of one forward pass, as NeuroScope's ActivationTensor is fed."""
 
@@ -28,7 +32,7 @@ class NeuroScopeRecord(TypedDict):
     layer_name: str
     layer: int | None
     component: str
-    field_name: str | None
+    field_name: NotRequired[str | None]
     step: int
     positions: list[int]
     shape: list[int]
@@ -108,8 +112,14 @@ def _neuroscope_record(
     record: "ActivationRecord", tensors: Mapping[str, np.ndarray]
 ) -> NeuroScopeRecord:
     data = np.ascontiguousarray(from_record(record, tensors), np.float32)
-    kept = {key: record.get(key) for key in NeuroScopeRecord.__annotations__}
-    return cast(NeuroScopeRecord, kept | {"dtype": "float32", "data": data})
+    kept: dict[str, Any] = {
+        key: value
+        for key, value in record.items()
+        if key in NeuroScopeRecord.__annotations__ and key not in OF_ITS_OWN
+    }
+    if "field_name" in record:
+        kept["field_name"] = record["field_name"]
+    return cast(NeuroScopeRecord, {**kept, "dtype": "float32", "data": data})
 
 
 def _wire_record(record: NeuroScopeRecord) -> "ActivationRecord":

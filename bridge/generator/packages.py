@@ -119,6 +119,7 @@ SERVER_TEST_CLASSES = (
     "NeuroScopeInterventionTest",
     "NeuroScopePassCachingTest",
     "NeuroScopeAnalysisTest",
+    "NeuroScopeCircuitFinderTest",
 )
 INSTALLER = "NeuroScope-Installer"
 

@@ -15,6 +15,7 @@ from engine.captures.steps import records
 from engine.errors import InterventionError
 from engine.interventions.intervening import Interventions
 from engine.interventions.intervention import Intervention
+from engine.machine.gaps import gaps_explained
 from engine.runs.kit import ModelKit
 from engine.runs.sampling import Sampling, Step, generated_tokens
 from engine.runs.stopping import StopStrings
@@ -145,7 +146,7 @@ class _Run:
         positions = range(first, end)
         streams = [generation_stream]  # mlx-lm's own, of a kind that its annotation leaves out
         wired = wired_limit(self.kit.model, streams)  # type: ignore[arg-type]
-        with closing(steps), wired, observation.taps():
+        with closing(steps), wired, observation.taps(), gaps_explained():
             for count in range(1, self.sampling.max_tokens + 1):
                 with observation.watching():
                     step = next(steps)

@@ -62,7 +62,10 @@ def tensor_array(value: TensorValue, param: str) -> np.ndarray:
         raise ImpossibleError(
             f"{param}: {flat.size} values do not fill the shape {value.shape}", param
         )
-    return flat.reshape(value.shape)
+    try:
+        return flat.reshape(value.shape)
+    except ValueError as impossible:  # no values, and axes beyond what numpy can count
+        raise ImpossibleError(f"{param}: {impossible}", param) from impossible
 
 
 def _from_lists(value: TensorValue, param: str) -> np.ndarray:
