@@ -48,9 +48,10 @@ gpu: $(if $(findstring $(bin),$(VENV_PYTHON)),.venv/test)
 fuzz: .venv/test
 	$(VENV_PYTHON) -m pytest tests/engine/server/test_contract.py --hypothesis-profile fuzz $(PYTEST)
 
-# After a change of the API: the document, the Python client's types, the Smalltalk bindings.
+# After a change of the API: the document, the names of hook points, the Python client's types, the Smalltalk bindings.
 regenerate: .venv/test
 	$(bin)/neuroscope-bridge openapi
+	$(bin)/neuroscope-bridge hook-points
 	$(bin)/datamodel-codegen
 	$(bin)/neuroscope-bridge python-client
 	$(bin)/ruff format --quiet bridge/api_client.py

@@ -2,17 +2,17 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeGuard, cast
 
 import httpx
 import numpy as np
 
 from bridge import api_types as api
 from bridge.api_client import AsyncOperations, Operations
-from bridge.errors import LMStudioError
+from bridge.errors import InvalidRecordError, LMStudioError
 from bridge.wire import from_record, to_value
 
-Prompt = str | Sequence[int]
+Prompt = str | list[int]
 Block = Callable[[api.ActivationRecord, np.ndarray], np.ndarray | None]
 """What a live session calls at each breakpoint: it takes the breakpoint's record and array, and
 returns the array to continue with, or None to leave the value as it is."""
@@ -42,11 +42,13 @@ class LMStudioNeuroScopeClient(Operations):
             return self.create_chat_completion_with_activations(
                 messages, activation_hooks, **options
             )
-        return self.create_completion_with_activations(messages, activation_hooks, **options)
+        return self.create_completion_with_activations(
+            cast(Prompt, messages), activation_hooks, **options
+        )
 
     def forward_through(
         self,
-        prompt: Prompt | Sequence[Sequence[int]],
+        prompt: Prompt | list[list[int]],
         breakpoints: Sequence[api.BreakpointSpec],
         block: Block,
         **options: Any,
@@ -103,11 +105,13 @@ class AsyncLMStudioNeuroScopeClient(AsyncOperations):
             return await self.create_chat_completion_with_activations(
                 messages, activation_hooks, **options
             )
-        return await self.create_completion_with_activations(messages, activation_hooks, **options)
+        return await self.create_completion_with_activations(
+            cast(Prompt, messages), activation_hooks, **options
+        )
 
     async def forward_through(
         self,
-        prompt: Prompt | Sequence[Sequence[int]],
+        prompt: Prompt | list[list[int]],
         breakpoints: Sequence[api.BreakpointSpec],
         block: Block,
         **options: Any,
@@ -139,12 +143,16 @@ class AsyncLMStudioNeuroScopeClient(AsyncOperations):
         return state["result"]
 
 
-def _is_chat(messages: Any) -> bool:
-    return bool(messages) and isinstance(messages[0], Mapping)
+def _is_chat(
+    messages: Prompt | Sequence[api.ChatMessage],
+) -> TypeGuard[Sequence[api.ChatMessage]]:
+    return len(messages) > 0 and isinstance(messages[0], Mapping)
 
 
 def _changed(state: api.SessionState, block: Block) -> Any:
     """The tensor to continue a paused session with, None if its block leaves the value."""
     record = state["breakpoint"]
+    if record is None:
+        raise InvalidRecordError(f"the session {state['session_id']} is paused without a record")
     changed = block(record, from_record(record, {}))
     return None if changed is None else to_value(changed)

@@ -49,6 +49,10 @@ class UnsupportedModelError(EngineError):
     """A model that is there but cannot be loaded; says why."""
 
 
+class UnsupportedOperationError(EngineError):
+    """An operation that MLX cannot compute on this device; says which, and what helps."""
+
+
 class CaptureTooLargeError(EngineError):
     """A capture that would pass the memory budget; says both sizes in bytes."""
 

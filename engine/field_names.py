@@ -94,6 +94,41 @@ def field_name(component: C, layer: int | None, is_input: bool = False) -> str |
     return None if row is None else row.of_layer(layer)[0]
 
 
+PAGE = """# Names of hook points
+
+Written by `neuroscope-bridge hook-points`; not to be edited.
+
+Wherever a layer or a component is asked for, three vocabularies are understood: the components of
+this project, TransformerLens's hook names, and the module paths of transformers and mlx-lm. A
+record has both names: `component`, and TransformerLens's as `field_name`.
+
+A name that says all of its place needs no component: `blocks.5.hook_resid_pre`,
+`blocks.*.attn.hook_z`, `ln_final.hook_out`. A component may be such a name without its layer, as
+`attn.hook_z` of layer `5`. A name and a component that disagree are an error, and so is
+`hook_resid_pre`, which is the residual stream as an *input*, with `capture_output`.
+
+In TransformerLens `hook_q` and `hook_k` are *before* rotation: they are `query_pre_rope` and
+`key_pre_rope`, and `query` and `key` are `hook_rot_q` and `hook_rot_k`.
+
+Values have the axes of their component, whichever name they were asked for by. In the components of
+heads the head comes before the position; TransformerLens has it behind.
+
+{table}
+The path of a module, such as `model.layers.5.mlp.down_proj`, is what the module returns, and with
+`capture_input` what it is given: that module's input is `mlp_hidden`, and the input of
+`model.layers.5.self_attn.o_proj` is `head_output`, of which the module has heads and width in one
+axis: `[batch, pos, head * d_head]`. Which modules have hook points is read off a trace of the
+model's own code; the names that other architectures have for the same module are understood too. A
+module whose input or output is no hook point, such as a projection whose result a norm changes
+before it is added to the stream, is an error that says so.
+"""
+
+
+def markdown_page() -> str:
+    """The documentation of the names, with the table."""
+    return PAGE.format(table=markdown_table())
+
+
 def markdown_table() -> str:
     """The table as documentation shows it."""
     lines = [

@@ -6,7 +6,16 @@ import click
 
 from bridge import __version__
 
-COMMANDS = ("doctor", "generate", "models", "openapi", "python-client", "report", "serve")
+COMMANDS = (
+    "doctor",
+    "generate",
+    "hook-points",
+    "models",
+    "openapi",
+    "python-client",
+    "report",
+    "serve",
+)
 
 
 class LazyGroup(click.Group):

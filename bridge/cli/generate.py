@@ -79,7 +79,11 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
     show_default=True,
     help="How to print the differences.",
 )
-@click.option("--check", is_flag=True, help="Write nothing; exit 1 if anything would differ.")
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Write nothing; exit 1 if anything would differ but files that .bindingsignore lists.",
+)
 @click.option("--force", is_flag=True, help="Overwrite what was edited by hand.")
 def generate(
     old_spec: str | None,

@@ -105,13 +105,15 @@ def serve(
     wanted = None
     if model:
         folder = Path(model)
-        wanted = LoadModelRequest(
-            model_path=str(folder.resolve()) if folder.is_dir() else model,
-            model_id=model_id,
-            dtype=dtype,
-            max_kv_size=max_kv_size,
-            corrections=corrections,
-            kv_bits=int(kv_bits) if kv_bits else None,
+        wanted = LoadModelRequest.model_validate(
+            {
+                "model_path": str(folder.resolve()) if folder.is_dir() else model,
+                "model_id": model_id,
+                "dtype": dtype,
+                "max_kv_size": max_kv_size,
+                "corrections": corrections,
+                "kv_bits": int(kv_bits) if kv_bits else None,
+            }
         )
     try:
         with console.status(f"loading {model}") as status:

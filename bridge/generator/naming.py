@@ -1,5 +1,6 @@
 """What the classes and packages of a client are called."""
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 
@@ -58,6 +59,9 @@ class Naming:
 def naming_of(api: Api, choices: Choices, problems: list[Problem]) -> Naming:
     """The names for a document, a user's choices first; a name that is taken gets a suffix."""
     base_url = (choices.base_url or _usual_server(api)).rstrip("/")
+    if base_url and not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", base_url):
+        text = f"a relative address, to be completed by baseUrl: or --base-url: {base_url!r}"
+        problems.append(Problem(ProblemKind.DOUBTFUL, "#/servers", text))
     if api.class_name == BRIDGE_CLIENT and not (choices.class_name or choices.prefix):
         return Naming(BRIDGE_CLIENT, choices.package or BRIDGE_PACKAGE, "", base_url)
     name = choices.class_name or _class_name(api, problems)

@@ -10,9 +10,10 @@ from bridge.generator.templates import Templates
 
 PREFIX = "NeuroScope"  # of the classes that NeuroScope's documents do not name
 CONNECTION = "NeuroScope-Connection"
+CLAIM = "NeuroScopeClaim"  # for packages some of whose classes step aside
 CONNECTION_CLASSES = (
     "NeuroScopeText",
-    "NeuroScopeClaim",
+    CLAIM,
     "LMStudioRecord",
     "LMStudioResponse",
     "LMStudioError",
@@ -118,6 +119,7 @@ SERVER_TEST_CLASSES = (
     "NeuroScopeInterventionTest",
     "NeuroScopePassCachingTest",
     "NeuroScopeAnalysisTest",
+    "NeuroScopeCircuitFinderTest",
 )
 INSTALLER = "NeuroScope-Installer"
 
@@ -140,7 +142,10 @@ def packages_of(client: Client, dialect: Dialect, templates: Templates) -> tuple
             CONNECTION,
             (
                 *_classes(templates, f"shims/{dialect.name}.st"),
-                *_from(templates, *dialect.extras, *CONNECTION_CLASSES),
+                *_from(templates, *dialect.extras),
+                *_from(
+                    templates, *(c for c in CONNECTION_CLASSES if own or c != CLAIM), bridge=own
+                ),
             ),
         ),
         client.naming,

@@ -15,6 +15,8 @@ class Templates:
     """Templates by name, for example `classes/ActivationTensor.st`; a user's come first."""
 
     def __init__(self, overrides: Path | None = None) -> None:
+        if overrides and not overrides.is_dir():
+            raise TemplateError(f"there is no folder of templates {overrides}")
         ours = resource_folder("templates")
         self._overrides = overrides
         self._used: set[str] = set()

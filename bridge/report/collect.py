@@ -1,15 +1,17 @@
 """Looks at one prompt's pass through the model of a running engine."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from bridge import api_types as api
 from bridge.client import LMStudioNeuroScopeClient
 from bridge.report.view import Circuit, CircuitHead, LensToken, View
 from bridge.wire import from_record
 
 HEADS_SHOWN = 12
-HOOKS = [
+HOOKS: list[api.HookSpec] = [
     {"layer_name": "embedding", "component": "embedding"},
     {"layer_name": "*", "component": "residual"},
     {"layer_name": "*", "component": "attention_pattern"},
@@ -25,7 +27,9 @@ class Contrast:
     distractor: str
 
 
-def look(client: LMStudioNeuroScopeClient, prompt: str, contrast: Contrast | None = None) -> View:
+def collect(
+    client: LMStudioNeuroScopeClient, prompt: str, contrast: Contrast | None = None
+) -> View:
     """Everything that a report shows of `prompt`; the circuit only where there is a contrast."""
     result = client.forward(prompt, HOOKS, logits="none", top_k=0, activation_format="reference")
     tensors = client.get_tensors(result["capture_id"])
@@ -37,11 +41,13 @@ def look(client: LMStudioNeuroScopeClient, prompt: str, contrast: Contrast | Non
     }
     stream = [array for (name, _), array in arrays.items() if name in ("embedding", "residual")]
     patterns = {
-        layer: array for (name, layer), array in arrays.items() if name == "attention_pattern"
+        layer: array
+        for (name, layer), array in arrays.items()
+        if name == "attention_pattern" and layer is not None
     }
     lens = client.logit_lens(prompt)
     return View(
-        model=client.health()["model"],
+        model=client.health()["model"] or "",
         tokens=result["tokens"][0],
         texts=result["texts"][0],
         patterns=patterns,
@@ -53,7 +59,7 @@ def look(client: LMStudioNeuroScopeClient, prompt: str, contrast: Contrast | Non
             ]
             for layer in lens["layers"]
         },
-        circuit=contrast and _circuit(client, prompt, contrast, patterns),
+        circuit=None if contrast is None else _circuit(client, prompt, contrast, patterns),
     )
 
 
@@ -63,7 +69,7 @@ def _circuit(
     contrast: Contrast,
     patterns: dict[int, np.ndarray],
 ) -> Circuit:
-    task = {
+    task: dict[str, Any] = {
         "clean": prompt,
         "corrupted": contrast.corrupted,
         "answer": contrast.answer,
@@ -72,12 +78,13 @@ def _circuit(
     }
     swept = client.patch_circuit(**task, method="activation_patching")
     placed = client.patch_circuit(**task, method="attribution_patching", positions="each")
+    layers = swept["layers"] or []
     effects = from_record(swept["effects"], {})
     by_position = from_record(placed["effects"], {})
     order = np.argsort(-np.abs(effects), axis=None, kind="stable")[:HEADS_SHOWN]
     heads = []
     for row, head in zip(*np.unravel_index(order, effects.shape), strict=True):
-        layer = swept["layers"][row]
+        layer = layers[row]
         position = int(np.abs(by_position[row, head]).argmax())
         looked_at = patterns[layer][head, position]
         heads.append(

@@ -46,6 +46,7 @@ from engine.analysis.patching import Run, patched_scores, run
 from engine.analysis.task import Task
 from engine.components import NEURONS, PER_HEAD, ComponentType
 from engine.errors import InvalidRequestError, UnknownHeadError, UnknownNeuronError
+from engine.machine.gaps import gaps_explained
 from engine.runs.kit import ModelKit
 from engine.taps.points import Point
 
@@ -96,6 +97,7 @@ class Effects(Scores):
     positions: list[list[int]] | None
 
 
+@gaps_explained()
 def patch_effects(
     kit: ModelKit,
     tasks: Task | Sequence[Task],

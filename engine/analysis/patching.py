@@ -10,6 +10,7 @@ import numpy as np
 from engine.analysis.parts import Masks
 from engine.components import ComponentType
 from engine.errors import InvalidRequestError
+from engine.machine.gaps import gaps_explained
 from engine.runs.kit import ModelKit
 from engine.taps.observation import observed
 from engine.taps.points import Point, Span, Visitor, Visitors
@@ -38,6 +39,7 @@ class Run:
         return {point: tuple(value.shape) for point, value in self.values.items()}
 
 
+@gaps_explained()
 def run(kit: ModelKit, tokens: Sequence[int], points: Sequence[Point], score: Score) -> Run:
     """Run one prompt and keep its values at `points`, and what `patched_scores` starts from.
 

@@ -94,9 +94,7 @@ class Pass:
             if positions:
                 batch = self.batch * len(group.selections)
                 value = canonical(group.joined(values), group.subset.axis, batch, self.span.length)
-                part = group.subset.of(value, self.span, positions)
-                if len(group.selections) == 1:
-                    part = mx.contiguous(part)  # which what is joined is
+                part = mx.contiguous(group.subset.of(value, self.span, positions))
                 nbytes = group.subset.nbytes(part, self.prompt_end)
                 self.joined.append(JoinedValues(group.selections, positions, nbytes, part))
                 self.nbytes += nbytes

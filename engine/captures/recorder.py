@@ -63,6 +63,12 @@ class Recorder:
         joined = [values.part for values in current.joined]
         return mx.depends(result, joined) if joined else result
 
+    def deliver(self) -> None:
+        """Begin to evaluate and to deliver what the last pass kept."""
+        for last in self.passes[-1:]:
+            last.start()
+            last.deliver()
+
     def take(self, positions: range) -> list[PassPart]:
         """The parts of passes that cover positions, oldest first; older passes are forgotten.
 

@@ -1,8 +1,10 @@
 """Quantised layers turned back into plain ones, of which the numbers are the same."""
 
+from collections.abc import Collection
+
 import mlx.core as mx
 import mlx.nn as nn
-from mlx.utils import tree_unflatten
+from mlx.utils import tree_flatten, tree_unflatten
 from mlx_lm.models.afm7 import FusedLinear, FusedQuantizedLinear
 from mlx_lm.models.mla import MultiLinear, QuantizedMultiLinear
 from mlx_lm.models.switch_layers import QuantizedSwitchLinear, SwitchLinear
@@ -17,15 +19,30 @@ PLAIN = {
 PACKED = ("weight", "scales", "biases", "global_scale")
 
 
-def dequantise(model: nn.Module) -> None:
-    """Replace the model's quantised linear, embedding and expert layers by plain float32 ones.
+def dequantise(model: nn.Module, kinds: Collection[type] = PLAIN.keys()) -> None:
+    """Replace the model's quantised layers of some kinds by plain float32 ones, by default of all.
 
     `mlx_lm.utils.dequantize_model` rounds to the scales' type, and knows three kinds of layer.
     """
     plain = [
-        (name, _plain_layer(layer)) for name, layer in model.named_modules() if type(layer) in PLAIN
+        (name, _plain_layer(layer)) for name, layer in model.named_modules() if type(layer) in kinds
     ]
     model.update_modules(tree_unflatten(plain))
+
+
+def dequantise_wrong_on_cuda(model: nn.Module) -> None:
+    """Replace the quantised layers that MLX 0.32 multiplies wrongly on CUDA, in the model's type.
+
+    These are the layers with a weight for each head (`MultiLinear`, of latent attention): in a
+    batch, all heads but the first get other numbers.
+    """
+    heads = [name for name, layer in model.named_modules() if type(layer) is QuantizedMultiLinear]
+    weights = (weight for _, weight in tree_flatten(model.parameters()))
+    dtype = next(w.dtype for w in weights if mx.issubdtype(w.dtype, mx.floating))
+    dequantise(model, [QuantizedMultiLinear])
+    for name, layer in model.named_modules():
+        if name in heads:
+            layer.set_dtype(dtype)
 
 
 def _plain_layer(layer: nn.Module) -> nn.Module:

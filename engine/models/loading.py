@@ -20,7 +20,7 @@ from engine.errors import (
     UnsupportedModelError,
 )
 from engine.models.corrections import Correction, load_corrected
-from engine.models.dequantise import dequantise
+from engine.models.dequantise import dequantise, dequantise_wrong_on_cuda
 from engine.models.smollm2 import NAME, smollm2_folder
 
 DTYPES = {"float32": mx.float32, "float16": mx.float16, "bfloat16": mx.bfloat16}
@@ -63,6 +63,8 @@ def load(path_or_id: str | Path, *, dtype: str | None = None, corrections: bool 
         tokenizer = load_tokenizer(folder, {"trust_remote_code": False}, eos_token_ids=eos)
         if dtype is None and _on_cpu() and _quantised(config):
             dtype = "float32"
+        if mx.cuda.is_available():
+            dequantise_wrong_on_cuda(model)
         if dtype is not None:
             _cast(model, config, DTYPES[dtype])
         mx.eval(model.parameters())

@@ -14,8 +14,12 @@ from engine.captures.steps import records
 from engine.errors import InvalidRequestError
 from engine.interventions.intervening import Interventions
 from engine.interventions.intervention import Intervention
+from engine.machine.gaps import gaps_explained
 from engine.runs.kit import ModelKit
 from engine.taps.observation import observed
+
+Logits = Literal["last", "all", "none"]
+"""The positions whose logits a forward pass returns."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +37,15 @@ def forward(
     activation_hooks: Sequence[ActivationHookSpec] = (),
     interventions: Sequence[Intervention] = (),
     *,
-    logits: Literal["last", "all", "none"] = "last",
+    logits: Logits = "last",
     budget_bytes: int | None = None,
 ) -> ForwardResult:
     """Run a batch of token sequences of equal length, ``[batch, seq]``, through the model once.
 
     The kit's registered hooks capture too, and keep what they captured. Raises InvalidRequestError
     for tokens that are empty, of unequal length or outside the vocabulary, and what `resolve_hooks`
-    raises; CaptureTooLargeError past the byte budget.
+    raises; CaptureTooLargeError past the byte budget; UnsupportedOperationError for what MLX cannot
+    compute on this device.
     """
     hooks = kit.hooks.hooks_for(activation_hooks)
     result = run_forward(
@@ -56,7 +61,7 @@ def run_forward(
     hooks: Sequence[ResolvedHook],
     interventions: Sequence[Intervention] = (),
     *,
-    logits: Literal["last", "all", "none"] = "last",
+    logits: Logits = "last",
     budget_bytes: int | None = None,
 ) -> ForwardResult:
     """As `forward`, with these hooks and no others."""
@@ -67,14 +72,19 @@ def run_forward(
     length = len(batch[0])
     recorder = Recorder(hooks, length, range(length), budget_bytes)
     changes = Interventions(interventions, kit.structure, length, range(length))
-    with observed(kit.structure, changes.visitors(), recorder):
-        output = kit.structure.logits(mx.array(batch))
-    changes.check_done(length)
-    activations = records(recorder.take(range(length)))
-    return ForwardResult(batch, _chosen(output, logits), activations)
+    with gaps_explained():
+        with observed(kit.structure, changes.visitors(), recorder):
+            output = kit.structure.logits(mx.array(batch))
+        changes.check_done(length)
+        recorder.deliver()
+        chosen = _chosen(output, logits)
+        if chosen is not None:
+            mx.async_eval(chosen)  # while what was captured is on its way to the host
+        activations = records(recorder.take(range(length)))
+        return ForwardResult(batch, None if chosen is None else np.array(chosen), activations)
 
 
-def _chosen(output: mx.array, logits: str) -> np.ndarray | None:
+def _chosen(output: mx.array, logits: str) -> mx.array | None:
     if logits == "none":
         return None
-    return np.array((output[:, -1:] if logits == "last" else output).astype(mx.float32))
+    return (output[:, -1:] if logits == "last" else output).astype(mx.float32)

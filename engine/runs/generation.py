@@ -1,6 +1,6 @@
 """Generation with captures: tokens, their text, and what was captured while they were made."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,12 +15,15 @@ from engine.captures.steps import records
 from engine.errors import InterventionError
 from engine.interventions.intervening import Interventions
 from engine.interventions.intervention import Intervention
+from engine.machine.gaps import gaps_explained
 from engine.runs.kit import ModelKit
 from engine.runs.sampling import Sampling, Step, generated_tokens
 from engine.runs.stopping import StopStrings
 from engine.runs.text_stream import TextStream
 from engine.taps.observation import Observation
 from engine.taps.positions import tokens_in
+
+FinishReason = Literal["stop", "length"]
 
 
 @dataclass(frozen=True)
@@ -43,12 +46,12 @@ class GenerationResult:
     text: str
     logprob: float
     top_logprobs: tuple[TokenChoice, ...]
-    finish_reason: Literal["stop", "length"] | None
+    finish_reason: FinishReason | None
     prompt_tokens: int
     completion_tokens: int
 
 
-Steps = Iterator[tuple[GenerationResult, Activations]]
+Steps = Generator[tuple[GenerationResult, Activations], None, None]
 
 
 def create_generator_with_activations(
@@ -137,13 +140,13 @@ class _Run:
     changes: Interventions
     stop: StopStrings
 
-    def results(
-        self, steps: Iterator[Step], first: int, end: int
-    ) -> Iterator[tuple[GenerationResult, Activations]]:
+    def results(self, steps: Generator[Step, None, None], first: int, end: int) -> Steps:
         stream = TextStream(self.kit.tokenizer, self.tokens)
         observation = Observation(self.kit.structure, self.changes.visitors(), self.recorder)
         positions = range(first, end)
-        with closing(steps), wired_limit(self.kit.model, [generation_stream]), observation.taps():
+        streams = [generation_stream]  # mlx-lm's own, of a kind that its annotation leaves out
+        wired = wired_limit(self.kit.model, streams)  # type: ignore[arg-type]
+        with closing(steps), wired, observation.taps(), gaps_explained():
             for count in range(1, self.sampling.max_tokens + 1):
                 with observation.watching():
                     step = next(steps)
@@ -152,7 +155,7 @@ class _Run:
                 text = "" if ended else stream.add(step.token)
                 text = self.stop.released(text + stream.finish() if is_last else text, is_last)
                 stopped = ended or self.stop.found is not None
-                reason = "stop" if stopped else "length" if is_last else None
+                reason: FinishReason | None = "stop" if stopped else "length" if is_last else None
                 activations = records(self.recorder.take(positions))
                 if reason is not None:
                     self.changes.check_done(positions.stop)
@@ -161,7 +164,9 @@ class _Run:
                     return
                 positions = range(positions.stop, positions.stop + 1)
 
-    def _result(self, step: Step, text: str, reason, count: int) -> GenerationResult:
+    def _result(
+        self, step: Step, text: str, reason: FinishReason | None, count: int
+    ) -> GenerationResult:
         return GenerationResult(
             token=step.token,
             text=text,

@@ -17,6 +17,7 @@ from engine.components import ComponentType
 from engine.errors import InvalidRequestError
 from engine.models.corrections import Correction
 from engine.models.loading import load
+from engine.runs.tokenizer import Tokenizer
 from engine.structure.resolver import Structure, resolve
 from engine.taps.points import Point
 from engine.weights.catalogue import Weights
@@ -51,7 +52,7 @@ class ModelKit:
     """
 
     model: nn.Module
-    tokenizer: object
+    tokenizer: Tokenizer
     config: dict
     model_id: str
     path: Path | None
@@ -204,9 +205,9 @@ def _info(config: dict, structure: Structure) -> ModelInfo:
     return ModelInfo(
         architecture=config.get("model_type", type(structure.model).__module__.split(".")[-1]),
         layers=structure.layers,
-        heads=query and query[1],
-        kv_heads=key and key[1],
-        head_dim=query and query[-1],
+        heads=query[1] if query else None,
+        kv_heads=key[1] if key else None,
+        head_dim=query[-1] if query else None,
         hidden_size=structure.shapes[Point(None, ComponentType.EMBEDDING)][-1],
         vocab_size=structure.shapes[Point(None, ComponentType.LOGITS)][-1],
         quantization=quantization

@@ -1,9 +1,9 @@
 """How tokens are chosen, and mlx-lm's generation under these choices."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -87,7 +87,7 @@ def generated_tokens(
     cache: list,
     draft_model: nn.Module | None = None,
     prompt_progress_callback: Callable[[int, int], None] | None = None,
-) -> Iterator[Step]:
+) -> Generator[Step, None, None]:
     """The tokens that follow a prompt; with a draft model, by speculative decoding.
 
     Raises InvalidRequestError for what speculative decoding cannot do.
@@ -98,17 +98,19 @@ def generated_tokens(
         sampling.min_p,
         top_k=sampling.top_k if sampling.top_k < kit.info.vocab_size else ALL,
     )
-    parameters = {
+    parameters: dict[str, Any] = {
         "max_tokens": sampling.max_tokens,
         "logits_processors": make_logits_processors(
-            sampling.logit_bias, sampling.repetition_penalty, sampling.repetition_context_size
+            dict(sampling.logit_bias or {}),
+            sampling.repetition_penalty,
+            sampling.repetition_context_size,
         ),
         "prefill_step_size": sampling.prefill_step_size,
         "kv_bits": kit.kv_bits,
         "kv_group_size": kit.kv_group_size,
         "quantized_kv_start": kit.quantized_kv_start,
     }
-    prompt = mx.array(tokens)
+    prompt = mx.array(list(tokens))
     if draft_model is None:
         parameters["prompt_cache"] = cache
         parameters["prompt_progress_callback"] = prompt_progress_callback
@@ -123,7 +125,7 @@ def generated_tokens(
     return _seeded(steps, sampling.seed)
 
 
-def _seeded(steps: Iterator[Step], seed: int | None) -> Iterator[Step]:
+def _seeded(steps: Generator[Step, None, None], seed: int | None) -> Generator[Step, None, None]:
     if seed is not None:
         mx.random.seed(seed)
     yield from steps
@@ -131,7 +133,7 @@ def _seeded(steps: Iterator[Step], seed: int | None) -> Iterator[Step]:
 
 def _decoded(
     prompt: mx.array, model: nn.Module, sampler: Sampler, top: int, parameters: dict[str, Any]
-) -> Iterator[Step]:
+) -> Generator[Step, None, None]:
     """Generation one token at a time; a step is chosen and reported in one evaluation.
 
     By the time that a token is read the next pass is under way, and what is calculated then
@@ -155,7 +157,7 @@ def _drafted(
     sampler: Sampler,
     top: int,
     parameters: dict[str, Any],
-) -> Iterator[Step]:
+) -> Generator[Step, None, None]:
     steps = speculative_generate_step(prompt, model, draft_model, sampler=sampler, **parameters)
     for token, logprobs, _ in steps:
         yield _step(token, _report(logprobs[None], mx.array([token]), top))
@@ -170,13 +172,14 @@ def _report(logprobs: mx.array, token: mx.array, top: int) -> tuple[mx.array, ..
     return chosen, likeliest, mx.take_along_axis(logprobs, likeliest, axis=-1)
 
 
-def _step(token: int, report: tuple[mx.array, ...]) -> Step:
-    chosen, *likeliest = (array.tolist()[0] for array in report)
+def _step(token: Any, report: tuple[mx.array, ...]) -> Step:
+    """A step; its token is a number, although mlx-lm says that it is an array."""
+    chosen, *likeliest = (cast(list[Any], array.tolist())[0] for array in report)
     pairs = zip(*likeliest, strict=True)
     return Step(token, chosen[0], sorted(pairs, key=lambda pair: -pair[1]))
 
 
-def _check_draft(kit: ModelKit, draft_model: nn.Module, cache: list, callback) -> None:
+def _check_draft(kit: ModelKit, draft_model: nn.Module, cache: list, callback: object) -> None:
     if draft_model is kit.model:
         raise InvalidRequestError("draft_model is the model itself, which needs no draft")
     if not can_trim_prompt_cache(cache):

@@ -220,6 +220,12 @@ def test_an_operation_that_cannot_be_read_is_skipped_with_its_place(
         assert skipped[0].pointer == "#/paths/~1some~1path/post"
 
 
+def test_a_path_without_a_slash_is_skipped(tmp_path: Path) -> None:
+    api = read(tmp_path, document({"pets": {"get": operation()}, "/x": {"get": operation()}}))
+    assert [found.path for found in api.operations] == ["/x"]
+    assert any("does not begin with a slash" in problem.text for problem in api.problems)
+
+
 def test_a_breach_of_the_specification_is_said(tmp_path: Path) -> None:
     api = read(tmp_path, document({"/x": {"get": {**operation(), "tags": "x"}}}))
     assert any(p.kind is ProblemKind.INVALID and "tags" in p.pointer for p in api.problems)

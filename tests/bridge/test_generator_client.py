@@ -1,6 +1,7 @@
 """Operations become methods with distinct, stable and harmless names; the rest is said."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,12 @@ def test_the_server_that_all_operations_name_is_the_clients(tmp_path: Path) -> N
     item = {"servers": [{"url": "https://h.example/"}], "get": operation()}
     made = client(tmp_path, document({"/x": item}))
     assert (made.base_url, selectors(made)) == ("https://h.example", ["doIt"])
+
+
+def test_an_address_that_is_relative_is_said(tmp_path: Path) -> None:
+    made = client(tmp_path, document(gets("a"), servers=[{"url": "/v1"}]))
+    assert made.base_url == "/v1"
+    assert "relative address" in said(made, ProblemKind.DOUBTFUL)[0]
 
 
 def test_operations_of_one_name_are_numbered_and_said(tmp_path: Path) -> None:
@@ -232,6 +239,7 @@ def test_a_foreign_client_has_no_names_of_the_bridge(tmp_path: Path) -> None:
         text = path.read_text()
         assert "LMStudio" not in text, path
         assert "NeuroScope" not in text, path
+        assert not re.search(r"\b(hook|layer|activation|language model)s?\b", text), path
 
 
 def test_style_rules_are_for_our_own_code(tmp_path: Path) -> None:

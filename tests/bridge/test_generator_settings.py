@@ -90,6 +90,7 @@ def test_the_settings_of_another_output_do_not_count(spec: Path, tmp_path: Path)
         ("dialects = 'gst'", "dialects is 'gst', not a list of texts"),
         ("dialects = [1]", "not a list of texts"),
         ("spec", "cannot be read"),
+        ("prefix = 'a-b'", "not a class prefix"),
         ("class-name = 'a b'", "not a class name: 'a b'"),
     ],
 )

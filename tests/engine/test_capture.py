@@ -8,6 +8,7 @@ import pytest
 from tiny import PROMPT, tiny_kit
 
 from engine.captures.hooks import ActivationHookSpec, resolve_hooks
+from engine.captures.host_memory import PAGE, host_memory
 from engine.captures.records import numbers
 from engine.components import ComponentType as C
 from engine.errors import (
@@ -318,14 +319,18 @@ def test_what_a_capture_holds_is_its_payload(kit, component, selected):
     before = mx.get_active_memory()
     activations = forward(kit, tokens, hooks, logits="none").activations
     payload = sum(record.nbytes for records in activations.values() for record in records)
-    held = sum(owner(record.data).nbytes for records in activations.values() for record in records)
+    owners = [owner(record.data) for records in activations.values() for record in records]
+    held = sum({memory.ctypes.data: memory.nbytes for memory in owners}.values())
     gc.collect()
-    assert held + mx.get_active_memory() - before <= 1.2 * payload
+    allowed = 1.2 * payload
+    if host_memory():  # which lends whole pages, and up to a quarter more
+        allowed = 1.25 * payload + PAGE * len(owners)
+    assert held + mx.get_active_memory() - before <= allowed
 
 
 def owner(array: np.ndarray) -> np.ndarray:
     """The array that holds the memory of a view."""
-    return array if array.base is None else owner(array.base)
+    return owner(array.base) if isinstance(array.base, np.ndarray) else array
 
 
 def test_records_of_looped_layers_are_told_apart_by_their_turn():

@@ -13,7 +13,12 @@ from tiny import PROMPT, greedy, tiny_kit
 from engine.captures.hooks import ActivationHookSpec
 from engine.captures.records import Activations
 from engine.components import ComponentType as C
-from engine.errors import CaptureTooLargeError, InvalidRequestError, UnknownPositionError
+from engine.errors import (
+    CaptureTooLargeError,
+    InvalidRequestError,
+    UnknownPositionError,
+    UnsupportedOperationError,
+)
 from engine.runs.forward import forward
 from engine.runs.generation import GenerationResult, create_generator_with_activations
 
@@ -168,6 +173,10 @@ def test_a_quantised_cache_is_captured_as_attention_sees_it(bits, tolerance):
     changes = FULL | {"head_dim": 32}
     exact = run(tiny_kit("llama", **changes), max_tokens=3)
     kit = tiny_kit("llama", kit={"kv_bits": bits, "kv_group_size": 32}, **changes)
+    if mx.cuda.is_available():  # MLX has no product there with the quantised keys of a cache
+        with pytest.raises(UnsupportedOperationError, match="without kv_bits"):
+            run(kit, max_tokens=3)
+        return
     results, steps = run(kit, max_tokens=3)
     assert len(results) == 3
     for step, reference in zip(steps, exact[1], strict=True):

@@ -1,6 +1,7 @@
 """Hook points by the field's names: TransformerLens's, and module paths."""
 
 from functools import cache
+from pathlib import Path
 
 import mlx.core as mx
 import numpy as np
@@ -17,7 +18,7 @@ from engine.errors import (
     UnknownComponentError,
     UnknownLayerError,
 )
-from engine.field_names import FIELD_NAMES, FieldName, field_name
+from engine.field_names import FIELD_NAMES, FieldName, field_name, markdown_page
 from engine.interventions.intervention import Intervention
 from engine.runs.forward import forward
 from engine.runs.kit import ModelKit
@@ -95,6 +96,12 @@ def test_a_wildcard_in_a_name_is_every_layer_that_has_it():
 def test_a_component_without_a_name_has_none():
     assert field_name(C.ROUTER, 1) is None
     assert field_name(C.EMBEDDING, None) == "hook_embed"
+
+
+def test_the_documentation_is_the_table():
+    page = Path(__file__).parents[2] / "docs" / "hook-points.md"
+    assert page.read_text(encoding="utf-8") == markdown_page()
+    assert all(f"`{name}`" in markdown_page() for row in FIELD_NAMES for name in row.of_layer("N"))
 
 
 # --- module paths ----------------------------------------------------------------------------

@@ -5,10 +5,10 @@ import mlx.nn as nn
 import numpy as np
 import pytest
 import torch
-from architectures import ARCHITECTURES, tiny_model
 from reference_models import reference_model, save
 from tiny import Numbers, tiny_kit
 
+from benchmarks.architectures import ARCHITECTURES, tiny_model
 from engine.analysis.neuron_outputs import output_direction, promoted_logits
 from engine.captures.hooks import ActivationHookSpec
 from engine.components import ComponentType as C

@@ -28,6 +28,8 @@ from engine.errors import ModelNotFoundError
 from engine.models.loading import load
 from engine.models.smollm2 import SHA256, pull_smollm2
 
+pytestmark = pytest.mark.smollm2
+
 PROMPT = "When Mary and John went to the store in 1987, John gave a drink to"
 FILES = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
 

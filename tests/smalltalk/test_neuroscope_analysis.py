@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from neuroscope import ask, capture
-from systems import System, answer
+from systems import System
 
 from bridge.client import LMStudioNeuroScopeClient
 
@@ -96,16 +96,14 @@ def test_a_pattern_is_found_by_layer_and_head(
 def test_patterns_of_two_texts_are_compared_by_their_cosine(
     system: System, engine: LMStudioNeuroScopeClient
 ) -> None:
-    overall, one, least, different = ask(
+    overall, one, least = ask(
         system,
         engine,
         "| analyzer a b c | analyzer := AttentionAnalyzer for: model;; "
         "a := analyzer analyzeText: 'The cat sat on the mat';; "
         "b := analyzer analyzeText: 'The dog sat on the mat';; "
         "c := analyzer compareAttentionPatterns: a with: b;; "
-        "{c overallSimilarity. c similarityAt: 3 head: 2. c leastSimilarHeads first name. "
-        "[analyzer compareAttentionPatterns: a with: (analyzer analyzeText: 'The')] "
-        "on: ShapeMismatchError do: [:error | error messageText]}",
+        "{c overallSimilarity. c similarityAt: 3 head: 2. c leastSimilarHeads first name}",
     )
     places = [(layer, "attention_pattern") for layer in range(LAYERS)]
     texts = ("The cat sat on the mat", "The dog sat on the mat")
@@ -118,7 +116,6 @@ def test_patterns_of_two_texts_are_compared_by_their_cosine(
     assert overall == pytest.approx(cosines.mean(), rel=1e-5)
     assert one == pytest.approx(cosines[3, 2], rel=1e-5)
     assert least == ranked(1 - cosines, -1)[0]
-    assert "6 and of 1 tokens" in different
 
 
 def test_patterns_are_found_in_what_a_generation_captured(
@@ -154,15 +151,6 @@ def test_patterns_are_found_in_what_a_generation_captured(
     }
     assert {tuple(place): score for *place, score in found} == pytest.approx(expected, abs=1e-5)
     assert len(found) > 2
-
-
-def test_where_no_pattern_was_captured_none_is_found(system: System) -> None:
-    said = system.run(
-        "(ActivationAnalyzer for: (LMStudioRecord withAll: {'r' -> {(ActivationTensor zeros: "
-        "#(1 2 3)) record: (LMStudioRecord withAll: {'component' -> 'residual'}); yourself}})) "
-        "findAttentionPatterns size printString"
-    )
-    assert said.splitlines()[-1] == "0"
 
 
 TEXTS = ["The cat sat on the mat", "Dogs love to play fetch", "Paris is the capital of France"]
@@ -329,50 +317,3 @@ def test_a_layers_patterns_are_those_of_its_strongest_heads(
         assert cells == pytest.approx(record["instances"], abs=1e-5)
         assert list(cells.values()) == sorted(cells.values(), reverse=True)
     assert 0 < found["induction"]["confidence"] < 1
-
-
-def test_a_pattern_that_cannot_be_seen_is_left_out(system: System) -> None:
-    kinds, first, unknown = answer(
-        system,
-        "| analyzer found weights | analyzer := AttentionAnalyzer new "
-        "patternTypes: #(#induction #syntactic #previousToken); yourself;; "
-        "weights := ActivationTensor data: #(1 0 0 0.25 0.75 0 0.5 0.3 0.2) shape: #(1 1 3 3);; "
-        "found := analyzer analyzeLayer: 0 weights: weights tokens: #('a' 'b' 'c');; "
-        "{found keys. (found at: #previousToken) at: #instances. "
-        "[analyzer patternTypes: #(#telepathy)] on: Error do: [:error | error messageText]}",
-    )
-    assert kinds == ["previousToken"]
-    assert [(cell["from"], cell["to"]) for cell in first] == [(2, 1), (1, 0)]
-    assert unknown == (
-        "no pattern type telepathy; there are previousToken induction copying firstToken"
-    )
-
-
-def test_an_analyzer_looks_at_its_layers_alone(
-    system: System, engine: LMStudioNeuroScopeClient
-) -> None:
-    layers = ask(
-        system,
-        engine,
-        "((AttentionAnalyzer new model: model; analysisLayers: #(4 9); yourself) "
-        "analyzeText: 'The cat') layers",
-    )
-    assert layers == [4, 9]
-
-
-def test_heads_are_named_after_the_layers_that_were_looked_at(
-    system: System, engine: LMStudioNeuroScopeClient
-) -> None:
-    every, some = ask(
-        system,
-        engine,
-        "| tokens | "
-        f"tokens := NeuroScopeCircuitDataset repeatedTokens: {REPEATED} "
-        "vocabulary: 49152 seed: 1;; "
-        "{((AttentionAnalyzer new model: model; yourself) detectInductionHeads: tokens) "
-        "collect: [:each | each name]. "
-        "((AttentionAnalyzer new model: model; analysisLayers: #(5 18 20); yourself) "
-        "detectInductionHeads: tokens) collect: [:each | each name]}",
-    )
-    assert some == [name for name in every if name.startswith(("L5H", "L18H", "L20H"))]
-    assert some[0] == "L18H6"

@@ -159,16 +159,13 @@ def test_a_circuit_is_tried_on_texts(system: System, engine: LMStudioNeuroScopeC
         f"(NeuroScopeCircuitComponent head: {h} layer: {n} score: 1)." for n, h in HEADS
     )
     texts = " ".join(f"'{text}'" for text in TEXTS)
-    name, accuracy, successful, total, missing, depth = ask(
+    name, accuracy, successful, total = ask(
         system,
         engine,
         f"| finder trial | finder := CircuitFinder for: model;; "
         f"trial := (finder validateCircuits: {{Circuit name: 'heads' components: {{{parts}}} "
         f"confidence: 1 evidence: 'given'}} withCases: #({texts})) first;; "
-        "{trial circuit name. trial accuracy. trial successfulCases. trial totalCases. "
-        "[CircuitFinder new discoverCircuits: #('x')] "
-        "on: InsufficientDataError do: [:error | error messageText]. "
-        "[finder searchDepth: 0] on: InvalidDataError do: [:error | error messageText]}",
+        "{trial circuit name. trial accuracy. trial successfulCases. trial totalCases}",
     )
     changes = head_ablation(HEADS)
     expected = [text for text in TEXTS if weakened(engine, text, None, changes)]
@@ -176,14 +173,12 @@ def test_a_circuit_is_tried_on_texts(system: System, engine: LMStudioNeuroScopeC
     assert successful == expected
     assert accuracy == pytest.approx(len(expected) / len(TEXTS))
     assert total == len(TEXTS)
-    assert missing == "the finder has no model: ask CircuitFinder for: a model"
-    assert depth == "a circuit has at least 1 part, not 0"
 
 
 def test_an_experiment_measures_what_a_place_carries(
     system: System, engine: LMStudioNeuroScopeClient
 ) -> None:
-    texts, mean, divergence, hooks, unknown, unequal = ask(
+    texts, mean, divergence, hooks = ask(
         system,
         engine,
         "| experiment mean divergence | experiment := InterventionExperiment new model: model; "
@@ -193,10 +188,7 @@ def test_an_experiment_measures_what_a_place_carries(
         "experiment targetMetric: #klDivergence;; "
         "divergence := experiment effectAt: 6 component: #residual;; "
         "{{experiment baselineText. experiment interventionText. experiment targetMetric}. "
-        "mean. divergence. model hooks size. "
-        "[experiment targetMetric: #telepathy] on: Error do: [:error | error messageText]. "
-        "[experiment interventionText: 'The'; effectAt: 6 component: #residual] "
-        "on: ShapeMismatchError do: [:error | error messageText]}",
+        "mean. divergence. model hooks size}",
     )
     plain = capture(engine, CLEAN)["logits"]
 
@@ -217,5 +209,3 @@ def test_an_experiment_measures_what_a_place_carries(
     assert divergence == pytest.approx((np.exp(p) * (p - q)).sum(), rel=1e-3)
     assert divergence > 0.01
     assert hooks == 0
-    assert unknown == "no metric telepathy; there are logitDifference klDivergence"
-    assert unequal == "the baseline has 6 tokens, the intervention 1"

@@ -74,15 +74,6 @@ def test_numbers_of_every_type_become_the_same_single_floats(
     assert floats_in(answer).tobytes() == array.astype("<f4").tobytes()
 
 
-def test_an_unknown_type_of_numbers_is_an_error(squeak: Squeak, client: Files):
-    with pytest.raises(SqueakError, match="cannot decode numbers of type complex64"):
-        squeak.evaluate(
-            "NeuroScopeTensorDecoder "
-            "decode: (ByteArray new: 8) from: 1 count: 1 dtype: 'complex64'",
-            *client,
-        )
-
-
 def test_a_safetensors_body_is_read_tensor_by_tensor(squeak: Squeak, client: Files):
     rng = np.random.default_rng(5)
     tensors = {
@@ -132,16 +123,3 @@ def test_escapes_in_json_are_the_code_points_that_they_name(squeak: Squeak, clie
 def test_text_that_is_not_json_is_an_error(squeak: Squeak, client: Files, text: str):
     with pytest.raises(SqueakError, match=r"not JSON: .* at character"):
         squeak.evaluate(f"NeuroScopePlatform current readJson: {literal(text)}", *client)
-
-
-@pytest.mark.parametrize("size", range(5))
-def test_base64_is_that_of_everybody(squeak: Squeak, client: Files, size: int):
-    data = bytes(range(250, 250 + size))
-    numbers = " ".join(map(str, data))
-    encoded = base64.b64encode(data).decode()
-    answer = squeak.evaluate(
-        f"""(NeuroScopePlatform current encodeBase64: #({numbers}) asByteArray) , ' '
-            , (NeuroScopePlatform current decodeBase64: '{encoded}') asArray printString""",
-        *client,
-    )
-    assert answer == f"{encoded} ({numbers})"

@@ -78,6 +78,8 @@ def places_of(document: Node, problems: list[Problem]) -> Iterator[Place]:
         if path.startswith("x-"):
             continue
         try:
+            if not path.startswith("/"):
+                raise DocumentError(node.where, "a path that does not begin with a slash")
             item = node.resolved()
             if not isinstance(item.value, dict):
                 raise DocumentError(node.where, "not an object")

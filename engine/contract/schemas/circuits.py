@@ -153,14 +153,11 @@ class OverExamples(Request):
 
     def all_examples(self) -> list[CircuitExample]:
         """The examples, the one by itself as a list of one."""
-        return self.examples or [
-            CircuitExample(
-                clean=self.clean,
-                corrupted=self.corrupted,
-                answers=[self.answer],
-                distractors=[self.distractor],
-            )
-        ]
+        if self.examples is not None:
+            return self.examples
+        one = {"clean": self.clean, "corrupted": self.corrupted}
+        pair = {"answers": [self.answer], "distractors": [self.distractor]}
+        return [CircuitExample.model_validate(one | pair)]
 
 
 class CircuitPatchRequest(OverExamples):

@@ -12,7 +12,7 @@ from engine.components import ComponentType
 from engine.contract import schemas as s
 from engine.errors import CaptureTooLargeError, DuplicateHookError
 from engine.interventions.intervention import Intervention
-from engine.runs.forward import ForwardResult, run_forward
+from engine.runs.forward import ForwardResult, Logits, run_forward
 from engine.server.errors import ImpossibleError, LimitError
 from engine.server.http import specs
 from engine.server.http.prompts import checked, prompt_tokens
@@ -37,7 +37,7 @@ class ForwardPass:
     batch: list[list[int]]
     hooks: tuple[ResolvedHook, ...]
     interventions: tuple[Intervention, ...]
-    logits: str
+    logits: Logits
 
     @classmethod
     def of(cls, service: Service, request: s.ForwardRequest) -> "ForwardPass":
@@ -65,7 +65,9 @@ class ForwardPass:
     def reply(self, result: ForwardResult) -> dict[str, Any]:
         """The result as JSON; what was captured is kept."""
         form = self.request.activation_format
-        logits = None if self.request.logits == "none" else _logits_record(result)
+        logits = None
+        if self.request.logits != "none" and result.logits is not None:
+            logits = _logits_record(result.tokens[0], result.logits)
         kept = {LOGITS: [logits]} if logits else {}
         capture = replace(new_capture(self.model.id), activations=result.activations | kept)
         self.service.captures.add(capture)
@@ -80,14 +82,18 @@ class ForwardPass:
 
 
 def _batch(service: Service, model: LoadedModel, request: s.ForwardRequest) -> list[list[int]]:
-    param, given = (
-        ("prompt", request.prompt) if request.tokens is None else ("tokens", request.tokens)
-    )
+    param = "prompt" if request.tokens is None else "tokens"
+    given = request.prompt if request.tokens is None else request.tokens
     settings = service.settings
-    if isinstance(given, str) or not any(isinstance(part, list) for part in given):
+    if isinstance(given, str):
         return [prompt_tokens(model, given, settings, param)]
+    sequences = [part for part in given or () if isinstance(part, list)]
+    if not sequences:
+        ids = [part for part in given or () if isinstance(part, int)]
+        return [prompt_tokens(model, ids, settings, param)]
     batch = [
-        checked(model, tokens, settings, f"{param}.{index}") for index, tokens in enumerate(given)
+        checked(model, tokens, settings, f"{param}.{index}")
+        for index, tokens in enumerate(sequences)
     ]
     lengths = sorted({len(tokens) for tokens in batch})
     if len(lengths) > 1:
@@ -110,18 +116,18 @@ def _check_logits(model: LoadedModel, batch: list[list[int]], wanted: str, budge
         raise CaptureTooLargeError(f"The logits take {size} bytes; the budget is {budget} bytes.")
 
 
-def _logits_record(result: ForwardResult) -> CapturedActivation:
-    length = len(result.tokens[0])
+def _logits_record(tokens: list[int], logits: np.ndarray) -> CapturedActivation:
+    length = len(tokens)
     return CapturedActivation(
         hook_id=LOGITS,
         layer_name=LOGITS,
         layer=None,
         component=ComponentType.LOGITS,
         step=0,
-        positions=(length - result.logits.shape[1], length - 1),
+        positions=(length - logits.shape[1], length - 1),
         is_input=False,
         dtype="float32",
-        data=result.logits,
+        data=logits,
     )
 
 

@@ -1,7 +1,7 @@
 """One generation that a request asks for: checked, then run, then described."""
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -24,7 +24,7 @@ LONG_PROMPT = 2048
 """Tokens from which the progress of a prompt is logged."""
 
 
-Steps = Iterable[tuple[GenerationResult, Activations]]
+Step = tuple[GenerationResult, Activations]
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,11 @@ class Generation:
         label = {"request_id": request_id()}
         return cls(service, tokens, reply, collector, hooks, interventions, sampling, label)
 
-    def steps(
-        self, job: Job, more: Sequence[Intervention] = ()
-    ) -> Iterator[tuple[GenerationResult, Activations]]:
+    def run(self, job: Job[Step]) -> Generator[Step, None, None]:
+        """Run it. For the generation thread."""
+        return self.steps(job)
+
+    def steps(self, job: Job, more: Sequence[Intervention] = ()) -> Generator[Step, None, None]:
         """Run it, with `more` interventions after its own. For the generation thread."""
 
         def progress(done: int, total: int) -> None:
@@ -74,7 +76,7 @@ class Generation:
             budget_bytes=self.service.captures.budget_bytes,
         )
 
-    def body(self, steps: Steps) -> dict[str, Any]:
+    def body(self, steps: Iterable[Step]) -> dict[str, Any]:
         """The whole reply; what was captured is kept."""
         results = [self.collector.collect(*step) for step in steps]
         if not results or results[-1].finish_reason is None:
@@ -88,7 +90,7 @@ def _sampling(service: Service, request: s.Sampling, reply: Reply) -> Sampling:
     if max_tokens > most:
         raise LimitError(f"max_tokens: {max_tokens} is more than {most}.", "max_tokens")
     options = {field.name: getattr(request, field.name) for field in OF_REQUESTS}
-    bias = request.logit_bias and {int(token): each for token, each in request.logit_bias.items()}
+    bias = {int(token): each for token, each in (request.logit_bias or {}).items()}
     changed = {
         "max_tokens": max_tokens,
         "logit_bias": bias,

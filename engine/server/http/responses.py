@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
 from flask import Response
 from pydantic import BaseModel
@@ -24,6 +24,14 @@ def answer(body: Any) -> Response:
         body = body.model_dump(mode="json")
     size, pieces = json_pieces(body)
     response = Response(pieces, mimetype="application/json")
+    response.content_length = size
+    return response
+
+
+def binary_response(size: int, pieces: Iterator[bytes | memoryview]) -> Response:
+    """A body of `size` bytes, sent piece by piece as it lies in memory."""
+    response = Response(mimetype="application/octet-stream", direct_passthrough=True)
+    response.response = cast(Iterator[bytes], pieces)  # WSGI servers send any buffer
     response.content_length = size
     return response
 

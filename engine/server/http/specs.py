@@ -1,11 +1,12 @@
 """What a request asks to look at and to change, from the contract's words to the engine's."""
 
 from collections.abc import Iterable
+from typing import cast
 
 import numpy as np
 
 from engine.captures.hooks import ActivationHookSpec, ResolvedHook
-from engine.contract.schemas import HookSpec, InterventionSpec
+from engine.contract.schemas import Dtype, HookSpec, InterventionSpec
 from engine.interventions.intervention import Intervention
 from engine.server.errors import ImpossibleError
 from engine.server.state.captures import Capture, CaptureStore
@@ -44,7 +45,7 @@ def hook_entry(hook: ResolvedHook) -> HookSpec:
         capture_output=False in sides,
         positions=_list(hook.positions),
         heads=_list(hook.heads),
-        dtype=hook.dtype,
+        dtype=cast(Dtype, hook.dtype),
     )
 
 

@@ -90,9 +90,7 @@ class Session:
         for a value of another shape, after which the client may try again.
         """
         with self._changed:
-            job, describe = self._job, self._describe
-            if self.over:
-                raise SessionEndedError(self.session_id, self.over)
+            job, describe = self._running()
             if self._paused_at is None:
                 raise SessionActiveError(f"{self.session_id} is running to its next breakpoint.")
             if value is not None and value.shape != self._paused_at.shape:
@@ -108,18 +106,22 @@ class Session:
     def cancel(self) -> None:
         """Unwind the run. Raises SessionEndedError if it is over."""
         with self._changed:
-            job = self._job
-            if self.over:
-                raise SessionEndedError(self.session_id, self.over)
+            job, _ = self._running()
             self._end("it was cancelled on request")
         job.close()
+
+    def _running(self) -> tuple[Job[Event], Describe]:
+        """The job, and what describes its events. Raises SessionEndedError if it is over."""
+        if self._job is None or self._describe is None:
+            raise SessionEndedError(self.session_id, self.over or "it never began")
+        return self._job, self._describe
 
     def _described_event(self, job: Job[Event], describe: Describe) -> dict[str, Any]:
         try:
             event = next(job)
         except StopIteration:
             self._end("it was cancelled")
-            raise SessionEndedError(self.session_id, self.over) from None
+            raise SessionEndedError(self.session_id, self.over or "") from None
         except Exception as error:
             self._end(f"it failed: {error}")
             raise

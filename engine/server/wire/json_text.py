@@ -17,7 +17,7 @@ class Base64:
     """An array that becomes a JSON string of its bytes, row-major."""
 
     def __init__(self, array: np.ndarray) -> None:
-        self.raw = memoryview(np.ascontiguousarray(array)).cast("B")
+        self.raw = np.ascontiguousarray(array).data.cast("B")
 
     def __len__(self) -> int:
         """Bytes of the JSON string, quotes included."""

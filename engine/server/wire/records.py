@@ -14,7 +14,11 @@ from engine.server.errors import ImpossibleError
 from engine.server.wire.json_text import Base64
 from engine.server.wire.safetensors_body import tensor_name
 
-STORED = {"float32": np.dtype("<f4"), "float16": np.dtype("<f2"), "bfloat16": np.dtype("<u2")}
+STORED: dict[str, np.dtype] = {
+    "float32": np.dtype("<f4"),
+    "float16": np.dtype("<f2"),
+    "bfloat16": np.dtype("<u2"),
+}
 
 
 def activations_json(activations: Activations, form: ActivationFormat) -> dict[str, list[dict]]:
@@ -25,8 +29,8 @@ def activations_json(activations: Activations, form: ActivationFormat) -> dict[s
 
 
 def record_json(record: CapturedActivation, form: ActivationFormat) -> dict[str, Any]:
-    """The record of api.md; its data in the form that the client asked for."""
-    return record.metadata | _data(record, form)
+    """The record of the contract; its data in the form that the client asked for."""
+    return {**record.metadata, **_data(record, form)}
 
 
 def _data(record: CapturedActivation, form: ActivationFormat) -> Mapping[str, Any]:
@@ -58,7 +62,10 @@ def tensor_array(value: TensorValue, param: str) -> np.ndarray:
         raise ImpossibleError(
             f"{param}: {flat.size} values do not fill the shape {value.shape}", param
         )
-    return flat.reshape(value.shape)
+    try:
+        return flat.reshape(value.shape)
+    except ValueError as impossible:  # no values, and axes beyond what numpy can count
+        raise ImpossibleError(f"{param}: {impossible}", param) from impossible
 
 
 def _from_lists(value: TensorValue, param: str) -> np.ndarray:
@@ -69,7 +76,7 @@ def _from_lists(value: TensorValue, param: str) -> np.ndarray:
         if not types <= {int, float, NoneType}:
             raise TypeError
         if NoneType in types:
-            flat[np.equal(flat, None)] = -np.inf
+            flat[[each is None for each in flat]] = -np.inf
         with np.errstate(over="raise"):
             floats = flat.astype(np.float64).astype(np.float32)
         if np.isnan(floats).any():

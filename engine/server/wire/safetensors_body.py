@@ -84,6 +84,6 @@ def write_tensors(file: Path, tensors: Iterable[Tensor], metadata: dict[str, str
 def _pieces(head: bytes, tensors: Iterable[Tensor]) -> Iterator[bytes | memoryview]:
     yield head
     for tensor in tensors:
-        raw = memoryview(np.ascontiguousarray(tensor.data)).cast("B")
+        raw = np.ascontiguousarray(tensor.data).data.cast("B")
         for start in range(0, len(raw), CHUNK):
             yield raw[start : start + CHUNK]

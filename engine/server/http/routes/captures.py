@@ -4,6 +4,7 @@ from flask import Response
 
 from engine.contract import schemas as s
 from engine.server.errors import UnknownCaptureError
+from engine.server.http.responses import binary_response
 from engine.server.service import Service
 from engine.server.state.captures import Capture
 from engine.server.wire import safetensors_body
@@ -43,9 +44,7 @@ def read_tensors(
     size, pieces = safetensors_body.body(
         safetensors_body.tensors(records), {"capture_id": capture_id, "model": capture.model}
     )
-    response = Response(pieces, mimetype="application/octet-stream", direct_passthrough=True)
-    response.content_length = size
-    return response
+    return binary_response(size, pieces)
 
 
 def _summary(capture: Capture) -> dict:

@@ -27,7 +27,7 @@ PLACES = ("component", "layers", "heads", "neurons", "positions")
 def patch(service: Service, request: s.CircuitPatchRequest) -> dict[str, Any]:
     model = service.models.get(request.model)
     tasks = _tasks(service, model, request)
-    how = {
+    how: dict[str, Any] = {
         "method": request.method,
         "direction": request.direction,
         "ablation": _ablation(service, model, request.ablation),
@@ -103,7 +103,9 @@ def _tasks(service: Service, model: LoadedModel, request: s.OverExamples) -> lis
 
 def _one_token(model: LoadedModel, token: str | int, param: str) -> int:
     """The id of a token given by id, or by text that is one token, if need be behind a space."""
-    if isinstance(token, str):
+    if isinstance(token, int):
+        number = token
+    else:
         with model.lock:
             tokens, behind_space = (
                 model.kit.tokenizer.encode(text, add_special_tokens=False)
@@ -116,9 +118,9 @@ def _one_token(model: LoadedModel, token: str | int, param: str) -> int:
             raise ImpossibleError(
                 f"{param}: {token!r} is {len(tokens)} tokens, {texts}; one is needed", param
             )
-        token = tokens[0]
-    check_vocabulary(model, [token], param)
-    return token
+        number = tokens[0]
+    check_vocabulary(model, [number], param)
+    return number
 
 
 def _ablation(
@@ -126,10 +128,14 @@ def _ablation(
 ) -> Ablation | None:
     if ablation is None:
         return None
-    references = ablation.references and [
-        prompt_tokens(model, prompt, service.settings, f"ablation.references.{number}")
-        for number, prompt in enumerate(ablation.references)
-    ]
+    references = (
+        None
+        if ablation.references is None
+        else [
+            prompt_tokens(model, prompt, service.settings, f"ablation.references.{number}")
+            for number, prompt in enumerate(ablation.references)
+        ]
+    )
     return Ablation(ablation.kind, references, ablation.over, ablation.samples, ablation.seed)
 
 

@@ -34,7 +34,7 @@ def chat(service: Service, request: s.ChatCompletionRequest) -> Answer:
 
 def _answer(service: Service, tokens: list[int], request: s.Sampling, reply: Reply) -> Answer:
     generation = Generation.of(service, tokens, request, reply)
-    job = service.worker.submit(generation.steps, client_gone())
+    job = service.worker.submit(generation.run, client_gone())
     if request.stream:
         return event_stream(_events(job, request, generation), job)
     with closing(job):

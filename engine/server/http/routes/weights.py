@@ -5,6 +5,7 @@ from flask import Response
 
 from engine.contract import schemas as s
 from engine.server.http.requests import client_gone
+from engine.server.http.responses import binary_response
 from engine.server.service import Service
 from engine.server.wire import safetensors_body
 from engine.weights.catalogue import Tensors
@@ -46,6 +47,4 @@ def read_weight(
         for each, array in read.arrays.items()
     ]
     size, pieces = safetensors_body.body(tensors, {"model": model.id, **read.described})
-    response = Response(pieces, mimetype="application/octet-stream", direct_passthrough=True)
-    response.content_length = size
-    return response
+    return binary_response(size, pieces)
