@@ -1,39 +1,61 @@
-# make demo   the whole way on a real model, with a short report
-# make test   everything that this repository promises, as tests
-# make gpu    the engine's tests on the accelerator that is there, without network or default model
+# make demo         the whole way on a real model, with a short report
+# make test         everything that this repository promises, as tests: all of what follows
+# make check        format, lint, types
+# make unit         tests without a server, a model to fetch, or a Smalltalk: under a minute
+# make integration  tests of the server, of every architecture, of the default model, of pages
+# make smalltalk    tests in real Smalltalk systems
+# make gpu          the engine's tests on the accelerator that is there, without a network
+# make fuzz         requests made at random from the API document, others in each run
+# make regenerate   what is rendered, after a change of the API or of a template
 #
-# All make .venv and install what they need. PYTHON names the interpreter, BACKEND MLX's backend
-# (on Linux cuda13 where there is an NVIDIA GPU, else cpu; cuda12 for an older driver; none on
-# macOS, where plain mlx serves).
+# `make integration PYTEST="--architecture llama"` passes options on to pytest. All make .venv and
+# install what they need. PYTHON names the interpreter, BACKEND MLX's backend (on Linux cuda13 where
+# there is an NVIDIA GPU, else cpu; cuda12 for an older driver; none on macOS, where plain mlx
+# serves). VENV_PYTHON names another Python, where the packages are installed already.
 
 PYTHON ?= python3
 BACKEND ?= $(if $(filter Linux,$(shell uname -s)),$(if $(shell command -v nvidia-smi),cuda13,cpu))
 comma := ,
 bin := .venv/bin
+VENV_PYTHON ?= $(bin)/python
 amber := tests/smalltalk/node_modules/.package-lock.json
 
-# PYTEST may name another Python's pytest, where the packages are installed already.
-PYTEST ?= $(bin)/python -m pytest
-
-.PHONY: demo test gpu lint regenerate clean
+.PHONY: demo test check unit integration smalltalk gpu fuzz regenerate clean
 
 demo: .venv/demo $(amber)
 	$(bin)/python examples/demo.py
 
-test: lint $(amber)
-	$(bin)/python -m pytest
+test: check $(amber)
+	$(VENV_PYTHON) -m pytest $(PYTEST)
 
-gpu: $(if $(findstring $(bin),$(PYTEST)),.venv/test)
-	$(PYTEST) tests/engine --without-default-model -rs
-
-lint: .venv/test
+check: .venv/test
 	$(bin)/ruff format --check .
 	$(bin)/ruff check .
+	$(bin)/mypy
 
-# After a change of the API: the document, the Python client's types, the Smalltalk bindings.
+unit: .venv/test
+	$(VENV_PYTHON) -m pytest -m "not (slow or server or smollm2 or image or browser)" $(PYTEST)
+
+integration: .venv/test
+	$(VENV_PYTHON) -m pytest -m "(slow or server or smollm2 or browser) and not image" $(PYTEST)
+
+smalltalk: .venv/test $(amber)
+	$(VENV_PYTHON) -m pytest -m image $(PYTEST)
+
+gpu: $(if $(findstring $(bin),$(VENV_PYTHON)),.venv/test)
+	$(VENV_PYTHON) -m pytest tests/engine -m "not smollm2" -rs $(PYTEST)
+
+fuzz: .venv/test
+	$(VENV_PYTHON) -m pytest tests/engine/server/test_contract.py --hypothesis-profile fuzz $(PYTEST)
+
+# After a change of the API: the document, the names of hook points, the Python client's types, the Smalltalk bindings.
 regenerate: .venv/test
 	$(bin)/neuroscope-bridge openapi
+	$(bin)/neuroscope-bridge hook-points
 	$(bin)/datamodel-codegen
+	$(bin)/neuroscope-bridge python-client
+	$(bin)/ruff format --quiet bridge/api_client.py
+	$(bin)/ruff check --quiet --fix bridge/api_client.py
 	$(bin)/neuroscope-bridge generate
 
 .venv/demo: pyproject.toml

@@ -2,17 +2,21 @@
 
     python -m benchmarks.coverage [--each]
 
-Resolves the tiny model of every architecture that the tests hold; with --each also a row for each
-architecture, with what it lacks and why.
+Resolves the tiny model of every architecture that the tests have; with --each also a row for each
+architecture, with what it lacks and why, and the promises of the tests that it does not keep.
 """
 
 import argparse
 
 import engine  # noqa: F401 -- before mlx.core, to put its BLAS in place
+from benchmarks.architectures import ARCHITECTURES, NOT_ON_A_CPU, tiny_model
+from benchmarks.exceptions import EXCEPTIONS
 from engine.components import WHOLE_MODEL
 from engine.components import ComponentType as C
 from engine.structure.resolver import Structure, resolve
-from tests.engine.architectures import ARCHITECTURES, NOT_ON_A_CPU, tiny_model
+from engine.weights.catalogue import OF_LAYER as WEIGHTS_OF_LAYER
+from engine.weights.catalogue import WHOLE_MODEL as WEIGHTS_OF_MODEL
+from engine.weights.catalogue import Weights
 
 
 def main() -> None:
@@ -24,9 +28,13 @@ def main() -> None:
     options = parser.parse_args()
     structures = {name: resolve(tiny_model(name)) for name in ARCHITECTURES}
     print_components(list(structures.values()))
+    print()
+    print_weights(structures)
     if options.each:
         print()
         print_architectures(structures)
+        print()
+        print_exceptions()
 
 
 def print_components(structures: list[Structure]) -> None:
@@ -42,6 +50,21 @@ def print_components(structures: list[Structure]) -> None:
         print(f"| `{component}` | {everywhere} | {some} | {nowhere} |")
 
 
+def print_weights(structures: dict[str, Structure]) -> None:
+    """For each weight, how many architectures have it in each layer, in some, in none."""
+    print(f"| of {len(structures)} architectures | in each layer | in some layers | in none |")
+    print("| --- | ---: | ---: | ---: |")
+    counts = {name: [0, 0, 0] for name in (*WEIGHTS_OF_MODEL, *WEIGHTS_OF_LAYER)}
+    for structure in structures.values():
+        weights = Weights(structure)
+        for name, count in counts.items():
+            layers = [None] if name in WEIGHTS_OF_MODEL else range(structure.layers)
+            absent = [bool(weights.absence(name, layer)) for layer in layers]
+            count[0 if not any(absent) else 2 if all(absent) else 1] += 1
+    for name, count in counts.items():
+        print(f"| `{name}` | {' | '.join(map(str, count))} |")
+
+
 def print_architectures(structures: dict[str, Structure]) -> None:
     """For each architecture, what it lacks, in which layers, and why."""
     print("| architecture | layers | what is absent, and why |")
@@ -50,6 +73,16 @@ def print_architectures(structures: dict[str, Structure]) -> None:
         print(f"| {name} | {structure.layers} | {'; '.join(absences(structure))} |")
     for name, reason in NOT_ON_A_CPU.items():
         print(f"| {name} | | not run here: {reason} |")
+
+
+def print_exceptions() -> None:
+    """For each promise of the tests, the architectures of which it is expected to fail, and why."""
+    print("| promise | expected to fail on | because |")
+    print("| --- | --- | --- |")
+    for test, exceptions in EXCEPTIONS.items():
+        promise = test.removeprefix("test_").replace("_", " ")
+        for name, reason in exceptions.items():
+            print(f"| {promise} | {name} | {reason} |")
 
 
 def layers_without(structure: Structure, component: C) -> list[int | None]:

@@ -23,20 +23,20 @@ COUNT = 1_000_000
 REPEATS = {"amber": 20, "squeak": 20, "gst": 1}
 STEPS = ("loop over the bytes", "base64 to bytes", "bytes to floats", "floats to bytes")
 EXPRESSION = """| bytes text floats sum times |
-floats := NeuroScopePlatform floats: COUNT.
+floats := NeuroScopePlatform current floats: COUNT.
 1 to: COUNT do: [:index | floats at: index put: index * 0.25].
-bytes := NeuroScopePlatform bytesFromFloats: floats.
-text := NeuroScopePlatform encodeBase64: bytes.
+bytes := NeuroScopePlatform current bytesFromFloats: floats.
+text := NeuroScopePlatform current encodeBase64: bytes.
 sum := 0.
 times := {
     Time millisecondsToRun: [1 to: bytes size do: [:index | sum := sum + (bytes at: index)]].
-    Time millisecondsToRun: [bytes := NeuroScopePlatform decodeBase64: text].
+    Time millisecondsToRun: [bytes := NeuroScopePlatform current decodeBase64: text].
     Time millisecondsToRun: [REPEATS timesRepeat: [
-        floats := NeuroScopePlatform floatsFrom: bytes startingAt: 1 count: COUNT]].
+        floats := NeuroScopePlatform current floatsFrom: bytes startingAt: 1 count: COUNT]].
     Time millisecondsToRun: [REPEATS timesRepeat: [
-        NeuroScopePlatform bytesFromFloats: floats]]}.
+        NeuroScopePlatform current bytesFromFloats: floats]]}.
 (floats at: COUNT) = (COUNT * 0.25) ifFalse: [self error: 'decoded wrongly'].
-NeuroScopePlatform writeJson: times"""
+NeuroScopePlatform current writeJson: times"""
 
 
 def main() -> None:

@@ -56,7 +56,7 @@ def timed(blas: str) -> dict[str, float]:
     import mlx.core as mx
     from mlx_lm.models.cache import make_prompt_cache
 
-    model, tokenizer, _, _ = load("smollm2", dtype="float32")
+    model, tokenizer, *_ = load("smollm2", dtype="float32")
     tokens = tokenizer.encode(PROMPT)
     cache = make_prompt_cache(model)
 

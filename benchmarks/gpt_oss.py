@@ -26,7 +26,7 @@ from mlx_lm.tokenizer_utils import TokenizerWrapper
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks.by_hand import stacked_by_hand
+from benchmarks.reference_capture import stacked_by_hand
 from benchmarks.gpt_oss_model import FULL, TINY, random_model, save, weight_bytes
 from engine.captures.records import CapturedActivation
 from engine.components import WHOLE_MODEL
@@ -36,7 +36,7 @@ from engine.runs.generation import create_generator_with_activations
 from engine.captures.hooks import ActivationHookSpec
 from engine.runs.kit import ModelKit, load_model
 from engine.structure.resolver import resolve
-from tests.engine.words import words
+from benchmarks.words import words
 
 PROMPT = 160
 """Tokens of the prompt that captures are checked on: more than the sliding window."""

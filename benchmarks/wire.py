@@ -17,8 +17,9 @@ from rich.table import Table
 
 from engine.captures.records import Activations, CapturedActivation
 from engine.components import ComponentType
-from engine.server import tensors, wire
-from engine.server.json_text import json_pieces
+from engine.server.wire import records as wire_records
+from engine.server.wire import safetensors_body
+from engine.server.wire.json_text import json_pieces
 
 LAYERS, POSITIONS, HIDDEN = 16, 1000, 1000
 BUFFER = 256_000_000
@@ -77,11 +78,12 @@ def raw(activations: Activations) -> Pieces:
 
 
 def safetensors(activations: Activations) -> Pieces:
-    return tensors.body((r for records in activations.values() for r in records), {})[1]
+    records = (record for records in activations.values() for record in records)
+    return safetensors_body.body(safetensors_body.tensors(records), {})[1]
 
 
 def json(activations: Activations, form: str) -> Pieces:
-    return json_pieces({"activations": wire.activations_json(activations, form)})[1]
+    return json_pieces({"activations": wire_records.activations_json(activations, form)})[1]
 
 
 def fill(buffer: memoryview, pieces: Pieces) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 
 
-class CancelledExchange(TypedDict):
-    exchange_id: str
+class CancelledSession(TypedDict):
+    session_id: str
 
 
 class CaptureSummary(TypedDict):
@@ -24,7 +24,49 @@ class ChatMessage(TypedDict):
     content: str
 
 
+class CircuitCompleteness(TypedDict):
+    """
+    A subset of the circuit, removed from the circuit and from the model.
+    """
+
+    subset: list[int]
+    circuit_score: float
+    model_score: float
+    incompleteness: float
+
+
+class CircuitMinimality(TypedDict):
+    """
+    A part, and the removed subset of the circuit beside which removing it matters most.
+    """
+
+    part: int
+    subset: list[int]
+    score_with: float
+    score_without: float
+    minimality: float
+
+
 Layer: TypeAlias = int
+
+
+Neuron: TypeAlias = int
+
+
+class CircuitVerification(TypedDict):
+    """
+    What a circuit does by itself: scores and differences in logits, means over the clean
+    prompts of the examples (Wang et al. 2022, arXiv:2211.00593).
+    """
+
+    model_score: float
+    circuit_score: float
+    empty_score: float
+    faithfulness: float
+    faithfulness_share: float | None
+    incompleteness: float
+    completeness: list[CircuitCompleteness]
+    minimality: list[CircuitMinimality]
 
 
 class CompletionLogprobs(TypedDict):
@@ -34,6 +76,9 @@ class CompletionLogprobs(TypedDict):
     text_offset: list[int]
 
 
+ComponentName: TypeAlias = str
+
+
 ComponentType: TypeAlias = Literal[
     "embedding",
     "residual",
@@ -41,6 +86,8 @@ ComponentType: TypeAlias = Literal[
     "layernorm",
     "attention",
     "mlp",
+    "mlp_gate",
+    "mlp_hidden",
     "query_pre_rope",
     "key_pre_rope",
     "query",
@@ -55,6 +102,11 @@ ComponentType: TypeAlias = Literal[
     "final_norm",
     "logits",
 ]
+
+
+class Correction(TypedDict):
+    name: str
+    reason: str
 
 
 class DetokenizeResponse(TypedDict):
@@ -96,6 +148,7 @@ class LoadModelRequest(TypedDict):
     kv_group_size: NotRequired[Literal[32, 64, 128]]
     quantized_kv_start: NotRequired[int]
     dtype: NotRequired[Literal["float32", "float16", "bfloat16"] | None]
+    corrections: NotRequired[bool]
 
 
 class ModelEntry(TypedDict):
@@ -114,6 +167,7 @@ class ModelEntry(TypedDict):
     max_position_embeddings: int | None
     intermediate_size: int | None
     quantization: str | None
+    corrections: list[Correction]
     components: list[ComponentType]
     absent_layers: dict[ComponentType, list[int]]
 
@@ -126,24 +180,20 @@ class ModelList(TypedDict):
 Position: TypeAlias = int
 
 
+class PromotedTokensRequest(TypedDict):
+    layer: int
+    neuron: int
+    expert: NotRequired[int | None]
+    top_k: NotRequired[int]
+    model: NotRequired[str | None]
+
+
 class RegisteredHooks(TypedDict):
     registered_hooks: list[str]
 
 
 class RemovedHooks(TypedDict):
     removed_hooks: list[str]
-
-
-class StopSpec(TypedDict):
-    """
-    A hook point at which a forward pass stops and shows its value; all of it, or a part.
-    """
-
-    layer_name: str
-    component: ComponentType
-    hook_id: NotRequired[str | None]
-    heads: NotRequired[list[Head] | None]
-    positions: NotRequired[list[Position] | None]
 
 
 StopString: TypeAlias = str
@@ -164,15 +214,24 @@ class Tensor(TypedDict):
     data: Any
 
 
+ShapeItem: TypeAlias = int
+
+
 class TensorValue(TypedDict):
     """
     A tensor sent to the engine: its shape beside its data, row-major, little-endian.
     """
 
-    shape: list[int]
+    shape: list[ShapeItem]
     dtype: NotRequired[Literal["float32", "float16", "bfloat16"]]
     data: NotRequired[Any]
     data_base64: NotRequired[str | None]
+
+
+class TokenEffect(TypedDict):
+    id: int
+    text: str
+    logit: float
 
 
 TokenId: TypeAlias = int
@@ -219,6 +278,22 @@ class Usage(TypedDict):
     total_tokens: int
 
 
+class WeightEntry(TypedDict):
+    name: str
+    layers: list[int] | None
+    axes: list[str]
+    shape: list[int]
+    modules: list[str]
+    notes: list[str]
+    reason: str | None
+
+
+class WeightList(TypedDict):
+    object: NotRequired[Literal["list"]]
+    model: str
+    data: list[WeightEntry]
+
+
 class ActivationRecord(TypedDict):
     """
     One activation of one forward pass.
@@ -228,6 +303,7 @@ class ActivationRecord(TypedDict):
     layer_name: str
     layer: int | None
     component: ComponentType
+    field_name: str | None
     step: int
     positions: list[int]
     shape: list[int]
@@ -237,6 +313,18 @@ class ActivationRecord(TypedDict):
     data: NotRequired[Any]
     data_base64: NotRequired[str | None]
     tensor: NotRequired[str | None]
+
+
+class BreakpointSpec(TypedDict):
+    """
+    A hook point at which a forward pass pauses and shows its value; all of it, or a part.
+    """
+
+    layer_name: str
+    component: NotRequired[ComponentName | None]
+    hook_id: NotRequired[str | None]
+    heads: NotRequired[list[Head] | None]
+    positions: NotRequired[list[Position] | None]
 
 
 class CaptureList(TypedDict):
@@ -274,30 +362,201 @@ class ChatCompletionRequest(TypedDict):
     max_completion_tokens: NotRequired[int | None]
 
 
+class CircuitAblation(TypedDict):
+    """
+    What the activation of an ablated part is set to.
+    """
+
+    kind: NotRequired[Literal["zero", "mean", "resample"]]
+    references: NotRequired[list[str | TokenIds] | None]
+    over: NotRequired[Literal["prompts", "positions"]]
+    samples: NotRequired[int | None]
+    seed: NotRequired[int]
+
+
 class CircuitEffects(TypedDict):
+    """
+    Scores are in logits; effects are shares of the difference between the two prompts.
+    """
+
     clean_score: float
     corrupted_score: float
-    layers: list[int]
+    clean_scores: list[float]
+    corrupted_scores: list[float]
+    layers: list[int] | None
     heads: list[int] | None
-    positions: list[list[int]]
+    neurons: list[int] | None
+    positions: list[list[int]] | None
     effects: Tensor
+    scores: Tensor
 
 
-class CircuitPatchRequest(TypedDict):
+class CircuitExample(TypedDict):
     """
-    Two prompts of equal length in tokens, and what to change in the run of one of them.
+    Two prompts of equal length in tokens, and the tokens whose logits are compared.
     """
 
     clean: str | TokenIds
     corrupted: str | TokenIds
-    answer: str | TokenId
-    distractor: str | TokenId
-    component: NotRequired[Literal["residual", "attention", "mlp", "head_output"]]
+    answers: list[str | TokenId]
+    distractors: list[str | TokenId]
+
+
+class CircuitPart(TypedDict):
+    """
+    A component of a layer, or one head or neuron of it, at some positions.
+    """
+
+    layer: int
+    component: NotRequired[
+        Literal[
+            "residual",
+            "attention",
+            "mlp",
+            "mlp_hidden",
+            "head_output",
+            "hook_resid_post",
+            "hook_out",
+            "hook_attn_out",
+            "attn.hook_out",
+            "hook_mlp_out",
+            "mlp.hook_out",
+            "mlp.hook_post",
+            "attn.hook_z",
+        ]
+    ]
+    head: NotRequired[Head | None]
+    neuron: NotRequired[int | None]
+    positions: NotRequired[list[Position] | None]
+
+
+Set: TypeAlias = list[CircuitPart]
+
+
+class CircuitPatchRequest1(TypedDict):
+    """
+    Examples, and what to change in the run of one of the prompts of each.
+
+    Without `sets`, each part of a component is changed by itself: all of it at some layers and
+    positions, or each head or neuron there. With `sets`, the parts of each set are changed at once.
+    """
+
+    clean: NotRequired[str | TokenIds | None]
+    corrupted: NotRequired[str | TokenIds | None]
+    answer: NotRequired[str | TokenId | None]
+    distractor: NotRequired[str | TokenId | None]
+    examples: list[CircuitExample] | None
+    pooling: NotRequired[Literal["mean", "logsumexp"]]
+    model: NotRequired[str | None]
+    component: NotRequired[
+        Literal[
+            "residual",
+            "attention",
+            "mlp",
+            "mlp_hidden",
+            "head_output",
+            "hook_resid_post",
+            "hook_out",
+            "hook_attn_out",
+            "attn.hook_out",
+            "hook_mlp_out",
+            "mlp.hook_out",
+            "mlp.hook_post",
+            "attn.hook_z",
+        ]
+    ]
     method: NotRequired[Literal["activation_patching", "attribution_patching", "ablation"]]
     direction: NotRequired[Literal["denoising", "noising"]]
+    ablation: NotRequired[CircuitAblation | None]
     layers: NotRequired[list[Layer] | None]
+    heads: NotRequired[list[Head] | None]
+    neurons: NotRequired[list[Neuron] | None]
     positions: NotRequired[Literal["all", "each"] | list[Position]]
+    sets: NotRequired[list[Set] | None]
+
+
+class CircuitPatchRequest2(TypedDict):
+    """
+    Examples, and what to change in the run of one of the prompts of each.
+
+    Without `sets`, each part of a component is changed by itself: all of it at some layers and
+    positions, or each head or neuron there. With `sets`, the parts of each set are changed at once.
+    """
+
+    clean: str | TokenIds | None
+    corrupted: str | TokenIds | None
+    answer: str | TokenId | None
+    distractor: str | TokenId | None
+    examples: NotRequired[list[CircuitExample] | None]
+    pooling: NotRequired[Literal["mean", "logsumexp"]]
     model: NotRequired[str | None]
+    component: NotRequired[
+        Literal[
+            "residual",
+            "attention",
+            "mlp",
+            "mlp_hidden",
+            "head_output",
+            "hook_resid_post",
+            "hook_out",
+            "hook_attn_out",
+            "attn.hook_out",
+            "hook_mlp_out",
+            "mlp.hook_out",
+            "mlp.hook_post",
+            "attn.hook_z",
+        ]
+    ]
+    method: NotRequired[Literal["activation_patching", "attribution_patching", "ablation"]]
+    direction: NotRequired[Literal["denoising", "noising"]]
+    ablation: NotRequired[CircuitAblation | None]
+    layers: NotRequired[list[Layer] | None]
+    heads: NotRequired[list[Head] | None]
+    neurons: NotRequired[list[Neuron] | None]
+    positions: NotRequired[Literal["all", "each"] | list[Position]]
+    sets: NotRequired[list[Set] | None]
+
+
+CircuitPatchRequest: TypeAlias = CircuitPatchRequest1 | CircuitPatchRequest2
+
+
+class CircuitVerifyRequest1(TypedDict):
+    """
+    A circuit, and the examples over which it is to do what the whole model does.
+    """
+
+    clean: NotRequired[str | TokenIds | None]
+    corrupted: NotRequired[str | TokenIds | None]
+    answer: NotRequired[str | TokenId | None]
+    distractor: NotRequired[str | TokenId | None]
+    examples: list[CircuitExample] | None
+    pooling: NotRequired[Literal["mean", "logsumexp"]]
+    model: NotRequired[str | None]
+    circuit: list[CircuitPart]
+    ablation: NotRequired[CircuitAblation | None]
+    subsets: NotRequired[int]
+    seed: NotRequired[int]
+
+
+class CircuitVerifyRequest2(TypedDict):
+    """
+    A circuit, and the examples over which it is to do what the whole model does.
+    """
+
+    clean: str | TokenIds | None
+    corrupted: str | TokenIds | None
+    answer: str | TokenId | None
+    distractor: str | TokenId | None
+    examples: NotRequired[list[CircuitExample] | None]
+    pooling: NotRequired[Literal["mean", "logsumexp"]]
+    model: NotRequired[str | None]
+    circuit: list[CircuitPart]
+    ablation: NotRequired[CircuitAblation | None]
+    subsets: NotRequired[int]
+    seed: NotRequired[int]
+
+
+CircuitVerifyRequest: TypeAlias = CircuitVerifyRequest1 | CircuitVerifyRequest2
 
 
 class CompletionChoice(TypedDict):
@@ -337,6 +596,10 @@ class CompletionWithActivations(TypedDict):
     activations: dict[str, list[ActivationRecord]]
 
 
+class ContinueSessionRequest(TypedDict):
+    value: NotRequired[TensorValue | None]
+
+
 class DetokenizeRequest(TypedDict):
     tokens: list[TokenId]
     model: NotRequired[str | None]
@@ -351,17 +614,13 @@ class Forward(TypedDict):
     top: list[list[TopToken]]
 
 
-class GoOnRequest(TypedDict):
-    value: NotRequired[TensorValue | None]
-
-
 class HookSpec(TypedDict):
     """
     What to capture, and where.
     """
 
     layer_name: str
-    component: ComponentType
+    component: NotRequired[ComponentName | None]
     hook_id: NotRequired[str | None]
     capture_input: NotRequired[bool]
     capture_output: NotRequired[bool]
@@ -376,7 +635,7 @@ class InterventionSpec(TypedDict):
     """
 
     layer_name: str
-    component: ComponentType
+    component: NotRequired[ComponentName | None]
     operation: Literal[
         "ablation", "mean", "scaling", "addition", "replacement", "patching", "noise"
     ]
@@ -408,9 +667,24 @@ class LogitLensRequest(TypedDict):
     top_k: NotRequired[int]
 
 
+class PromotedTokens(TypedDict):
+    layer: int
+    neuron: int
+    expert: int | None
+    promoted: list[TokenEffect]
+    suppressed: list[TokenEffect]
+
+
 class RegisterHooksRequest(TypedDict):
     hooks: list[HookSpec]
     model: NotRequired[str | None]
+
+
+class SessionState(TypedDict):
+    session_id: str
+    state: Literal["paused", "done"]
+    breakpoint: NotRequired[ActivationRecord | None]
+    result: NotRequired[Forward | CompletionWithActivations | None]
 
 
 class TokenLogprob(TypedDict):
@@ -458,15 +732,15 @@ class Completion(TypedDict):
     capture_id: NotRequired[str | None]
 
 
-class CompletionExchangeRequest(TypedDict):
+class CompletionSessionRequest(TypedDict):
     """
-    A completion each of whose forward passes stops: the prompt but its last token, that token,
+    A completion each of whose forward passes pauses: the prompt but its last token, that token,
     then each token that another follows. A pass begins before it is known whether its token ends
     the text, so the blocks may see one pass more than an early end needs.
     """
 
-    stops: list[StopSpec]
-    stop_format: NotRequired[Literal["array", "base64"]]
+    breakpoints: list[BreakpointSpec]
+    breakpoint_format: NotRequired[Literal["array", "base64"]]
     activation_hooks: NotRequired[list[HookSpec]]
     interventions: NotRequired[list[InterventionSpec]]
     activation_format: NotRequired[Literal["array", "base64", "metadata", "reference"]]
@@ -510,9 +784,7 @@ class CompletionWithActivationsRequest(TypedDict):
     logprobs: NotRequired[int | None]
 
 
-class ExchangeRequest(TypedDict):
-    stops: list[StopSpec]
-    stop_format: NotRequired[Literal["array", "base64"]]
+class ForwardRequest(TypedDict):
     activation_hooks: NotRequired[list[HookSpec]]
     interventions: NotRequired[list[InterventionSpec]]
     activation_format: NotRequired[Literal["array", "base64", "metadata", "reference"]]
@@ -523,14 +795,9 @@ class ExchangeRequest(TypedDict):
     top_k: NotRequired[int]
 
 
-class ExchangeState(TypedDict):
-    exchange_id: str
-    state: Literal["stopped", "done"]
-    stop: NotRequired[ActivationRecord | None]
-    result: NotRequired[Forward | CompletionWithActivations | None]
-
-
-class ForwardRequest(TypedDict):
+class ForwardSessionRequest(TypedDict):
+    breakpoints: list[BreakpointSpec]
+    breakpoint_format: NotRequired[Literal["array", "base64"]]
     activation_hooks: NotRequired[list[HookSpec]]
     interventions: NotRequired[list[InterventionSpec]]
     activation_format: NotRequired[Literal["array", "base64", "metadata", "reference"]]

@@ -41,7 +41,7 @@ def running_engine(model: str, *options: str) -> Iterator[LMStudioNeuroScopeClie
 
 def _address(process: subprocess.Popen[str]) -> str:
     said = []
-    for line in process.stdout:
+    for line in process.stdout or ():
         said.append(line)
         if address := ADDRESS.search(line):
             return address[0]

@@ -1,7 +1,7 @@
 """NeuroScope's data layout: hook specs as its analyses want them, captures as its tensors."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
 
 import numpy as np
 
@@ -21,6 +21,10 @@ ATTENTION_COMPONENTS = (
 )
 
 
+OF_ITS_OWN = frozenset({"data", "dtype", "field_name"})
+"""The fields of a record that are not simply those of the endpoint."""
+
+
 class NeuroScopeRecord(TypedDict):
     """One activation of one forward pass, as NeuroScope's ActivationTensor is fed."""
 
@@ -28,6 +32,7 @@ class NeuroScopeRecord(TypedDict):
     layer_name: str
     layer: int | None
     component: str
+    field_name: NotRequired[str | None]
     step: int
     positions: list[int]
     shape: list[int]
@@ -72,7 +77,7 @@ class NeuroScopeActivationBridge:
     ) -> dict[str, list[NeuroScopeRecord]]:
         """Captures as NeuroScope's records: float32, row-major, one a forward pass.
 
-        `tensors` is the capture's safetensors body (`LMStudioNeuroScopeClient.tensors`), needed
+        `tensors` is the capture's safetensors body (`LMStudioNeuroScopeClient.get_tensors`), needed
         for records of format `reference`. Raises InvalidRecordError for a record without data.
         """
         return {
@@ -108,11 +113,16 @@ def _neuroscope_record(
 ) -> NeuroScopeRecord:
     data = np.ascontiguousarray(from_record(record, tensors), np.float32)
     kept: dict[str, Any] = {
-        key: record[key] for key in NeuroScopeRecord.__annotations__ if key not in ("data", "dtype")
+        key: value
+        for key, value in record.items()
+        if key in NeuroScopeRecord.__annotations__ and key not in OF_ITS_OWN
     }
-    return {**kept, "dtype": "float32", "data": data}
+    if "field_name" in record:
+        kept["field_name"] = record["field_name"]
+    return cast(NeuroScopeRecord, {**kept, "dtype": "float32", "data": data})
 
 
 def _wire_record(record: NeuroScopeRecord) -> "ActivationRecord":
     kept = {key: value for key, value in record.items() if key != "data"}
-    return {**kept, "byte_order": "little", "data_base64": to_base64(record["data"])}
+    data = {"byte_order": "little", "data_base64": to_base64(record["data"])}
+    return cast("ActivationRecord", kept | data)

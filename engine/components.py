@@ -8,7 +8,9 @@ class ComponentType(StrEnum):
 
     Shapes: *hidden* components are ``[batch, seq, hidden]``; query-like ones
     ``[batch, heads, seq, head_dim]`` (key and value with ``kv_heads``); scores and pattern
-    ``[batch, heads, query, key]``.
+    ``[batch, heads, query, key]``; *neurons* ``[batch, seq, d_mlp]``, and in a layer with a mixture
+    of experts ``[batch, seq, chosen, d_expert]``: those of the chosen experts, in the order of
+    `ROUTER_CHOICE`, without those of an expert that is shared by all tokens.
     """
 
     EMBEDDING = "embedding"  # token embedding as it enters the first block; hidden
@@ -17,6 +19,8 @@ class ComponentType(StrEnum):
     LAYERNORM = "layernorm"  # output of the norm before attention; hidden
     ATTENTION = "attention"  # what attention adds to the residual stream; hidden
     MLP = "mlp"  # what the mlp adds to the residual stream; hidden
+    MLP_GATE = "mlp_gate"  # what the activation function is given; neurons
+    MLP_HIDDEN = "mlp_hidden"  # what the down projection is given; neurons
     QUERY_PRE_ROPE = "query_pre_rope"  # query before rotation
     KEY_PRE_ROPE = "key_pre_rope"  # key before rotation
     QUERY = "query"  # query after rotation
@@ -45,6 +49,9 @@ PER_HEAD = frozenset(
     }
 )
 """Components whose axis 1 is the head: `heads` may be selected."""
+
+NEURONS = frozenset({ComponentType.MLP_GATE, ComponentType.MLP_HIDDEN})
+"""Components whose last axis is the neuron of an MLP."""
 
 WHOLE_MODEL = frozenset({ComponentType.EMBEDDING, ComponentType.FINAL_NORM, ComponentType.LOGITS})
 """Components that a model has once, not once a layer."""

@@ -17,6 +17,10 @@ class UnknownHeadError(EngineError):
     """A head index outside the model's heads, or heads on a component without a head axis."""
 
 
+class UnknownNeuronError(EngineError):
+    """A neuron index outside an MLP's neurons, or a neuron of a component without a neuron axis."""
+
+
 class UnknownPositionError(EngineError):
     """A position outside the sequence."""
 
@@ -31,6 +35,10 @@ class UnknownHookError(EngineError):
 
 class InvalidRequestError(EngineError):
     """A parameter with a value that cannot be used; names the parameter and what is allowed."""
+
+
+class UnequalPromptsError(InvalidRequestError):
+    """Two prompts that need the same number of tokens, and have different ones."""
 
 
 class ModelNotFoundError(EngineError):
@@ -51,3 +59,11 @@ class CaptureTooLargeError(EngineError):
 
 class InterventionError(EngineError):
     """An intervention that cannot act where it was asked to."""
+
+
+class UnknownWeightError(EngineError):
+    """A weight that the model, or the layer, does not have; says why and which there are."""
+
+
+class WeightTooLargeError(EngineError):
+    """A weight larger than what may be sent at once; says both sizes in bytes."""

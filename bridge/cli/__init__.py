@@ -6,7 +6,16 @@ import click
 
 from bridge import __version__
 
-COMMANDS = ("doctor", "generate", "models", "openapi", "report", "serve")
+COMMANDS = (
+    "doctor",
+    "generate",
+    "hook-points",
+    "models",
+    "openapi",
+    "python-client",
+    "report",
+    "serve",
+)
 
 
 class LazyGroup(click.Group):
@@ -18,7 +27,8 @@ class LazyGroup(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        return getattr(import_module(f"bridge.cli.{name}"), name)
+        module = name.replace("-", "_")
+        return getattr(import_module(f"bridge.cli.{module}"), module)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -57,17 +57,24 @@ def list_models() -> None:
 
 @models.command()
 @click.argument("path")
-def inspect(path: str) -> None:
+@click.option(
+    "--corrections/--no-corrections",
+    default=True,
+    help="Correct what mlx-lm reads otherwise than the model's author wrote it.",
+)
+def inspect(path: str, corrections: bool) -> None:
     """Show the hook points of a model: a folder, a hub id or a name of `models list`."""
     from engine.errors import EngineError
     from engine.runs.kit import load_model
     from engine.structure.inspection import hook_points
 
     try:
-        kit = load_model(path)
+        kit = load_model(path, corrections=corrections)
     except EngineError as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"{kit.info.architecture}, {kit.info.layers} layers")
+    for each in kit.corrections:
+        click.echo(f"corrected, {each.name}: {each.reason}")
     table = Table("component", "layers", "shape", box=None)
     for row in hook_points(kit.structure):
         table.add_row(row.component, row.layers, escape(row.shape or f"absent: {row.reason}"))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from bridge.rooms import OPENAPI
+from bridge.resources import OPENAPI
 
 
 @click.command()

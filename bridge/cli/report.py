@@ -40,7 +40,7 @@ def report(
 
     from bridge.client import LMStudioNeuroScopeClient
     from bridge.errors import BridgeError
-    from bridge.report.look import Contrast, look
+    from bridge.report.collect import Contrast, collect
     from bridge.report.page import page
     from bridge.report.view import View
 
@@ -56,10 +56,12 @@ def report(
         if capture:
             view = View.load(capture)
         else:
-            contrast = None if missing else Contrast(corrupted, answer, distractor)
+            contrast = None
+            if corrupted and answer and distractor:
+                contrast = Contrast(corrupted, answer, distractor)
             status = Console(stderr=True).status("looking into the model")
             with status, LMStudioNeuroScopeClient(url) as client:
-                view = look(client, prompt, contrast)
+                view = collect(client, prompt or "", contrast)
     except httpx.TransportError as error:
         raise click.ClickException(f"no engine answers at {url}: {error}") from error
     except BridgeError as error:

@@ -20,6 +20,11 @@ MEGABYTE = 1 << 20
 @click.option("--dtype", type=click.Choice(["float32", "float16", "bfloat16"]), help="Cast to it.")
 @click.option("--max-kv-size", type=int, help="Tokens kept in a rotating cache.")
 @click.option("--kv-bits", type=click.Choice(["2", "3", "4", "6", "8"]), help="Quantise the cache.")
+@click.option(
+    "--corrections/--no-corrections",
+    default=True,
+    help="Correct what mlx-lm reads otherwise than the model's author wrote it.",
+)
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=50111, show_default=True, help="0: any free one.")
 @click.option(
@@ -53,6 +58,7 @@ def serve(
     dtype: str | None,
     max_kv_size: int | None,
     kv_bits: str | None,
+    corrections: bool,
     host: str,
     port: int,
     model_roots: tuple[Path, ...],
@@ -78,9 +84,9 @@ def serve(
         from engine.contract.schemas import LoadModelRequest
         from engine.errors import EngineError
         from engine.machine.description import description as machine
-        from engine.server import logs
-        from engine.server.run import UnprotectedError, run
-        from engine.server.settings import Settings
+        from engine.server.http import logs
+        from engine.server.process import UnprotectedError, run
+        from engine.server.state.settings import Settings
 
     logs.configure(json=log_json)
     settings = Settings(
@@ -99,12 +105,15 @@ def serve(
     wanted = None
     if model:
         folder = Path(model)
-        wanted = LoadModelRequest(
-            model_path=str(folder.resolve()) if folder.is_dir() else model,
-            model_id=model_id,
-            dtype=dtype,
-            max_kv_size=max_kv_size,
-            kv_bits=int(kv_bits) if kv_bits else None,
+        wanted = LoadModelRequest.model_validate(
+            {
+                "model_path": str(folder.resolve()) if folder.is_dir() else model,
+                "model_id": model_id,
+                "dtype": dtype,
+                "max_kv_size": max_kv_size,
+                "corrections": corrections,
+                "kv_bits": int(kv_bits) if kv_bits else None,
+            }
         )
     try:
         with console.status(f"loading {model}") as status:

@@ -11,7 +11,8 @@ class Dialect:
 
     `extras` are class templates that its base image has no match for, `variants` those of clients
     that only this system can have, `needs` the packages of that system which the shim uses,
-    `globals` the classes of the system that the code names.
+    `globals` the classes of the system that the code names, `dictionary` the expression for the
+    dictionary of its globals, `comment` the template of a class comment in a file-out.
     """
 
     name: str
@@ -21,13 +22,26 @@ class Dialect:
     variants: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     globals: frozenset[str] = frozenset()
+    dictionary: str = "Smalltalk"
+    comment: str = "formats/comment_chunk.st"
 
 
 OWN_JSON = ("LMStudioJson", "LMStudioBase64")
 EVERYWHERE = frozenset(
     ("Array", "Association", "Collection", "Dictionary", "Error", "Object", "OrderedCollection")
-) | frozenset(("Random", "SequenceableCollection", "Smalltalk", "String", "TestCase", "Transcript"))
-NATIVE = EVERYWHERE | {"Boolean", "ByteArray", "Character", "Time", "WriteStream"}
+) | frozenset(
+    (
+        "Random",
+        "SequenceableCollection",
+        "Smalltalk",
+        "String",
+        "TestCase",
+        "TestFailure",
+        "Time",
+        "Transcript",
+    )
+)
+NATIVE = EVERYWHERE | {"Boolean", "ByteArray", "Character", "WriteStream"}
 BIT_BLOCK = NATIVE | {"BitBlt", "FloatArray", "Form", "NetworkError", "WebClient"}
 
 DIALECTS: dict[str, Dialect] = {
@@ -37,9 +51,10 @@ DIALECTS: dict[str, Dialect] = {
             "amber",
             "Amber 0.30 and later",
             ("fileout",),
-            variants=("LMStudioPromisingClient", "AmberSupplement"),
+            variants=("LMStudioPromisingClient", "NeuroScopeAmberSupplement"),
+            dictionary="Smalltalk globals",
             globals=EVERYWHERE
-            | {"Compiler", "Date", "Importer", "Number", "TNativeZeroBasedCollection", "Time"},
+            | {"Compiler", "Date", "Importer", "Number", "TNativeZeroBasedCollection"},
         ),
         Dialect(
             "cuis",
@@ -54,7 +69,8 @@ DIALECTS: dict[str, Dialect] = {
             "GNU Smalltalk 3.2 and later",
             ("fileout",),
             extras=OWN_JSON,
-            variants=("GnuSupplement",),
+            variants=("NeuroScopeGnuSupplement",),
+            comment="formats/comment_message.st",
             globals=NATIVE
             | {"ArrayedCollection", "SystemExceptions.FileError", "UndefinedObject"}
             | {"Delay", "FileStream", "ObjectMemory", "PackageLoader", "Sockets.Socket"},
@@ -70,7 +86,7 @@ DIALECTS: dict[str, Dialect] = {
         Dialect(
             "squeak",
             "Squeak 5.3, 6.0 and in the browser",
-            ("fileout", "tree"),
+            ("fileout",),
             extras=OWN_JSON,
             globals=BIT_BLOCK | {"FileDirectory", "StandardFileStream"},
         ),

@@ -10,6 +10,8 @@ class DocumentError(GeneratorError):
 
     def __init__(self, pointer: str, problem: str) -> None:
         super().__init__(f"{pointer}: {problem}")
+        self.pointer = pointer
+        self.problem = problem
 
 
 class TemplateError(GeneratorError):

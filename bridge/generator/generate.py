@@ -1,78 +1,69 @@
 """The whole way: a document, dialects and templates in; a folder checked or written."""
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bridge.generator.client import client_of
-from bridge.generator.dialects import Dialect
-from bridge.generator.document import Document
-from bridge.generator.drift import Drift, Kind, drifts
-from bridge.generator.errors import DriftError
+from bridge.generator.client import Client
+from bridge.generator.dialects import DIALECTS, Dialect
+from bridge.generator.drift import Drift, drifts
 from bridge.generator.linter import lint
-from bridge.generator.manifest import MANIFEST, Manifest, manifest_of, read_manifest
+from bridge.generator.manifest import Manifest, manifest_of, read_manifest
 from bridge.generator.packages import installer_of, packages_of
 from bridge.generator.render import render_dialect
 from bridge.generator.templates import Templates
+from bridge.generator.writing import Written, write_files
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """A client in some dialects: its files by their path below the output folder."""
+
+    client: Client
+    dialects: tuple[Dialect, ...]
+    files: dict[str, str] = field(repr=False)
+
+    def check(self, folder: Path) -> list[Drift]:
+        """How a folder differs from this; empty if it does not."""
+        old = read_manifest(folder)
+        return drifts(folder, old, self._whole(old))
+
+    def write(self, folder: Path, *, force: bool = False) -> Written:
+        """Write the files into a folder and remove stale ones, as `write_files` does."""
+        old = read_manifest(folder, ignore_broken=force)
+        return write_files(folder, self._whole(old), self.files, force=force)
+
+    def _whole(self, old: Manifest | None) -> Manifest:
+        """A fresh manifest, with the files of the dialects that were not rendered now."""
+        new = manifest_of(self.client, self.files)
+        if old is None:
+            return new
+        rendered = {dialect.name for dialect in self.dialects}
+        files, pending = (
+            {path: hashed for path, hashed in given.items() if path.split("/")[0] not in rendered}
+            for given in (old.files, old.pending)
+        )
+        return replace(new, files={**files, **new.files}, pending=pending)
 
 
 def render(
-    document: Document, dialects: tuple[Dialect, ...], overrides: Path | None = None
-) -> dict[str, str]:
-    """All files of the dialects: path below the output folder, to text; linted."""
-    templates = Templates(overrides)
-    client = client_of(document)
+    client: Client,
+    dialects: tuple[Dialect, ...] = tuple(DIALECTS.values()),
+    *,
+    templates: Templates | None = None,
+    formats: tuple[str, ...] = (),
+) -> Rendering:
+    """Render a client in some dialects, in their own and in further formats.
+
+    The rules of style are for the bridge's own code: of a foreign client it is checked only that
+    it is Smalltalk.
+    """
+    templates = templates or Templates()
     files: dict[str, str] = {}
     for dialect in dialects:
         packages = packages_of(client, dialect, templates)
-        installer = installer_of(packages, dialect, templates)
-        lint((installer, *packages), dialect)
-        for path, text in render_dialect(dialect, packages, installer, templates).items():
-            files[f"{dialect.name}/{path}"] = text
-    return files
-
-
-def check(
-    folder: Path, document: Document, dialects: tuple[Dialect, ...], files: dict[str, str]
-) -> list[Drift]:
-    """How the folder differs from these files; empty if it does not."""
-    old = read_manifest(folder)
-    return drifts(folder, old, _whole(old, manifest_of(document, files), dialects))
-
-
-def write(
-    folder: Path,
-    document: Document,
-    dialects: tuple[Dialect, ...],
-    files: dict[str, str],
-    *,
-    force: bool = False,
-) -> list[Drift]:
-    """Write the files, remove stale ones, and answer what was different before.
-
-    Raises DriftError, having written nothing, where that would lose an edit made by hand or the
-    work of a newer generator, unless `force`.
-    """
-    old = read_manifest(folder, ignore_broken=force)
-    new = _whole(old, manifest_of(document, files), dialects)
-    found = drifts(folder, old, new)
-    stale = sorted({*(old.files if old else ())} - {*new.files})
-    lost = [d for d in found if d.kind is Kind.NEWER_GENERATOR]
-    lost += [d for d in found if d.kind is Kind.EDITED and d.subject in {*files, *stale}]
-    if lost and not force:
-        raise DriftError("\n".join(map(str, lost)) + "\nnothing was written; --force overwrites")
-    for path in stale:
-        (folder / path).unlink(missing_ok=True)
-    for path, text in {**files, MANIFEST: new.to_json()}.items():
-        target = folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8", newline="\n")
-    return found
-
-
-def _whole(old: Manifest | None, new: Manifest, dialects: tuple[Dialect, ...]) -> Manifest:
-    """A fresh manifest, with the files of the dialects that were not rendered now."""
-    if old is None:
-        return new
-    rendered = {dialect.name for dialect in dialects}
-    others = {p: digest for p, digest in old.files.items() if p.split("/")[0] not in rendered}
-    return replace(new, files={**others, **new.files})
+        installer = installer_of(packages, client.naming, dialect, templates)
+        lint((installer, *packages), dialect, style=client.naming.is_bridge)
+        rendered = render_dialect(dialect, packages, client.naming, templates, formats)
+        files |= {f"{dialect.name}/{path}": text for path, text in rendered.items()}
+    templates.check_all_used()
+    return Rendering(client, dialects, files)

@@ -11,6 +11,7 @@ from bridge.generator.syntax import Facts, Parser, SmalltalkSyntaxError
 
 MAX_LINES = 30
 MAX_MEDIAN_BYTES = 200
+ACCESSOR = re.compile(r"\^[a-z]\w*|(\w+ := \w+\.?\s*)+")
 NO_POINT = re.compile(r"\d+e")
 
 
@@ -18,21 +19,22 @@ class LintError(GeneratorError):
     """Generated code that breaks a rule; lists every place."""
 
 
-def lint(packages: tuple[Package, ...], dialect: Dialect) -> None:
-    """Raise LintError if a class or method of the packages breaks a rule."""
+def lint(packages: tuple[Package, ...], dialect: Dialect, *, style: bool = True) -> None:
+    """Raise LintError if a class or method of the packages breaks a rule.
+
+    Without `style` only the rules count that every image has: a method is Smalltalk, of ASCII,
+    and uses what there is.
+    """
     classes = {cls.name: cls for package in packages for cls in package.classes}
     known = {*classes, *dialect.globals}
-    problems = [
-        f"{dialect.name}, {place}: {problem}"
-        for cls in classes.values()
-        for place, problem in [
-            *_in_comment(cls),
-            *_in_protocols(cls),
-            *_in_methods(cls, _variables(cls, classes), known),
-        ]
-    ]
+    found = []
+    for cls in classes.values():
+        found += [*_in_protocols(cls), *_in_methods(cls, _variables(cls, classes), known)]
+        if style:
+            found += [*_in_comment(cls), *_in_style(cls)]
+    problems = [f"{dialect.name}, {place}: {problem}" for place, problem in found]
     sizes = [len(m.source.encode()) for c in classes.values() for m in c.all_methods]
-    if median(sizes) >= MAX_MEDIAN_BYTES:
+    if style and median(sizes) >= MAX_MEDIAN_BYTES:
         problems.append(f"{dialect.name}: the median method has {median(sizes):.0f} bytes")
     if problems:
         raise LintError("\n".join(problems))
@@ -79,18 +81,29 @@ def _in_methods(
 
 
 def _in_method(method: Method, variables: frozenset[str], known: set[str]) -> list[str]:
-    problems = []
-    if not method.comment.rstrip().endswith((".", "?")):
-        problems.append("no comment of a sentence")
-    if method.source.count("\n") >= MAX_LINES:
-        problems.append(f"longer than {MAX_LINES} lines")
-    if not method.source.isascii():
-        problems.append("not ASCII")
+    problems = [] if method.source.isascii() else ["not ASCII"]
     try:
         facts = Parser(method.source, variables).facts
     except SmalltalkSyntaxError as problem:
         return [*problems, f"syntax: {problem}"]
     return problems + _in_facts(facts, variables, known)
+
+
+def _in_style(cls: SmalltalkClass) -> list[tuple[str, str]]:
+    found = []
+    for side, methods in ((" class", cls.class_methods), ("", cls.methods)):
+        for method in methods:
+            place = f"{cls.name}{side}>>{method.selector}"
+            if not method.comment.rstrip().endswith((".", "?")) and not _is_plain(method):
+                found.append((place, "no comment of a sentence"))
+            if method.source.count("\n") >= MAX_LINES:
+                found.append((place, f"longer than {MAX_LINES} lines"))
+    return found
+
+
+def _is_plain(method: Method) -> bool:
+    """Whether a method without a comment does what its name says: it gets or sets variables."""
+    return not method.comment and bool(ACCESSOR.fullmatch(method.body.strip()))
 
 
 def _in_facts(facts: Facts, variables: frozenset[str], known: set[str]) -> list[str]:

@@ -1,107 +1,159 @@
 """The packages of a document in a dialect: which classes, in which order."""
 
-from bridge.generator.client import Client
+from bridge.generator.client import BaseClass, Client
 from bridge.generator.dialects import Dialect
-from bridge.generator.errors import DocumentError
 from bridge.generator.model import Package, SmalltalkClass
+from bridge.generator.naming import Naming
+from bridge.generator.prefixing import renamed
 from bridge.generator.sources import read_classes
 from bridge.generator.templates import Templates
 
+PREFIX = "NeuroScope"  # of the classes that NeuroScope's documents do not name
 CONNECTION = "NeuroScope-Connection"
+CLAIM = "NeuroScopeClaim"  # for packages some of whose classes step aside
 CONNECTION_CLASSES = (
-    "NeuroScopeClaim",
+    "NeuroScopeText",
+    CLAIM,
     "LMStudioRecord",
     "LMStudioResponse",
     "LMStudioError",
     "LMStudioConnection",
 )
-BRIDGE = "NeuroScope-Bridge"
 BRIDGE_CLASSES = (
-    "ImageSupplement",
+    "NeuroScopeImageSupplement",
     "NeuroScopeNames",
-    "ScoreRanking",
+    "NeuroScopeScoreRanking",
     "ActivationTensor",
-    "TensorDecoder",
-    "SafetensorsBody",
-    "CapturedActivations",
+    "NeuroScopeTensorDecoder",
+    "NeuroScopeSafetensorsBody",
+    "NeuroScopeCapturedActivations",
 )
 BRIDGE_YIELDING = frozenset(["ActivationTensor", "ShapeMismatchError", "InvalidDataError"])
-BRIDGE_CLIENT = "LMStudioRESTClient"
 CORE = "NeuroScope-Core"
 CORE_CLASSES = (
     "NeuroScopeErrors",
-    "HookPoint",
+    "NeuroScopeHookPoint",
     "ActivationCache",
+    "NeuroScopeChoice",
+    "NeuroScopeLayerChoice",
+    "NeuroScopeInterventionType",
     "Hook",
     "ActivationHook",
     "CachingHook",
     "InterventionHook",
-    "HookTiming",
-    "HookMetrics",
+    "NeuroScopeHookTiming",
+    "NeuroScopeHookMetrics",
     "HookManager",
-    "LiveExchange",
-    "ModelConfig",
-    "TransformerTokenizer",
+    "NeuroScopeLiveSession",
+    "NeuroScopeModelConfig",
+    "NeuroScopeTransformerTokenizer",
     "ModelOutput",
     "CachedModelOutput",
-    "PassCache",
-    "ForwardPass",
-    "ModelCompletion",
+    "NeuroScopePassCache",
+    "NeuroScopeForwardPass",
+    "NeuroScopeModelCompletion",
     "TransformerLayer",
+    "NeuroScopeWeights",
     "TransformerModel",
-    "TextPlot",
-    "PngEncoder",
-    "Picture",
-    "Heatmap",
-    "CircuitComponent",
-    "CircuitExample",
-    "CircuitDataset",
-    "AttentionAnalysis",
-    "AttentionComparison",
+    "NeuroScopeTextPlot",
+    "NeuroScopePngEncoder",
+    "NeuroScopePicture",
+    "NeuroScopeHeatmap",
+    "NeuroScopeCircuitComponent",
+    "NeuroScopeCircuitExample",
+    "NeuroScopeCircuitDataset",
+    "NeuroScopeAttentionPattern",
+    "NeuroScopeAttentionAnalysis",
+    "NeuroScopeAttentionComparison",
     "AttentionAnalyzer",
     "AttentionVisualizer",
     "DataBridge",
     "ActivationAnalyzer",
-    "TokenActivation",
+    "NeuroScopeTokenActivation",
+    "NeuroScopeActivatingExample",
     "NeuronAnalyzer",
-    "LinearSystem",
-    "LogisticFit",
-    "SoftmaxFit",
-    "FeatureImportance",
-    "ProbeTraining",
+    "NeuroScopeLinearSystem",
+    "NeuroScopeLogisticFit",
+    "NeuroScopeSoftmaxFit",
+    "NeuroScopeFeatureImportance",
+    "NeuroScopeProbeTraining",
+    "NeuroScopeProbeTrainer",
     "LinearProbe",
-    "CircuitConnection",
+    "NeuroScopeCircuitConnection",
     "Circuit",
     "CircuitVisualizer",
-    "CircuitValidation",
-    "CircuitTrial",
-    "CircuitSweep",
-    "CircuitExperiment",
-    "CircuitDiscovery",
+    "NeuroScopeCircuitValidation",
+    "NeuroScopeCircuitTrial",
+    "NeuroScopeCircuitVerification",
+    "NeuroScopeCircuitMethod",
+    "NeuroScopeCircuitMetric",
+    "NeuroScopePatchingStrategy",
+    "NeuroScopeCircuitSweep",
+    "NeuroScopeCircuitExperiment",
+    "NeuroScopeCircuitDiscovery",
+    "NeuroScopeLogitMetric",
     "InterventionExperiment",
-    "ResidualShares",
+    "NeuroScopeResidualShares",
     "CircuitFinder",
 )
 TESTS = "NeuroScope-Tests"
-TEST_CLASSES = ("ActivationTensorTest", "NeuroScopeClientTest")
+TEST_CLASSES = (
+    "NeuroScopeTestCase",
+    "NeuroScopeTestRun",
+    "NeuroScopeImageSupplementTest",
+    "NeuroScopeConnectionTest",
+    "NeuroScopeActivationTensorTest",
+    "NeuroScopeHookTest",
+    "NeuroScopePassCacheTest",
+    "NeuroScopeAttentionPatternTest",
+    "NeuroScopePictureTest",
+    "NeuroScopeLinearProbeTest",
+    "NeuroScopeCircuitTest",
+)
+SERVER_TESTS = "NeuroScope-Server-Tests"
+SERVER_TEST_CLASSES = (
+    "NeuroScopeServerTest",
+    "NeuroScopeClientTest",
+    "NeuroScopeTransformerModelTest",
+    "NeuroScopeModelHooksTest",
+    "NeuroScopeInterventionTest",
+    "NeuroScopePassCachingTest",
+    "NeuroScopeAnalysisTest",
+    "NeuroScopeCircuitFinderTest",
+)
 INSTALLER = "NeuroScope-Installer"
+
+
+def base_class(templates: Templates) -> BaseClass:
+    """What the superclass of all clients has: no operation can be called the same."""
+    (cls,) = (
+        cls
+        for cls in _from(templates, CONNECTION_CLASSES[-1])
+        if cls.name == CONNECTION_CLASSES[-1]
+    )
+    return BaseClass(frozenset(method.selector for method in cls.methods), frozenset(cls.variables))
 
 
 def packages_of(client: Client, dialect: Dialect, templates: Templates) -> tuple[Package, ...]:
     """The connection, the client with what it needs, NeuroScope's classes; superclasses first."""
-    connection = Package(
-        CONNECTION,
-        (
-            *_classes(templates, f"shims/{dialect.name}.st"),
-            *_from(templates, *dialect.extras, *CONNECTION_CLASSES),
+    own = client.naming.is_bridge
+    connection = renamed(
+        Package(
+            CONNECTION,
+            (
+                *_classes(templates, f"shims/{dialect.name}.st"),
+                *_from(templates, *dialect.extras),
+                *_from(
+                    templates, *(c for c in CONNECTION_CLASSES if own or c != CLAIM), bridge=own
+                ),
+            ),
         ),
+        client.naming,
     )
-    _check_names(client, connection)
-    own = client.name == BRIDGE_CLIENT
     package = Package(
-        BRIDGE if own else client.name,
+        client.naming.package,
         (
-            *(_from(templates, *BRIDGE_CLASSES) if own else ()),
+            *(_from(templates, *BRIDGE_CLASSES, client=client) if own else ()),
             *_client_class(client, templates),
             *(_from(templates, *dialect.variants) if own else ()),
         ),
@@ -112,20 +164,49 @@ def packages_of(client: Client, dialect: Dialect, templates: Templates) -> tuple
         return (connection, package)
     base = (connection, package)
     classes = _from(templates, *CORE_CLASSES, folder="neuroscope")
-    core = Package(CORE, classes, requires=base, yielding=frozenset(c.name for c in classes))
-    tests = _from(templates, *TEST_CLASSES, folder="tests", client=client)
-    return (*base, core, Package(TESTS, tests, requires=base))
+    documented = frozenset(c.name for c in classes if not c.name.startswith(PREFIX))
+    core = Package(CORE, classes, requires=base, yielding=documented)
+    tests = Package(TESTS, _from(templates, *TEST_CLASSES, folder="tests"), requires=(*base, core))
+    server_tests = Package(
+        SERVER_TESTS,
+        _from(templates, *SERVER_TEST_CLASSES, folder="tests/server", client=client),
+        requires=(*base, core, tests),
+    )
+    return (*base, core, tests, server_tests)
 
 
-def installer_of(packages: tuple[Package, ...], dialect: Dialect, templates: Templates) -> Package:
+def installer_of(
+    packages: tuple[Package, ...], naming: Naming, dialect: Dialect, templates: Templates
+) -> Package:
     """The package whose one class files in the others."""
     classes = _classes(
         templates,
         f"installers/{dialect.name}.st",
+        dialect=dialect,
         packages=packages,
         baseline=baseline_name(packages),
     )
-    return Package(INSTALLER, classes)
+    return renamed(Package(INSTALLER, classes), naming)
+
+
+def baseline_of(
+    packages: tuple[Package, ...],
+    naming: Naming,
+    dialect: Dialect,
+    scheme: str,
+    templates: Templates,
+) -> Package:
+    """Metacello's baseline of the packages; `scheme` is that of the repository's address."""
+    name = baseline_name(packages)
+    classes = _classes(
+        templates,
+        "formats/baseline.st",
+        packages=packages,
+        dialect=dialect,
+        scheme=scheme,
+        baseline=name,
+    )
+    return renamed(Package(f"BaselineOf{name}", classes), naming)
 
 
 def baseline_name(packages: tuple[Package, ...]) -> str:
@@ -133,23 +214,10 @@ def baseline_name(packages: tuple[Package, ...]) -> str:
     return packages[1].name.replace("-", "")
 
 
-def _check_names(client: Client, connection: Package) -> None:
-    """An operation must not take the name of what every connection does."""
-    (base,) = (cls for cls in connection.classes if cls.name == CONNECTION_CLASSES[-1])
-    taken = {method.selector for method in base.methods}
-    for method in client.methods:
-        if method.pattern.selector in taken:
-            raise DocumentError(
-                method.operation.pointer,
-                f"{base.name} has a method {method.pattern.selector} of its own: "
-                "name another by x-smalltalk-selector",
-            )
-
-
 def _client_class(client: Client, templates: Templates) -> tuple[SmalltalkClass, ...]:
     special = f"clients/{client.name}.st"
     name = special if templates.has(special) else "clients/client.st"
-    return _classes(templates, name, client=client)
+    return _classes(templates, name, client=client, connection=client.naming.connection)
 
 
 def _from(

@@ -1,30 +1,33 @@
-"""Names in Smalltalk: message patterns, arguments, classes."""
+"""Message patterns: keywords, and the parameter or field that each argument is."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bridge.generator.names import NO_ARGUMENTS, words_of
+
 OPTIONS = "options"
-RESERVED = frozenset(
-    ["self", "super", "true", "false", "nil", "thisContext", "baseUrl", "token", "timeLimit"]
-)  # pseudo-variables, and the instance variables of the client's superclass
+MAX_ARGUMENTS = 15
+"""How many arguments Squeak allows to a method; the other systems allow more."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """One keyword of a message pattern and the API's field that its argument is sent as."""
+    """One keyword of a message pattern, its argument, and what of the API that is.
+
+    `place` is that of a parameter, `field` for a member of a JSON body, `body` for the whole, and
+    `options` for further members.
+    """
 
     keyword: str
-    field: str
-
-    @property
-    def argument(self) -> str:
-        name = camel_case(self.field)
-        return f"{name}Value" if name in RESERVED else name
+    argument: str
+    name: str
+    place: str = ""
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """A message pattern: a unary selector without parts, or keywords with their fields."""
+    """A message pattern: a unary selector without parts, or keywords with their arguments."""
 
     selector: str
     parts: tuple[Part, ...] = ()
@@ -33,46 +36,34 @@ class Pattern:
         return " ".join(f"{p.keyword} {p.argument}" for p in self.parts) or self.selector
 
 
-def parse_pattern(text: str) -> Pattern:
-    """Read `forward: prompt hooks: activation_hooks`; ValueError if it is not such a pattern."""
+def parse_pattern(text: str, taken: frozenset[str] = frozenset()) -> Pattern:
+    """Read `forward: prompt hooks: activation_hooks`; ValueError if it is not such a pattern.
+
+    `taken` are variables of the client's class that no argument may be called.
+    """
     words = text.split()
     if len(words) == 1 and re.fullmatch(r"[a-zA-Z][a-zA-Z0-9]*", text):
         return Pattern(text)
-    keywords, fields = words[::2], words[1::2]
-    if len(keywords) != len(fields) or not all(
+    keywords, names = words[::2], words[1::2]
+    if len(keywords) != len(names) or not all(
         re.fullmatch(r"[a-zA-Z][a-zA-Z0-9]*:", keyword) for keyword in keywords
     ):
         raise ValueError(f"not a message pattern: {text!r}")
-    parts = tuple(map(Part, keywords, fields))
-    return Pattern("".join(keywords), parts)
+    arguments = words_of(names, NO_ARGUMENTS | taken)
+    return Pattern("".join(keywords), tuple(map(Part, keywords, arguments, names)))
 
 
-def pattern_for(operation_id: str, fields: list[str]) -> Pattern:
-    """A pattern for an operation that names none: its id, then each field as a keyword."""
-    name = camel_case(operation_id)
-    if not fields:
+def pattern_for(
+    name: str, wanted: Sequence[tuple[str, str]], taken: frozenset[str] = frozenset()
+) -> Pattern:
+    """A pattern that begins with a name and has one keyword for each pair of place and name."""
+    if not wanted:
         return Pattern(name)
-    keywords = [f"{name}:", *(f"{camel_case(field)}:" for field in fields[1:])]
-    return Pattern("".join(keywords), tuple(map(Part, keywords, fields)))
-
-
-def camel_case(name: str) -> str:
-    """`activation_hooks` as `activationHooks`: letters and digits only, a small letter first."""
-    words = re.findall(r"[a-zA-Z0-9]+", name)
-    joined = "".join(word[0].upper() + word[1:] for word in words)
-    if not joined:
-        raise ValueError(f"no letters or digits to make a Smalltalk name of: {name!r}")
-    if joined[0].isdigit():
-        joined = f"N{joined}"
-    return joined[0].lower() + joined[1:]
-
-
-def class_name(title: str) -> str:
-    """`Swagger Petstore` as `SwaggerPetstore`."""
-    name = camel_case(title)
-    return name[0].upper() + name[1:]
-
-
-def plain(text: str) -> str:
-    """Text as a Smalltalk comment can hold it in every file format: one line of ASCII, no `!`."""
-    return " ".join(text.replace("!", ".").encode("ascii", "replace").decode().split())
+    names = [each for _, each in wanted]
+    arguments = words_of(names, NO_ARGUMENTS | taken)
+    keywords = [f"{name}:", *(f"{word}:" for word in words_of(names)[1:])]
+    parts = tuple(
+        Part(keyword, argument, each, place)
+        for keyword, argument, (place, each) in zip(keywords, arguments, wanted, strict=True)
+    )
+    return Pattern("".join(keywords), parts)

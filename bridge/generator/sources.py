@@ -1,7 +1,8 @@
 """Class templates, rendered and read into the intermediate representation.
 
 A class template renders to one or more classes in file-out form, as an image would write it: a
-class definition, its comment, and methods by protocol, in chunks that end in an exclamation mark.
+class definition, its comment, and methods by protocol. Its chunks end in an exclamation mark; one
+that is text is doubled.
 """
 
 import re
@@ -15,6 +16,7 @@ DEFINITION = re.compile(
     r"poolDictionaries: ''\s+category: '[^']*'$"
 )
 COMMENT = re.compile(r"^(?P<name>\w+) commentStamp: '[^']*' prior: 0$")
+CHUNK = re.compile(r"((?:[^!]|!!)*)(?:!|$)")
 PROTOCOL = re.compile(r"^(?P<name>\w+)(?P<meta> class)? methodsFor: '(?P<protocol>[^']+)'$")
 
 
@@ -31,7 +33,7 @@ class _Draft:
 def read_classes(text: str, origin: str) -> tuple[SmalltalkClass, ...]:
     """The classes in a file-out; `origin` names the template in errors."""
     drafts: dict[str, _Draft] = {}
-    chunks = [chunk.strip() for chunk in text.split("!")]
+    chunks = [chunk.replace("!!", "!").strip() for chunk in CHUNK.findall(text)]
     position = 0
     while position < len(chunks):
         chunk = chunks[position]

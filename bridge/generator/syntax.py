@@ -207,13 +207,13 @@ class Parser:
 
 
 def _tokens(source: str) -> list[tuple[str, str]]:
-    tokens = []
+    tokens: list[tuple[str, str]] = []
     position = 0
     while position < len(source):
         found = TOKEN.match(source, position)
         if not found:
             raise SmalltalkSyntaxError(f"{source[position]!r} is no part of Smalltalk")
         if found.lastgroup != "space":
-            tokens.append((found.lastgroup, found.group()))
+            tokens.append((str(found.lastgroup), found.group()))
         position = found.end()
     return [*tokens, ("end", "the end"), ("end", "the end")]

@@ -71,7 +71,7 @@ class _Perturbed:
             return visit
 
         with observed(self.kit.structure, {point: visitor(point) for point in self.points}):
-            logits = self.kit.model(self.tokens)
+            logits = self.kit.structure.logits(self.tokens)
         for point, values in seen.items():
             if len(values) != 1:
                 raise InterventionError(

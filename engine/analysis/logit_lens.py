@@ -10,9 +10,9 @@ import mlx.core as mx
 import numpy as np
 
 from engine.analysis.patching import run
-from engine.captures.hooks import ActivationHookSpec, resolve_hooks
 from engine.components import ComponentType
 from engine.runs.kit import ModelKit
+from engine.structure.places import places_named
 from engine.taps.observation import observed
 from engine.taps.points import Point
 
@@ -24,10 +24,10 @@ def logit_lens(kit: ModelKit, tokens: Sequence[int]) -> Iterator[tuple[int, np.n
     above it, so each layer costs a final norm and an unembedding. Raises UnknownComponentError if
     the model has no residual stream.
     """
-    hooks = resolve_hooks([ActivationHookSpec("*", ComponentType.RESIDUAL)], kit.structure)
-    points = [Point(hook.layer, ComponentType.RESIDUAL) for hook in hooks]
+    places = places_named("*", ComponentType.RESIDUAL, kit.structure)
+    points = [Point(place.layer, place.component) for place in places]
     streams = run(kit, tokens, points, lambda logits: logits[:, -1, 0]).values
     for point in points:
         with observed(kit.structure, {points[-1]: lambda _, span, p=point: streams[p]}):
-            logits = kit.model(mx.array([list(tokens)]))[0]
+            logits = kit.structure.logits(mx.array([list(tokens)]))[0]
         yield point.layer, np.array(logits.astype(mx.float32))

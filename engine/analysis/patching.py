@@ -1,11 +1,13 @@
-"""Many passes at once, each with one part of one component replaced."""
+"""Many passes at once, each with some parts of the model replaced."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import mlx.core as mx
 import numpy as np
 
+from engine.analysis.parts import Masks
 from engine.components import ComponentType
 from engine.errors import InvalidRequestError
 from engine.machine.gaps import gaps_explained
@@ -15,20 +17,12 @@ from engine.taps.points import Point, Span, Visitor, Visitors
 
 Score = Callable[[mx.array], mx.array]
 """From logits ``[batch, positions, vocab]``, of which the last position counts, to ``[batch]``."""
+Values = Mapping[Point, mx.array]
+"""What points are replaced with, ``[1, …]`` each."""
 
 FINAL_NORM_INPUT = Point(None, ComponentType.FINAL_NORM, True)
 WIDTH = 32
 """About how many numbers a block calculates for each position, in times the hidden size."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """What is replaced in one pass: a component of a layer at some positions, of one head if it
-    has heads."""
-
-    point: Point
-    head: int | None
-    positions: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -37,7 +31,12 @@ class Run:
 
     tokens: list[int]
     score: float
-    values: dict[Point, mx.array]
+    values: Values
+
+    @property
+    def shapes(self) -> dict[Point, tuple[int, ...]]:
+        """The shapes of the values."""
+        return {point: tuple(value.shape) for point, value in self.values.items()}
 
 
 @gaps_explained()
@@ -72,41 +71,63 @@ def run(kit: ModelKit, tokens: Sequence[int], points: Sequence[Point], score: Sc
 def patched_scores(
     kit: ModelKit,
     base: Run,
-    parts: Sequence[Part],
-    replacement: mx.array,
+    rows: Iterable[Masks],
+    values: Values,
     score: Score,
     batch_bytes: int,
 ) -> Iterator[np.ndarray]:
-    """The scores of `base` with one part after another taken from `replacement`, ``[1, …]``.
+    """The scores of `base` with `values` in its pass where the masks of one row after another say.
 
-    All parts are at one point. Yields scores batch by batch; the activations of one take about
-    `batch_bytes`. What a batch is given at the point, and in the residual stream before it, are
-    the values of `base`: MLX evaluates only what the scores depend on, so nothing that lies below
-    is calculated again.
+    Yields scores batch by batch; the activations of one take about `batch_bytes`. A batch starts
+    with the residual stream of `base` before the first layer that any of its rows changes, and if
+    only one point of that layer is changed, with the values of `base` there: MLX evaluates only
+    what the scores depend on, so nothing that lies below is calculated again.
     """
-    point = parts[0].point
-    rows = max(1, batch_bytes // _row_bytes(kit, len(base.tokens)))
-    for first in range(0, len(parts), rows):
-        batch = parts[first : first + rows]
-        mask = _mask(batch, base.values[point].shape)
-        patched = mx.where(mask, replacement, base.values[point])
-        visitors = {point: _answering(patched)}
-        kept = base.values.get(_stream_before(point))
-        if kept is not None:
-            stream = mx.broadcast_to(kept, (len(batch), *kept.shape[1:]))
-            visitors[_stream_before(point)] = _answering(stream)
-        if FINAL_NORM_INPUT in base.values:
-            visitors[FINAL_NORM_INPUT] = _last_position
+    remaining = iter(rows)
+    size = max(1, batch_bytes // _row_bytes(kit, len(base.tokens)))
+    while batch := list(islice(remaining, size)):
+        visitors = _visitors(base, batch, values)
         yield np.array(_scores(kit, [base.tokens] * len(batch), visitors, score))
 
 
 def _scores(kit: ModelKit, batch: list[list[int]], visitors: Visitors, score: Score) -> mx.array:
     with observed(kit.structure, visitors):
-        return score(kit.model(mx.array(batch)))
+        return score(kit.structure.logits(mx.array(batch)))
 
 
-def _answering(value: mx.array) -> Visitor:
+def _visitors(base: Run, batch: Sequence[Masks], values: Values) -> Visitors:
+    visitors: dict[Point, Visitor] = {}
+    points = {point for row in batch for point in row}
+    if points:
+        first = min(points, key=lambda point: point.layer)
+        kept = base.values.get(_stream_before(first))
+        if kept is not None:
+            stream = mx.broadcast_to(kept, (len(batch), *kept.shape[1:]))
+            visitors[_stream_before(first)] = _returning(stream)
+        is_alone = sum(point.layer == first.layer for point in points) == 1
+        for point in points:
+            mask = _stacked(batch, point)
+            if is_alone and point == first:
+                visitors[point] = _returning(mx.where(mask, values[point], base.values[point]))
+            else:
+                visitors[point] = _replacing(mask, values[point])
+    if FINAL_NORM_INPUT in base.values:
+        visitors[FINAL_NORM_INPUT] = _last_position
+    return visitors
+
+
+def _stacked(batch: Sequence[Masks], point: Point) -> mx.array:
+    """The masks of all rows at a point; a row that does not change it has a mask of zeros."""
+    shape = next(row[point].shape for row in batch if point in row)
+    return mx.array(np.stack([row.get(point, np.zeros(shape, bool)) for row in batch]))
+
+
+def _returning(value: mx.array) -> Visitor:
     return lambda _, span: value
+
+
+def _replacing(mask: mx.array, replacement: mx.array) -> Visitor:
+    return lambda value, span: mx.where(mask, replacement, value)
 
 
 def _last_position(value: mx.array, span: Span) -> mx.array:
@@ -117,15 +138,6 @@ def _last_position(value: mx.array, span: Span) -> mx.array:
 def _stream_before(point: Point) -> Point:
     """The residual stream as it enters the layer of `point`."""
     return Point(point.layer - 1, ComponentType.RESIDUAL)
-
-
-def _mask(batch: Sequence[Part], shape: tuple[int, ...]) -> mx.array:
-    """For each part of a batch, true where a value of `shape` is replaced."""
-    mask = np.zeros((len(batch), *shape[1:-1], 1), bool)
-    for row, part in zip(mask, batch, strict=True):
-        place = row if part.head is None else row[part.head]
-        place[list(part.positions)] = True
-    return mx.array(mask)
 
 
 def _row_bytes(kit: ModelKit, length: int) -> int:

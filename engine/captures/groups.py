@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import mlx.core as mx
 
-from engine.captures.cuts import Cut, Selection
+from engine.captures.subsets import Selection, Subset
 
 SMALL = 1 << 20
 """Bytes below which arrays of one shape are joined."""
@@ -13,9 +13,9 @@ SMALL = 1 << 20
 
 @dataclass(eq=False, slots=True)
 class Group:
-    """Selections that cut alike, and where among a pass' values theirs are, which are alike too."""
+    """Selections of the same subset, and the places of their values, alike too, in a pass."""
 
-    cut: Cut
+    subset: Subset
     selections: list[Selection] = field(default_factory=list)
     places: list[int] = field(default_factory=list)
 
@@ -49,9 +49,9 @@ def _grouped(seen: list[list[Selection]], values: list[mx.array]) -> list[Group]
     groups: dict[object, Group] = {}
     for place, (selections, value) in enumerate(zip(seen, values, strict=True)):
         for selection in selections:
-            cut = selection.cut
-            alike = (cut, value.shape, value.dtype) if value.nbytes < SMALL else object()
-            group = groups.setdefault(alike, Group(cut))
+            subset = selection.subset
+            alike = (subset, value.shape, value.dtype) if value.nbytes < SMALL else object()
+            group = groups.setdefault(alike, Group(subset))
             group.selections.append(selection)
             group.places.append(place)
     return list(groups.values())

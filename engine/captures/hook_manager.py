@@ -1,7 +1,8 @@
 """Hooks that stay: registered once, they capture on every later run until they are removed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from threading import Lock
 
 from engine.captures.hooks import ActivationHookSpec, ResolvedHook, check_distinct, resolve_hooks
 from engine.captures.records import Activations, CapturedActivation
@@ -11,20 +12,29 @@ from engine.structure.resolver import Structure
 
 @dataclass(eq=False)
 class ActivationHook:
-    """One registered specification: its hooks, one a layer, and what they captured."""
+    """What was registered under one id: its hooks, one a layer, and what they captured."""
 
     hook_id: str
-    spec: ActivationHookSpec
     resolved: tuple[ResolvedHook, ...]
     captured: list[CapturedActivation] = field(default_factory=list)
 
 
 class ActivationHookManager:
-    """The registered hooks of one model."""
+    """The registered hooks of one model, resolved when they are registered.
+
+    Threads may register and remove hooks at any time; a run has those of its beginning.
+    """
 
     def __init__(self, structure: Structure):
         self.structure = structure
-        self.hooks: dict[str, ActivationHook] = {}
+        self._hooks: dict[str, ActivationHook] = {}
+        self._lock = Lock()
+
+    @property
+    def hooks(self) -> Mapping[str, ActivationHook]:
+        """What is registered, by id, as of now."""
+        with self._lock:
+            return dict(self._hooks)
 
     @property
     def resolved(self) -> tuple[ResolvedHook, ...]:
@@ -32,28 +42,46 @@ class ActivationHookManager:
         return tuple(hook for each in self.hooks.values() for hook in each.resolved)
 
     def register(self, spec: ActivationHookSpec) -> str:
-        """Register a specification; answers the id by which it is removed.
+        """Register a specification; returns the id by which it is removed.
 
         That is its `hook_id`, or the default id of its only layer, or of several layers a name
         like ``0-11_residual``. Raises what `resolve_hooks` raises.
         """
         resolved = resolve_hooks([spec], self.structure)
-        check_distinct([*self.resolved, *resolved])
         several = f"{spec.layer_name}_{resolved[0].component}"
         hook_id = spec.hook_id or (resolved[0].hook_id if len(resolved) == 1 else several)
-        self.hooks[hook_id] = ActivationHook(hook_id, spec, resolved)
+        self._add([ActivationHook(hook_id, resolved)])
         return hook_id
+
+    def register_each(self, specs: Sequence[ActivationHookSpec]) -> list[str]:
+        """Register specifications, all of them or none; returns an id for each layer of each.
+
+        Raises what `resolve_hooks` raises.
+        """
+        resolved = resolve_hooks(specs, self.structure)
+        self._add([ActivationHook(hook.hook_id, (hook,)) for hook in resolved])
+        return [hook.hook_id for hook in resolved]
+
+    def _add(self, added: Sequence[ActivationHook]) -> None:
+        with self._lock:
+            there = (*self._hooks.values(), *added)
+            check_distinct([hook for each in there for hook in each.resolved])
+            self._hooks.update((each.hook_id, each) for each in added)
 
     def unregister(self, hook_id: str) -> None:
         """Remove a hook and what it captured. Raises UnknownHookError."""
-        if hook_id not in self.hooks:
-            known = ", ".join(self.hooks) or "none"
-            raise UnknownHookError(f"no hook {hook_id!r} is registered; registered are {known}")
-        del self.hooks[hook_id]
+        with self._lock:
+            if hook_id not in self._hooks:
+                known = ", ".join(self._hooks) or "none"
+                raise UnknownHookError(f"no hook {hook_id!r} is registered; registered are {known}")
+            del self._hooks[hook_id]
 
-    def clear(self) -> None:
-        """Remove all hooks and what they captured."""
-        self.hooks.clear()
+    def clear(self) -> list[str]:
+        """Remove all hooks and what they captured; returns their ids."""
+        with self._lock:
+            removed = list(self._hooks)
+            self._hooks.clear()
+        return removed
 
     def collect(self, activations: Activations) -> None:
         """Keep what the registered hooks captured in one step of a run."""

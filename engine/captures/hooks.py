@@ -1,31 +1,15 @@
 """Hook specifications, and what they resolve to on a model: one hook a layer, points, heads."""
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from engine.components import PER_HEAD, WHOLE_MODEL, ComponentType
-from engine.errors import (
-    DuplicateHookError,
-    InvalidRequestError,
-    UnknownComponentError,
-    UnknownHeadError,
-    UnknownLayerError,
-)
+from engine.components import ComponentType
+from engine.errors import DuplicateHookError, InvalidRequestError
+from engine.structure.places import check_heads, places_named
 from engine.structure.resolver import Structure
 from engine.taps.points import Point
 
 DTYPES = ("float32", "float16", "bfloat16")
-
-_LAYERS = re.compile(
-    r"(?:[A-Za-z_]\w*\.)*(?:(?P<first>\d+)(?:-(?P<last>\d+))?|\*)(?:\.[A-Za-z_][\w.]*)?"
-)
-
-_WHOLE_MODEL_NAMES = {
-    ComponentType.EMBEDDING: re.compile(r"(?:\w+\.)*(?:wte|\w*embed\w*)"),
-    ComponentType.FINAL_NORM: re.compile(r"(?:\w+\.)*(?:ln_f|\w*norm\w*)"),
-    ComponentType.LOGITS: re.compile(r"(?:\w+\.)*(?:lm_head|logits|\w*unembed\w*|output)"),
-}
 
 
 @dataclass(frozen=True)
@@ -33,16 +17,21 @@ class ActivationHookSpec:
     """What to capture, and where.
 
     `layer_name` is any spelling: ``5``, ``model.layers.5``, ``transformer.h.5``, ``blocks.5``,
-    ``*``, ``0-11``, ``transformer.wte``; a wildcard or a range gives one hook a layer.
+    ``*``, ``0-11``, ``transformer.wte``; a wildcard or a range gives one hook a layer. Where it
+    names a value by itself, the component may be left out: ``blocks.5.attn.hook_z`` in
+    TransformerLens's names, ``model.layers.5.mlp.down_proj`` with `capture_input` as a module path.
+    The component may be such a name without its layer, too. Whatever the name, the value has the
+    axes of its component. The output is captured unless the name or `capture_output` says
+    otherwise.
     `positions` are 0-based in the whole sequence, negative ones count from the prompt's end.
     `dtype` is ``float32``, ``float16`` or ``bfloat16``.
     """
 
     layer_name: str
-    component: ComponentType | str
+    component: ComponentType | str | None = None
     hook_id: str | None = None
-    capture_input: bool = False
-    capture_output: bool = True
+    capture_input: bool | None = None
+    capture_output: bool | None = None
     positions: tuple[int, ...] | None = None
     heads: tuple[int, ...] | None = None
     dtype: str = "float32"
@@ -68,7 +57,7 @@ def resolve_hooks(
     """Resolve specifications against a model.
 
     Raises UnknownLayerError, UnknownComponentError, UnknownHeadError, DuplicateHookError, each
-    naming what exists.
+    naming what exists, and InvalidRequestError for names or sides that disagree.
     """
     hooks = tuple(hook for spec in specs for hook in _resolve(spec, structure))
     check_distinct(hooks)
@@ -85,86 +74,32 @@ def check_distinct(hooks: Sequence[ResolvedHook]) -> None:
 
 
 def _resolve(spec: ActivationHookSpec, structure: Structure) -> list[ResolvedHook]:
-    component = component_named(spec.component)
     if spec.dtype not in DTYPES:
         raise InvalidRequestError(f"dtype {spec.dtype!r} is none of {', '.join(DTYPES)}")
-    if not (spec.capture_input or spec.capture_output):
-        raise InvalidRequestError("a hook captures its input, its output, or both, not neither")
-    layers = layers_named(spec.layer_name, component, structure)
-    hooks = [_on_layer(spec, component, layer, structure) for layer in layers]
-    if spec.hook_id is not None and len(hooks) > 1:
-        hooks = [replace(hook, hook_id=f"{spec.hook_id}_layer_{hook.layer}") for hook in hooks]
-    return hooks
-
-
-def component_named(name: ComponentType | str) -> ComponentType:
-    """The component of that name, or an UnknownComponentError that lists them."""
-    try:
-        return ComponentType(name)
-    except ValueError:
-        known = ", ".join(ComponentType)
-        raise UnknownComponentError(f"unknown component {name!r}; there are {known}") from None
-
-
-def layers_named(name: str, component: ComponentType, structure: Structure) -> list[int | None]:
-    """The layers that a layer name means; ``[None]`` for a component of the whole model."""
-    if component in WHOLE_MODEL:
-        if name in ("*", component) or _WHOLE_MODEL_NAMES[component].fullmatch(name):
-            return [None]
-        raise UnknownLayerError(
-            f"{component} belongs to the whole model, not to {name!r}; name it {component.value!r}"
-        )
-    match = _LAYERS.fullmatch(name)
-    exists = f"the model has layers 0 to {structure.layers - 1}"
-    if match is None:
-        raise UnknownLayerError(f"{name!r} names no layer; {exists}")
-    if match["first"] is None:
-        present = [n for n in range(structure.layers) if (n, component) not in structure.absent]
-        return present or list(range(structure.layers))
-    first = int(match["first"])
-    last = int(match["last"] or first)
-    if not first <= last < structure.layers:
-        raise UnknownLayerError(f"{name!r} is not in the model; {exists}")
-    return list(range(first, last + 1))
-
-
-def _on_layer(
-    spec: ActivationHookSpec, component: ComponentType, layer: int | None, structure: Structure
-) -> ResolvedHook:
-    absent = structure.absent.get((layer, component))
-    where = "the model" if layer is None else f"layer {layer}"
-    if absent is not None:
-        have = ", ".join(structure.components)
-        raise UnknownComponentError(f"{where} has no {component}: {absent}; the model has {have}")
-    points = []
-    if spec.capture_input:
-        into = structure.input_of(layer, component)
-        if into is None:
-            raise UnknownComponentError(f"{component} of {where} has no one input")
-        points.append((into, True))
-    if spec.capture_output:
-        points.append((Point(layer, component), False))
-    if spec.heads is not None:
-        _check_heads(spec.heads, component, layer, structure)
-    default = f"{component}_output" if layer is None else f"layer_{layer}_{component}"
-    return ResolvedHook(
-        hook_id=spec.hook_id or default,
-        layer_name=spec.layer_name if layer is None else structure.layer_names[layer],
-        layer=layer,
-        component=component,
-        points=tuple(points),
-        positions=spec.positions,
-        heads=spec.heads,
-        dtype=spec.dtype,
+    places = places_named(
+        spec.layer_name,
+        spec.component,
+        structure,
+        capture_input=spec.capture_input,
+        capture_output=spec.capture_output,
     )
-
-
-def _check_heads(
-    heads: tuple[int, ...], component: ComponentType, layer: int | None, structure: Structure
-) -> None:
-    if component not in PER_HEAD:
-        raise UnknownHeadError(f"{component} has no heads to select")
-    count = structure.heads(layer, component)
-    for head in heads:
-        if not 0 <= head < count:
-            raise UnknownHeadError(f"head {head} of {component}: there are heads 0 to {count - 1}")
+    for place in places:
+        check_heads(spec.heads, place, structure)
+    several = spec.hook_id is not None and len(places) > 1
+    return [
+        ResolvedHook(
+            hook_id=f"{spec.hook_id}_layer_{place.layer}"
+            if several
+            else spec.hook_id or Point(place.layer, place.component).default_id,
+            layer_name=spec.layer_name
+            if place.layer is None
+            else structure.layer_names[place.layer],
+            layer=place.layer,
+            component=place.component,
+            points=place.points,
+            positions=spec.positions,
+            heads=spec.heads,
+            dtype=spec.dtype,
+        )
+        for place in places
+    ]

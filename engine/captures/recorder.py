@@ -4,19 +4,19 @@ from collections.abc import Sequence
 
 import mlx.core as mx
 
-from engine.captures.cuts import Cut, Selection
 from engine.captures.groups import Grouping
 from engine.captures.hooks import ResolvedHook
-from engine.captures.passes import Pass, Taken
+from engine.captures.passes import Pass, PassPart
+from engine.captures.subsets import Selection, Subset
 from engine.errors import CaptureTooLargeError, UnknownPositionError
 from engine.taps.points import UNSEEN, Point, Span, sequence_axis
 
 
 class Recorder:
-    """Records one run over the positions of `reach`; nothing outside of it is kept.
+    """Records one run over the positions of `run_positions`; nothing outside of it is kept.
 
     Negative positions count from `prompt_end`. Raises UnknownPositionError for a hook's position
-    that the run does not reach, CaptureTooLargeError before more than `budget_bytes` are kept.
+    that the run does not run over, CaptureTooLargeError before more than `budget_bytes` are kept.
     It marks values at a point with all that is selected there.
     """
 
@@ -24,24 +24,26 @@ class Recorder:
         self,
         hooks: Sequence[ResolvedHook],
         prompt_end: int,
-        reach: range,
+        run_positions: range,
         budget_bytes: int | None = None,
     ):
         self.prompt_end = prompt_end
-        self.reach = reach
+        self.run_positions = run_positions
         self.budget_bytes = budget_bytes
         self.held_bytes = 0
         self.passes: list[Pass] = []
         self._grouping = Grouping()
-        self._cuts: dict[tuple, Cut] = {}
+        self._subsets: dict[tuple, Subset] = {}
         self.marks: dict[Point, list[Selection]] = {}
         for hook in hooks:
             for point, is_input in hook.points:
-                selection = Selection(hook, point, is_input, self._cut(hook, point))
+                selection = Selection(hook, point, is_input, self._subset(hook, point))
                 self.marks.setdefault(point, []).append(selection)
 
     def begin_pass(self, span: Span, batch: int) -> None:
-        positions = range(max(span.first, self.reach.start), min(sum(span), self.reach.stop))
+        positions = range(
+            max(span.first, self.run_positions.start), min(sum(span), self.run_positions.stop)
+        )
         self.passes.append(Pass(span, batch, positions, self.prompt_end))
 
     def end_pass(
@@ -58,8 +60,8 @@ class Recorder:
         self._charge(current.nbytes)
         if earlier:
             self._deliver(earlier[-1])
-        stacks = [stack.part for stack in current.stacks]
-        return mx.depends(result, stacks) if stacks else result
+        joined = [values.part for values in current.joined]
+        return mx.depends(result, joined) if joined else result
 
     def start(self) -> None:
         """Begin to evaluate what the last pass kept, before the rest of its graph.
@@ -70,16 +72,16 @@ class Recorder:
         for last in self.passes[-1:]:
             last.start()
 
-    def take(self, positions: range) -> list[Taken]:
+    def take(self, positions: range) -> list[PassPart]:
         """The parts of passes that cover positions, oldest first; older passes are forgotten.
 
         Of a position that was passed twice, as after a rejected draft, the last pass counts.
         """
-        parts: list[Taken] = []
+        parts: list[PassPart] = []
         stop = positions.stop
         for each in reversed(self.passes):
             if each.span.first < stop:
-                parts.insert(0, Taken(each, max(each.span.first, positions.start), stop))
+                parts.insert(0, PassPart(each, max(each.span.first, positions.start), stop))
                 stop = each.span.first
         self._forget_before(positions.stop, parts)
         return parts
@@ -89,15 +91,15 @@ class Recorder:
             finished.start()
         finished.deliver()
 
-    def _forget_before(self, position: int, parts: list[Taken]) -> None:
+    def _forget_before(self, position: int, parts: list[PassPart]) -> None:
         """Forget passes, and give back to the budget what they kept and nobody took."""
         for part in parts:
             if part.is_whole():
                 part.source.taken_bytes = part.source.nbytes
                 continue
-            for stack in part.source.stacks:
-                share = len(part.places(stack.positions)) / len(stack.positions)
-                part.source.taken_bytes += round(stack.nbytes * share)
+            for values in part.source.joined:
+                share = len(part.places(values.positions)) / len(values.positions)
+                part.source.taken_bytes += round(values.nbytes * share)
         for each in self.passes:
             if each.end <= position:
                 self.held_bytes -= each.nbytes - each.taken_bytes
@@ -112,25 +114,25 @@ class Recorder:
             )
         self.held_bytes = needed
 
-    def _cut(self, hook: ResolvedHook, point: Point) -> Cut:
-        """One object for all selections that cut alike."""
-        cut = (
+    def _subset(self, hook: ResolvedHook, point: Point) -> Subset:
+        """One object for all selections that subset alike."""
+        subset = (
             self._absolute(hook),
             hook.heads,
             getattr(mx, hook.dtype),
             sequence_axis(point),
             point.component in UNSEEN,
         )
-        return self._cuts.setdefault(cut, Cut(*cut))
+        return self._subsets.setdefault(subset, Subset(*subset))
 
     def _absolute(self, hook: ResolvedHook) -> tuple[int, ...] | None:
         if hook.positions is None:
             return None
         absolute = tuple(p if p >= 0 else self.prompt_end + p for p in hook.positions)
         for given, position in zip(hook.positions, absolute, strict=True):
-            if position not in self.reach:
+            if position not in self.run_positions:
                 raise UnknownPositionError(
                     f"position {given} of hook {hook.hook_id!r} is outside this run, which has "
-                    f"positions {self.reach[0]} to {self.reach[-1]}"
+                    f"positions {self.run_positions[0]} to {self.run_positions[-1]}"
                 )
         return absolute

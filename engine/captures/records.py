@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from engine.components import ComponentType
+from engine.field_names import field_name
 
 
 @dataclass(eq=False, slots=True)
@@ -14,7 +15,7 @@ class CapturedActivation:
     """One activation of one step: step 0 is the whole prompt, step k one generated token.
 
     `positions` are the first and last position of the sequence that `data` covers. With dtype
-    ``bfloat16``, for which numpy has no type, `data` holds the same bits as uint16. `turn` counts
+    ``bfloat16``, for which numpy has no type, `data` holds the same bits as uint16. `visit` counts
     the records of one step where a model runs through a layer several times.
     """
 
@@ -27,7 +28,7 @@ class CapturedActivation:
     is_input: bool
     dtype: str
     data: np.ndarray
-    turn: int = 0
+    visit: int = 0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -38,6 +39,11 @@ class CapturedActivation:
         return self.data.nbytes
 
     @property
+    def field_name(self) -> str | None:
+        """What TransformerLens calls this value, if it has a name for it."""
+        return field_name(self.component, self.layer, self.is_input)
+
+    @property
     def metadata(self) -> dict[str, Any]:
         """All but the data, ready for JSON."""
         return {
@@ -45,6 +51,7 @@ class CapturedActivation:
             "layer_name": self.layer_name,
             "layer": self.layer,
             "component": self.component.value,
+            "field_name": self.field_name,
             "step": self.step,
             "positions": list(self.positions),
             "shape": list(self.shape),
@@ -55,6 +62,12 @@ class CapturedActivation:
 
 
 Activations = dict[str, list[CapturedActivation]]
+
+
+def step_of(position: int, prompt_end: int) -> int:
+    """The step of a run that a position belongs to: 0 is the prompt, which ends before
+    `prompt_end`, and k its k-th token after it."""
+    return max(0, position - prompt_end + 1)
 
 
 def by_hook(records: Iterable[CapturedActivation]) -> Activations:

@@ -5,24 +5,24 @@ from dataclasses import replace
 
 import numpy as np
 
-from engine.captures.cuts import Selection
-from engine.captures.passes import Taken
+from engine.captures.passes import PassPart
 from engine.captures.records import Activations, CapturedActivation, by_hook
+from engine.captures.subsets import Selection
 from engine.taps.points import UNSEEN
 
 
-def records(taken: Sequence[Taken]) -> Activations:
+def records(taken: Sequence[PassPart]) -> Activations:
     """The records of one step, made of one pass or of several, such as a prompt's chunks.
 
     Rows of scores and patterns from chunks are as long as those of the last, with -inf and 0 for
     the keys that came later.
     """
     if len(taken) == 1 and taken[0].is_whole():
-        return taken[0].source.moved().activations
+        return taken[0].source.host_records().activations
     pieces: dict[tuple[Selection, int], list[CapturedActivation]] = {}
     for part in taken:
         for selection, record in part.records():
-            pieces.setdefault((selection, record.turn), []).append(record)
+            pieces.setdefault((selection, record.visit), []).append(record)
     return by_hook(_stitched(parts, selection) for (selection, _), parts in pieces.items())
 
 
@@ -35,11 +35,11 @@ def _stitched(parts: list[CapturedActivation], selection: Selection) -> Captured
 def _concatenated(values: list[np.ndarray], selection: Selection) -> np.ndarray:
     if len(values) == 1:
         return values[0]
-    if selection.cut.has_keys:
+    if selection.subset.has_keys:
         keys = max(value.shape[-1] for value in values)
         fill = UNSEEN[selection.point.component]
         values = [_widened(value, keys, fill) for value in values]
-    return np.concatenate(values, axis=selection.cut.axis)
+    return np.concatenate(values, axis=selection.subset.axis)
 
 
 def _widened(rows: np.ndarray, keys: int, fill: float) -> np.ndarray:

@@ -9,19 +9,21 @@ from pydantic.json_schema import models_json_schema
 
 from engine.contract.operations import OPERATIONS, Operation
 from engine.contract.schemas import LARGEST, ErrorResponse
+from engine.field_names import FIELD_NAMES
 
 API_VERSION = "1.0.0"
 REASONS = {
     400: "Malformed: not what this document declares.",
     401: "No token, or a wrong one.",
     403: "Not allowed: a foreign Host or Origin, or a model path outside the allowed roots.",
-    404: "No such model, hook, capture or exchange, or no model loaded.",
-    409: "A hook with this id is registered already, or an exchange is under way.",
-    410: "The exchange is over; the message says why.",
+    404: "No such model, hook, capture or session, or no model loaded.",
+    409: "A hook with this id is registered already, or a session is under way.",
+    410: "The session is over; the message says why.",
     413: "Body too large.",
-    422: "Unknown layer, component, head, position or token, or more than this server allows.",
+    422: "Unknown layer, component, head, neuron, position or token, or more than this server "
+    "allows.",
     503: "The queue is full, or the server is shutting down; Retry-After says when to try again.",
-    507: "The capture would pass the memory budget.",
+    507: "The capture, or the weight, would pass the memory budget.",
 }
 EVERYWHERE = (401, 403)
 JSON = "application/json"
@@ -48,6 +50,11 @@ def openapi_document() -> dict[str, Any]:
         },
         "servers": [{"url": "http://127.0.0.1:50111"}],
         "security": [{}, {"bearer": []}],
+        "x-field-names": [
+            {"name": name, "component": row.component.value, "is_input": row.is_input}
+            for row in FIELD_NAMES
+            for name in row.names
+        ],
         "paths": paths,
         "components": {
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
@@ -79,9 +86,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
             "name": name,
             "in": "query",
             "description": text,
-            "schema": {"type": "integer", "minimum": 0, "maximum": LARGEST}
-            if kind is int
-            else {"type": "string"},
+            "schema": _query_schema(kind),
         }
         for name, (kind, text) in operation.query.items()
     ]
@@ -100,6 +105,14 @@ def _operation(operation: Operation) -> dict[str, Any]:
         for code in sorted({*EVERYWHERE, *operation.errors})
     }
     return entry
+
+
+def _query_schema(kind: type | re.Pattern[str]) -> dict[str, Any]:
+    if isinstance(kind, re.Pattern):
+        return {"type": "string", "pattern": kind.pattern}
+    if kind is int:
+        return {"type": "integer", "minimum": 0, "maximum": LARGEST}
+    return {"type": "string"}
 
 
 def _success(operation: Operation) -> dict[str, Any]:

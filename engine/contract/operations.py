@@ -6,15 +6,20 @@ request, or as the path or query parameters of those names. The first is the ope
 others variants. The last keyword may bind `options`, a dictionary of any further fields.
 """
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from engine.contract import schemas as s
 
+QueryKind = type | re.Pattern[str]
+"""What a query parameter is: a str, a whole number (int), or text that a pattern matches."""
+
 
 @dataclass(frozen=True)
 class Operation:
-    """One route. `errors` are the statuses, beyond those of every operation, that it answers."""
+    """One route. `errors` are the statuses, beyond those of every operation, that it returns."""
 
     id: str
     method: Literal["get", "post", "delete"]
@@ -23,13 +28,24 @@ class Operation:
     smalltalk: tuple[str, ...]
     response: type[s.Response] | None = None  # None: not JSON
     request: type[s.Request] | None = None
-    query: dict[str, tuple[type, str]] = field(default_factory=dict)
+    query: Mapping[str, tuple[QueryKind, str]] = field(default_factory=dict)
     media_type: str = "application/json"
     streams: bool = False  # answers server-sent events when the request says stream
     errors: tuple[int, ...] = ()
 
 
 OF_MODEL = {"model": (str, "Only this model's hooks; default: those of all models.")}
+TOKEN_LIST = re.compile(r"^[0-9]{1,9}(,[0-9]{1,9})*$")
+OF_WEIGHT: dict[str, tuple[QueryKind, str]] = {
+    "layer": (int, "The layer; none for W_E, W_pos, W_U and b_U."),
+    "head": (int, "One head: a key-value head of W_K, W_V and their biases, else a query head."),
+    "expert": (int, "One expert, where the layer has several in the place of one MLP."),
+    "neuron": (int, "One neuron: a column of W_in and W_gate, a row of W_out."),
+    "tokens": (
+        TOKEN_LIST,
+        "Only these tokens' rows of W_E, columns of W_U: ids with commas between.",
+    ),
+}
 GENERATION_ERRORS = (400, 404, 409, 413, 422, 503, 507)
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -55,6 +71,40 @@ OPERATIONS: tuple[Operation, ...] = (
         "List the models that the server has loaded.",
         ("listModels",),
         s.ModelList,
+    ),
+    Operation(
+        "retrieveModel",
+        "get",
+        "/v1/models/{model_id}",
+        "Describe one model that the server has loaded.",
+        ("retrieveModel: model_id",),
+        s.ModelEntry,
+        errors=(404,),
+    ),
+    Operation(
+        "listWeights",
+        "get",
+        "/v1/models/{model_id}/weights",
+        "List a model's weights by the field's names with their shapes, and why others are absent.",
+        ("listWeights: model_id",),
+        s.WeightList,
+        errors=(404, 503),
+    ),
+    Operation(
+        "readWeight",
+        "get",
+        "/v1/models/{model_id}/weights/{name}",
+        "Read a weight, dequantised to float32, as one safetensors body: under its own name, or A "
+        "and B, the factors of the circuits OV and QK of a head.",
+        (
+            "readWeight: name model: model_id",
+            "readWeight: name model: model_id layer: layer",
+            "readWeight: name model: model_id layer: layer head: head",
+            "readWeight: name model: model_id options: options",
+        ),
+        media_type="application/octet-stream",
+        query=OF_WEIGHT,
+        errors=(400, 404, 422, 503, 507),
     ),
     Operation(
         "loadModel",
@@ -180,66 +230,95 @@ OPERATIONS: tuple[Operation, ...] = (
         errors=GENERATION_ERRORS,
     ),
     Operation(
+        "promotedTokens",
+        "post",
+        "/v1/neurons/tokens",
+        "Answer which tokens a neuron promotes and suppresses, by its output weights.",
+        (
+            "promotedTokens: neuron layer: layer",
+            "promotedTokens: neuron layer: layer options: options",
+        ),
+        s.PromotedTokens,
+        s.PromotedTokensRequest,
+        errors=(400, 404, 413, 422, 503),
+    ),
+    Operation(
         "patchCircuit",
         "post",
         "/v1/circuits/patch",
-        "Measure how much each head, or each layer at each position, matters to an answer.",
+        "Measure how much each head, each neuron, or each layer at each position, or each set of "
+        "such parts, matters to an answer.",
         (
             "patchCircuit: clean corrupted: corrupted answer: answer distractor: distractor",
             "patchCircuit: clean corrupted: corrupted answer: answer distractor: distractor "
             "options: options",
+            "patchCircuitOver: examples",
+            "patchCircuitOver: examples options: options",
         ),
         s.CircuitEffects,
         s.CircuitPatchRequest,
         errors=(400, 404, 413, 422, 503),
     ),
     Operation(
-        "beginExchange",
+        "verifyCircuit",
         "post",
-        "/v1/exchanges",
-        "Run a forward pass to its first stop, whose value may be changed before it goes on. One "
-        "exchange at a time; a stop is given up, and the pass with it, after a minute.",
+        "/v1/circuits/verify",
+        "Measure whether a circuit does what the whole model does, and needs all of its parts.",
         (
-            "beginExchange: prompt stops: stops",
-            "beginExchange: prompt stops: stops options: options",
+            "verifyCircuit: circuit over: examples",
+            "verifyCircuit: circuit over: examples options: options",
         ),
-        s.ExchangeState,
-        s.ExchangeRequest,
+        s.CircuitVerification,
+        s.CircuitVerifyRequest,
+        errors=(400, 404, 413, 422, 503),
+    ),
+    Operation(
+        "beginForwardSession",
+        "post",
+        "/v1/sessions",
+        "Run a forward pass to its first breakpoint, whose value may be changed before it "
+        "continues. One session at a time; a breakpoint is given up, and its pass, after a minute.",
+        (
+            "beginForwardSession: prompt breakpoints: breakpoints",
+            "beginForwardSession: prompt breakpoints: breakpoints options: options",
+        ),
+        s.SessionState,
+        s.ForwardSessionRequest,
         errors=GENERATION_ERRORS,
     ),
     Operation(
-        "beginCompletionExchange",
+        "beginCompletionSession",
         "post",
-        "/v1/completions/with_stops",
-        "Continue a prompt in an exchange, which stops in each of its forward passes.",
+        "/v1/completions/with_breakpoints",
+        "Continue a prompt in a session, which pauses in each of its forward passes.",
         (
-            "beginCompletionExchange: prompt stops: stops",
-            "beginCompletionExchange: prompt stops: stops options: options",
+            "beginCompletionSession: prompt breakpoints: breakpoints",
+            "beginCompletionSession: prompt breakpoints: breakpoints options: options",
         ),
-        s.ExchangeState,
-        s.CompletionExchangeRequest,
+        s.SessionState,
+        s.CompletionSessionRequest,
         errors=GENERATION_ERRORS,
     ),
     Operation(
-        "continueExchange",
+        "continueSession",
         "post",
-        "/v1/exchanges/{exchange_id}",
-        "Go on, with another value or as it is, to the next stop or the end.",
+        "/v1/sessions/{session_id}",
+        "Go on, with another value or as it is, to the next breakpoint or the end.",
         (
-            "continueExchange: exchange_id value: value",
-            "continueExchange: exchange_id",
+            "continueSession: session_id value: value",
+            "continueSession: session_id",
         ),
-        s.ExchangeState,
-        s.GoOnRequest,
+        s.SessionState,
+        s.ContinueSessionRequest,
         errors=(400, 404, 409, 410, 413, 422, 503, 507),
     ),
     Operation(
-        "cancelExchange",
+        "cancelSession",
         "delete",
-        "/v1/exchanges/{exchange_id}",
-        "Give up an exchange that has stopped.",
-        ("cancelExchange: exchange_id",),
-        s.CancelledExchange,
+        "/v1/sessions/{session_id}",
+        "Give up a session that is paused.",
+        ("cancelSession: session_id",),
+        s.CancelledSession,
         errors=(404, 410),
     ),
     Operation(

@@ -4,22 +4,23 @@ from collections.abc import Iterator, Sequence
 
 import mlx.core as mx
 
-from engine.captures.hooks import ActivationHookSpec, resolve_hooks
 from engine.components import ComponentType
 from engine.errors import (
     InterventionError,
+    InvalidRequestError,
     UnknownComponentError,
     UnknownHeadError,
     UnknownLayerError,
 )
 from engine.interventions.edits import Edit
 from engine.interventions.intervention import Intervention
+from engine.structure.places import check_heads, places_named
 from engine.structure.resolver import Structure
 from engine.taps.points import Point, Span, Visitor, Visitors
 
 
 class Interventions:
-    """The interventions of one run over the positions of `reach`.
+    """The interventions of one run over the positions of `run_positions`.
 
     Negative positions count from `prompt_end`. Those at one point act in the order in which they
     are given, and captures see the value after them all. Raises InterventionError, naming what
@@ -31,12 +32,12 @@ class Interventions:
         interventions: Sequence[Intervention],
         structure: Structure,
         prompt_end: int,
-        reach: range,
+        run_positions: range,
     ):
         self.edits = [
             edit
             for intervention in interventions
-            for edit in _edits(intervention, structure, prompt_end, reach)
+            for edit in _edits(intervention, structure, prompt_end, run_positions)
         ]
 
     def visitors(self) -> Visitors:
@@ -71,39 +72,44 @@ def _in_turn(edits: Sequence[Edit]) -> Visitor:
 
 
 def _edits(
-    intervention: Intervention, structure: Structure, prompt_end: int, reach: range
+    intervention: Intervention, structure: Structure, prompt_end: int, run_positions: range
 ) -> Iterator[Edit]:
-    what = f"{intervention.operation} of {intervention.component}"
-    spec = ActivationHookSpec(
-        intervention.layer_name, intervention.component, heads=intervention.heads
-    )
+    what = f"{intervention.operation} of {intervention.component or intervention.layer_name}"
     try:
-        hooks = resolve_hooks([spec], structure)
-    except (UnknownLayerError, UnknownComponentError, UnknownHeadError) as reason:
+        places = places_named(intervention.layer_name, intervention.component, structure)
+        for place in places:
+            check_heads(intervention.heads, place, structure)
+    except (
+        UnknownLayerError,
+        UnknownComponentError,
+        UnknownHeadError,
+        InvalidRequestError,
+    ) as reason:
         raise InterventionError(f"{what} cannot act: {reason}") from reason
-    if hooks[0].component is ComponentType.ROUTER_CHOICE:
+    if places[0].component is ComponentType.ROUTER_CHOICE:
         raise InterventionError(
             f"{what} cannot act: it is made of expert ids, not of numbers to calculate with; "
             f"change {ComponentType.ROUTER.value}"
         )
-    positions = _positions(intervention, what, prompt_end, reach)
+    positions = _positions(intervention, what, prompt_end, run_positions)
     _check_distinct("head", intervention.heads, what)
     _check_distinct("position", positions, what)
-    for hook in hooks:
-        yield Edit(intervention, Point(hook.layer, hook.component), positions)
+    for place in places:
+        ((point, _),) = place.points
+        yield Edit(intervention, point, positions)
 
 
 def _positions(
-    intervention: Intervention, what: str, prompt_end: int, reach: range
+    intervention: Intervention, what: str, prompt_end: int, run_positions: range
 ) -> tuple[int, ...] | None:
     if intervention.positions is None:
         return None
     absolute = tuple(p if p >= 0 else prompt_end + p for p in intervention.positions)
     for given, position in zip(intervention.positions, absolute, strict=True):
-        if position not in reach:
+        if position not in run_positions:
             raise InterventionError(
                 f"{what} cannot act on position {given}: "
-                f"this run has positions {reach[0]} to {reach[-1]}"
+                f"this run has positions {run_positions[0]} to {run_positions[-1]}"
             )
     return absolute
 

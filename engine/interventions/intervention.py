@@ -26,6 +26,9 @@ PARAMETERS = {
 class Intervention:
     """One change of a component's output, on some heads and positions (None: on all).
 
+    `layer_name` and `component` are as in a hook. The component is None where the layer name says
+    it, and a name of an input, such as ``blocks.5.hook_resid_pre``, has the input changed.
+
     The slice that changes has the component's shape, with only those `heads` on its head axis and
     only those `positions` on its sequence axis (of scores and pattern: the query's), in the order
     given. Positions are 0-based in the whole sequence, negative ones count from the prompt's end;
@@ -54,7 +57,7 @@ class Intervention:
     """
 
     layer_name: str
-    component: ComponentType | str
+    component: ComponentType | str | None
     operation: str
     heads: tuple[int, ...] | None = None
     positions: tuple[int, ...] | None = None

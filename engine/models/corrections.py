@@ -1,12 +1,14 @@
 """Where mlx-lm reads a model folder in another way than its author wrote it, put right at load.
 
 Newer folders nest what concerns rotation under `rope_parameters`, of which many architectures of
-mlx-lm know nothing: they would rotate by their own default, and say nothing. Each correction that
-changes what the model computes is logged.
+mlx-lm know nothing: they would rotate by their own default, and say nothing. What was corrected is
+listed, and what changes what the model computes is logged too.
 """
 
 import logging
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ from mlx_lm.models.base import create_attention_mask
 from mlx_lm.models.rope_utils import YarnRoPE
 from mlx_lm.utils import _get_classes, load_config, load_model
 
+from engine.models.masks import correct_masks
+
 RENAMED = {
     "num_experts": "num_local_experts",
     "n_ctx": "n_positions",
@@ -28,17 +32,47 @@ RENAMED = {
 logger = logging.getLogger(__name__)
 
 
-def load_corrected(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
-    """The model of an mlx-lm folder and its configuration, weights not read yet."""
-    corrected = correct_config(load_config(folder))
-    model, config = load_model(
-        folder, lazy=True, model_config=corrected, get_model_classes=_corrected_classes
-    )
+@dataclass(frozen=True)
+class Correction:
+    """What was corrected in a model as it was loaded, and why."""
+
+    name: str
+    reason: str
+
+
+def load_corrected(folder: Path) -> tuple[nn.Module, dict[str, Any], tuple[Correction, ...]]:
+    """A folder's model, weights not read yet, its configuration, and what was corrected."""
+    written = load_config(folder)
+    corrected = correct_config(written)
+    applied = list(_renamed(written, corrected))
+
+    def classes(config: dict[str, Any]) -> tuple[type[nn.Module], type]:
+        model, args = _get_classes(config)
+        corrected = {gpt2.Model: Gpt2, gpt_oss.Model: GptOss}.get(model, model)
+        return corrected, args
+
+    model, config = load_model(folder, lazy=True, model_config=corrected, get_model_classes=classes)
+    applied += getattr(model, "corrections", ())
     scaling = config.get("rope_scaling") or {}
     if scaling.get("truncate") is False:
-        _do_not_truncate(model, config["rope_theta"], scaling)
-    _slide(model, config)
-    return model, config
+        applied.append(_do_not_truncate(model, config["rope_theta"], scaling))
+    applied += _slide(model, config)
+    if reason := correct_masks(model, config["model_type"]):
+        applied.append(_logged("masks", reason))
+    return model, config, tuple(applied)
+
+
+def _renamed(written: dict[str, Any], corrected: dict[str, Any]) -> Iterator[Correction]:
+    """What the configuration says in mlx-lm's words that it did not say in them before."""
+    for name, value in corrected.items():
+        if name == "text_config":
+            yield from _renamed(written[name], value)
+        elif written.get(name) != value:
+            yield Correction(
+                "configuration",
+                f"{name} is {value}, which the configuration says under a name that mlx-lm does "
+                "not read in every architecture",
+            )
 
 
 def correct_config(config: dict[str, Any]) -> dict[str, Any]:
@@ -67,15 +101,13 @@ def _spread(config: dict[str, Any], rope: dict[str, Any]) -> None:
         config["rope_scaling"] = {"type": kind, **rope}
 
 
-def _corrected_classes(config: dict[str, Any]) -> tuple[type[nn.Module], type]:
-    model, args = _get_classes(config)
-    return {gpt2.Model: Gpt2, gpt_oss.Model: GptOss}.get(model, model), args
-
-
 class Gpt2(gpt2.Model):
     """GPT-2 that also loads from the names that transformers gives the weights."""
 
     def sanitize(self, weights: dict[str, mx.array]) -> dict[str, mx.array]:
+        if any(name.startswith("transformer.") for name in weights):
+            reason = "the weights are under transformer., where mlx-lm does not look for them"
+            self.corrections = (Correction("weight_names", reason),)
         return super().sanitize({n.removeprefix("transformer."): w for n, w in weights.items()})
 
 
@@ -83,7 +115,11 @@ class GptOss(gpt_oss.Model):
     """gpt-oss that also loads experts which are not quantised."""
 
     def sanitize(self, weights: dict[str, mx.array]) -> dict[str, mx.array]:
-        return super().sanitize(dict(_by_output(*item) for item in weights.items()))
+        named = dict(_by_output(*item) for item in weights.items())
+        if named.keys() != weights.keys():
+            reason = "the experts are not quantised: mlx-lm expects their outputs before inputs"
+            self.corrections = (Correction("expert_weights", reason),)
+        return super().sanitize(named)
 
 
 def _by_output(name: str, weight: mx.array) -> tuple[str, mx.array]:
@@ -98,16 +134,18 @@ SLIDING_EVERY_OTHER = frozenset({"gemma2"})
 """Model types of which some layers, or all, slide as `sliding_window` says, unread by mlx-lm."""
 
 
-def _slide(model: nn.Module, config: dict[str, Any]) -> None:
+def _slide(model: nn.Module, config: dict[str, Any]) -> list[Correction]:
     """Have each token attend to as many tokens as the model was trained to."""
     window, kind = config.get("sliding_window"), config["model_type"]
     if not window or window >= config.get("max_position_embeddings", math.inf):
-        return
-    if kind in SLIDING_EVERYWHERE | SLIDING_EVERY_OTHER:
-        for block in model.layers[:: 2 if kind in SLIDING_EVERY_OTHER else 1]:
-            block.window = window
-            block.__class__ = _sliding(type(block))
-        logger.warning("attention slides over %d tokens here, which mlx-lm does not read", window)
+        return []
+    if kind not in SLIDING_EVERYWHERE | SLIDING_EVERY_OTHER:
+        return []
+    for block in model.layers[:: 2 if kind in SLIDING_EVERY_OTHER else 1]:
+        block.window = window
+        block.__class__ = _sliding(type(block))
+    reason = f"attention slides over {window} tokens here, which mlx-lm does not read"
+    return [_logged("sliding_window", reason)]
 
 
 @cache
@@ -125,14 +163,21 @@ def _attend_to_window(
     return self.attend_to_all(x, mask, cache)
 
 
-def _do_not_truncate(model: nn.Module, base: float, scaling: dict[str, Any]) -> None:
+def _do_not_truncate(model: nn.Module, base: float, scaling: dict[str, Any]) -> Correction:
     rotations = [module for module in model.modules() if isinstance(module, YarnRoPE)]
     for rotation in rotations:
         rotation._freqs = yarn_wavelengths(rotation.dims, base, scaling)
-    logger.warning(
-        "%d rotations rebuilt: this model's YaRN does not truncate, which mlx-lm does not read",
-        len(rotations),
+    return _logged(
+        "yarn",
+        f"{len(rotations)} rotations rebuilt: this model's YaRN does not truncate, which mlx-lm "
+        "does not read",
     )
+
+
+def _logged(name: str, reason: str) -> Correction:
+    """A correction that changes what the model computes."""
+    logger.warning("%s", reason)
+    return Correction(name, reason)
 
 
 def yarn_wavelengths(dims: int, base: float, scaling: dict[str, Any]) -> mx.array:

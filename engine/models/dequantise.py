@@ -61,17 +61,35 @@ def _plain_layer(layer: nn.Module) -> nn.Module:
     for name, value in layer.items():
         if name not in PACKED:
             setattr(plain, name, value)
-    plain.weight = _weight(layer)
+    plain.weight = dense_weight(layer)
     mx.eval(plain.parameters())
     return plain
 
 
-def _weight(layer: nn.Module) -> mx.array:
-    packed, scales, biases = layer.weight, _widened(layer.scales), _widened(layer.get("biases"))
+def dense_weight(
+    layer: nn.Module, *, expert: int | None = None, rows: mx.array | None = None
+) -> mx.array:
+    """A layer's weight in float32, ``[..., outputs, inputs]``, whether it is quantised or not.
+
+    Of a layer that has one weight for each of several experts, `expert` is the one wanted; `rows`
+    are the outputs wanted. What is not wanted is not dequantised.
+    """
+    arrays = {name: layer[name] for name in PACKED if layer.get(name) is not None}
+    if expert is not None:
+        arrays = {name: each[expert] if each.ndim else each for name, each in arrays.items()}
+    if rows is not None:
+        arrays = {
+            name: each if name == "global_scale" else each[..., rows, :]
+            for name, each in arrays.items()
+        }
+    if "scales" not in arrays:
+        return arrays["weight"].astype(mx.float32)
+    packed, scales = arrays["weight"], _widened(arrays["scales"])
     kind = {"group_size": layer.group_size, "bits": layer.bits, "mode": layer.mode}
     kind["dtype"] = mx.float32
-    global_scale = layer.get("global_scale")
+    global_scale = arrays.get("global_scale")
     if global_scale is None or global_scale.ndim == 0:
+        biases = _widened(arrays.get("biases"))
         return mx.dequantize(packed, scales, biases, global_scale=global_scale, **kind)
     experts = zip(packed, scales, global_scale, strict=True)
     return mx.stack([mx.dequantize(w, s, global_scale=g, **kind) for w, s, g in experts])

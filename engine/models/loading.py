@@ -4,14 +4,14 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import mlx.core as mx
 import mlx.nn as nn
 from huggingface_hub import snapshot_download
 from mlx.utils import tree_map_with_path
 from mlx_lm.tokenizer_utils import TokenizerWrapper
-from mlx_lm.utils import load_tokenizer
+from mlx_lm.utils import load_model, load_tokenizer
 
 from engine.errors import (
     EngineError,
@@ -19,7 +19,7 @@ from engine.errors import (
     ModelNotFoundError,
     UnsupportedModelError,
 )
-from engine.models.corrections import load_corrected
+from engine.models.corrections import Correction, load_corrected
 from engine.models.dequantise import dequantise, dequantise_wrong_on_cuda
 from engine.models.smollm2 import NAME, smollm2_folder
 
@@ -29,14 +29,23 @@ HUB_FILES = ["*.json", "model*.safetensors", "tokenizer.model", "*.tiktoken", "*
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")
 
 
-def load(
-    path_or_id: str | Path, *, dtype: str | None = None
-) -> tuple[nn.Module, TokenizerWrapper, dict[str, Any], Path]:
-    """Load a model, its tokenizer and configuration; also answers the folder they came from.
+class Loaded(NamedTuple):
+    """A model in memory, the `folder` that it comes from, and what was corrected."""
+
+    model: nn.Module
+    tokenizer: TokenizerWrapper
+    config: dict[str, Any]
+    folder: Path
+    corrections: tuple[Correction, ...]
+
+
+def load(path_or_id: str | Path, *, dtype: str | None = None, corrections: bool = True) -> Loaded:
+    """Load a model, its tokenizer and configuration.
 
     `path_or_id` is `smollm2`, an mlx-lm folder, or a Hugging Face hub id. `dtype` is float32,
     float16 or bfloat16, to which quantised weights are widened too; by default weights stay as
     they are stored, except that a CPU gets quantised ones as float32, where they are faster.
+    What mlx-lm reads otherwise than the author wrote it is corrected if `corrections` are wanted.
     The configuration describes the model as it is in memory. Code from a model folder never runs.
 
     Raises ModelNotFoundError, UnsupportedModelError, InvalidRequestError (dtype).
@@ -45,7 +54,11 @@ def load(
         raise InvalidRequestError(f"dtype is {dtype!r}, not one of {', '.join(DTYPES)}")
     try:
         folder = locate(path_or_id)
-        model, config = load_corrected(folder)
+        applied: tuple[Correction, ...] = ()
+        if corrections:
+            model, config, applied = load_corrected(folder)
+        else:
+            model, config = load_model(folder, lazy=True)
         eos = config.get("eos_token_id")
         tokenizer = load_tokenizer(folder, {"trust_remote_code": False}, eos_token_ids=eos)
         if dtype is None and _on_cpu() and _quantised(config):
@@ -61,7 +74,7 @@ def load(
         raise UnsupportedModelError(
             f"{path_or_id} cannot be loaded: {type(reason).__name__}: {reason}"
         ) from reason
-    return model, tokenizer, config, folder
+    return Loaded(model, tokenizer, config, folder, applied)
 
 
 def locate(path_or_id: str | Path) -> Path:

@@ -1,14 +1,14 @@
 """Generation with captures: tokens, their text, and what was captured while they were made."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import mlx.nn as nn
 from mlx_lm.generate import generation_stream, wired_limit
 
-from engine.captures.hooks import ActivationHookSpec
+from engine.captures.hooks import ActivationHookSpec, ResolvedHook
 from engine.captures.recorder import Recorder
 from engine.captures.records import Activations
 from engine.captures.steps import records
@@ -20,7 +20,10 @@ from engine.runs.kit import ModelKit
 from engine.runs.sampling import Sampling, Step, generated_tokens
 from engine.runs.stopping import StopStrings
 from engine.runs.text_stream import TextStream
-from engine.taps.observation import Observation, tokens_in
+from engine.taps.observation import Observation
+from engine.taps.positions import tokens_in
+
+FinishReason = Literal["stop", "length"]
 
 
 @dataclass(frozen=True)
@@ -43,9 +46,12 @@ class GenerationResult:
     text: str
     logprob: float
     top_logprobs: tuple[TokenChoice, ...]
-    finish_reason: Literal["stop", "length"] | None
+    finish_reason: FinishReason | None
     prompt_tokens: int
     completion_tokens: int
+
+
+Steps = Generator[tuple[GenerationResult, Activations], None, None]
 
 
 def create_generator_with_activations(
@@ -54,63 +60,74 @@ def create_generator_with_activations(
     activation_hooks: Sequence[ActivationHookSpec] = (),
     *,
     interventions: Sequence[Intervention] = (),
-    max_tokens: int = 100,
-    temperature: float = 0.0,
-    top_p: float = 1.0,
-    top_k: int = 0,
-    min_p: float = 0.0,
-    seed: int | None = None,
-    stop_strings: Sequence[str] = (),
-    repetition_penalty: float | None = None,
-    repetition_context_size: int = 20,
-    logit_bias: dict[int, float] | None = None,
-    top_logprobs: int = 0,
     draft_model: nn.Module | None = None,
-    num_draft_tokens: int = 3,
-    prefill_step_size: int = 2048,
     prompt_cache: list | None = None,
     prompt_progress_callback: Callable[[int, int], None] | None = None,
     budget_bytes: int | None = None,
-) -> Iterator[tuple[GenerationResult, Activations]]:
+    **options: Any,
+) -> Steps:
     """Generate, yielding each token with the activations of the pass that chose it.
+
+    The `options` are the fields of `Sampling`, such as ``max_tokens=20, temperature=0.7``. The
+    kit's registered hooks capture too, and keep what they captured.
 
     Step 0 holds the whole prompt, step k the pass over the k-th generated token, one position.
     The end-of-text token and stop strings are not part of any text. With a `prompt_cache`,
-    `tokens` continue what it holds, and positions count from its beginning; with a `draft_model`
-    it holds the model's caches and then the draft model's. The prompt runs in passes of at most
+    `tokens` continue what it holds, and positions count from its beginning (the cache of a state
+    space is then one that this function or an observed pass has filled); with a `draft_model` it
+    holds the model's caches and then the draft model's. The prompt runs in passes of at most
     `prefill_step_size` tokens, its last token alone; step 0 is all of them, joined.
 
     Passes are observed only while a token is being made: another run may come between two. Raises
     InvalidRequestError, what `resolve_hooks` raises, UnknownPositionError, CaptureTooLargeError
     past the byte budget, and InterventionError, in place of the last token, if an intervention has
-    not acted by then.
+    not acted by then. An option that `Sampling` does not have is a TypeError.
     """
+    steps = generate(
+        kit,
+        tokens,
+        kit.hooks.hooks_for(activation_hooks),
+        Sampling(**options),
+        interventions=interventions,
+        draft_model=draft_model,
+        prompt_cache=prompt_cache,
+        prompt_progress_callback=prompt_progress_callback,
+        budget_bytes=budget_bytes,
+    )
+    return _collected(kit, steps)
+
+
+def _collected(kit: ModelKit, steps: Steps) -> Steps:
+    with closing(steps):
+        for result, activations in steps:
+            kit.hooks.collect(activations)
+            yield result, activations
+
+
+def generate(
+    kit: ModelKit,
+    tokens: Sequence[int],
+    hooks: Sequence[ResolvedHook],
+    sampling: Sampling,
+    *,
+    interventions: Sequence[Intervention] = (),
+    draft_model: nn.Module | None = None,
+    prompt_cache: list | None = None,
+    prompt_progress_callback: Callable[[int, int], None] | None = None,
+    budget_bytes: int | None = None,
+) -> Steps:
+    """As `create_generator_with_activations`, with these hooks and no others."""
     _check_passes(interventions)
     kit.check_tokens([tokens])
-    sampling = Sampling(
-        max_tokens=max_tokens,
-        temperature=temperature,
-        top_p=top_p,
-        top_k=top_k,
-        min_p=min_p,
-        seed=seed,
-        repetition_penalty=repetition_penalty,
-        repetition_context_size=repetition_context_size,
-        logit_bias=logit_bias or {},
-        top_logprobs=top_logprobs,
-        num_draft_tokens=num_draft_tokens,
-        prefill_step_size=prefill_step_size,
-    )
     sampling.check(kit)
-    hooks = kit.hooks.hooks_for(activation_hooks)
     cache = prompt_cache or kit.make_cache()
     first = tokens_in(cache)
     end = first + len(tokens)
-    reach = range(first, end + max_tokens - 1)
-    recorder = Recorder(hooks, end, reach, budget_bytes)
-    changes = Interventions(interventions, kit.structure, end, reach)
+    run_positions = range(first, end + sampling.max_tokens - 1)
+    recorder = Recorder(hooks, end, run_positions, budget_bytes)
+    changes = Interventions(interventions, kit.structure, end, run_positions)
     steps = generated_tokens(kit, tokens, sampling, cache, draft_model, prompt_progress_callback)
-    run = _Run(kit, tokens, sampling, recorder, changes, StopStrings(stop_strings))
+    run = _Run(kit, tokens, sampling, recorder, changes, StopStrings(sampling.stop_strings))
     return run.results(steps, first, end)
 
 
@@ -123,18 +140,13 @@ class _Run:
     changes: Interventions
     stop: StopStrings
 
-    def results(
-        self, steps: Iterator[Step], first: int, end: int
-    ) -> Iterator[tuple[GenerationResult, Activations]]:
+    def results(self, steps: Generator[Step, None, None], first: int, end: int) -> Steps:
         stream = TextStream(self.kit.tokenizer, self.tokens)
         observation = Observation(self.kit.structure, self.changes.visitors(), self.recorder)
         positions = range(first, end)
-        with (
-            closing(steps),
-            wired_limit(self.kit.model, [generation_stream]),
-            observation.taps(),
-            gaps_explained(),
-        ):
+        streams = [generation_stream]  # mlx-lm's own, of a kind that its annotation leaves out
+        wired = wired_limit(self.kit.model, streams)  # type: ignore[arg-type]
+        with closing(steps), wired, observation.taps(), gaps_explained():
             for count in range(1, self.sampling.max_tokens + 1):
                 with observation.watching():
                     step = next(steps)
@@ -143,9 +155,8 @@ class _Run:
                 text = "" if ended else stream.add(step.token)
                 text = self.stop.released(text + stream.finish() if is_last else text, is_last)
                 stopped = ended or self.stop.found is not None
-                reason = "stop" if stopped else "length" if is_last else None
+                reason: FinishReason | None = "stop" if stopped else "length" if is_last else None
                 activations = records(self.recorder.take(positions))
-                self.kit.hooks.collect(activations)
                 if reason is not None:
                     self.changes.check_done(positions.stop)
                 yield self._result(step, text, reason, count), activations
@@ -153,7 +164,9 @@ class _Run:
                     return
                 positions = range(positions.stop, positions.stop + 1)
 
-    def _result(self, step: Step, text: str, reason, count: int) -> GenerationResult:
+    def _result(
+        self, step: Step, text: str, reason: FinishReason | None, count: int
+    ) -> GenerationResult:
         return GenerationResult(
             token=step.token,
             text=text,

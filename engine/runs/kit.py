@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
+import mlx.core as mx
 import mlx.nn as nn
+from mlx_lm.generate import maybe_quantize_kv_cache
 from mlx_lm.models.cache import KVCache, RotatingKVCache, make_prompt_cache
 
 from engine.captures.hook_manager import ActivationHookManager
@@ -12,9 +15,12 @@ from engine.captures.hooks import ActivationHookSpec
 from engine.captures.records import Activations
 from engine.components import ComponentType
 from engine.errors import InvalidRequestError
+from engine.models.corrections import Correction
 from engine.models.loading import load
+from engine.runs.tokenizer import Tokenizer
 from engine.structure.resolver import Structure, resolve
 from engine.taps.points import Point
+from engine.weights.catalogue import Weights
 
 
 @dataclass(frozen=True)
@@ -46,11 +52,12 @@ class ModelKit:
     """
 
     model: nn.Module
-    tokenizer: object
+    tokenizer: Tokenizer
     config: dict
     model_id: str
     path: Path | None
     structure: Structure
+    corrections: tuple[Correction, ...] = ()
     max_kv_size: int | None = None
     kv_bits: int | None = None
     kv_group_size: int = 64
@@ -64,6 +71,11 @@ class ModelKit:
         if self.kv_bits is not None:
             self._check_quantised_cache()
 
+    @cached_property
+    def weights(self) -> Weights:
+        """The weights by the field's names: found when they are asked for first."""
+        return Weights(self.structure)
+
     def make_cache(self) -> list:
         """Empty caches of the model, rotating ones of `max_kv_size` for layers without a limit."""
         caches = make_prompt_cache(self.model)
@@ -75,9 +87,12 @@ class ModelKit:
         ]
 
     def _check_quantised_cache(self) -> None:
-        kinds = {type(cache) for cache in self.make_cache()}
-        if RotatingKVCache in kinds:
+        caches = self.make_cache()
+        if any(isinstance(cache, RotatingKVCache) for cache in caches):
             raise InvalidRequestError("kv_bits: this model's rotating cache cannot be quantised")
+        if not any(hasattr(cache, "to_quantized") for cache in caches):
+            kinds = ", ".join(sorted({type(cache).__name__ for cache in caches}))
+            raise InvalidRequestError(f"kv_bits: this model's cache, {kinds}, cannot be quantised")
         widths = {
             shape[-1]
             for point, shape in self.structure.shapes.items()
@@ -88,6 +103,20 @@ class ModelKit:
                 raise InvalidRequestError(
                     f"kv_group_size: {self.kv_group_size} does not divide the heads' width {width}"
                 )
+        self._try_quantised_cache(caches)
+
+    def _try_quantised_cache(self, caches: list) -> None:
+        """Build one decoding step, never evaluated: some attention reads plain arrays only."""
+        self.model(mx.zeros((1, 2), dtype=mx.int32), cache=caches)
+        maybe_quantize_kv_cache(caches, 0, self.kv_group_size, self.kv_bits)
+        try:
+            self.model(mx.zeros((1, 1), dtype=mx.int32), cache=caches)
+        except (AttributeError, TypeError, ValueError) as error:
+            what = str(error).partition("\n")[0]
+            raise InvalidRequestError(
+                f"kv_bits: attention of {self.info.architecture or 'this model'} does not read a "
+                f"quantised cache: {what}"
+            ) from error
 
     def register_activation_hook(self, spec: ActivationHookSpec) -> str:
         """Capture on every later run; answers the id. Raises what `resolve_hooks` raises."""
@@ -131,21 +160,26 @@ def load_model(
     kv_bits: int | None = None,
     kv_group_size: int = 64,
     quantized_kv_start: int = 0,
+    corrections: bool = True,
 ) -> ModelKit:
     """Load a model folder or hub id.
+
+    What mlx-lm reads otherwise than the model's author wrote it is corrected, and listed in the
+    kit's `corrections`; without `corrections` the model computes what it does in mlx-lm.
 
     `max_kv_size` limits the cache to so many tokens, the first 4 and the newest; `kv_bits`
     quantises it from `quantized_kv_start` tokens on. Raises ModelNotFoundError,
     UnsupportedModelError, InvalidRequestError.
     """
-    model, tokenizer, config, path = load(path_or_id, dtype=dtype)
+    loaded = load(path_or_id, dtype=dtype, corrections=corrections)
     return ModelKit(
-        model=model,
-        tokenizer=tokenizer,
-        config=config,
+        model=loaded.model,
+        tokenizer=loaded.tokenizer,
+        config=loaded.config,
         model_id=model_id or Path(path_or_id).name,
-        path=path,
-        structure=resolve(model),
+        path=loaded.folder,
+        structure=resolve(loaded.model),
+        corrections=loaded.corrections,
         max_kv_size=max_kv_size,
         kv_bits=kv_bits,
         kv_group_size=kv_group_size,
@@ -171,9 +205,9 @@ def _info(config: dict, structure: Structure) -> ModelInfo:
     return ModelInfo(
         architecture=config.get("model_type", type(structure.model).__module__.split(".")[-1]),
         layers=structure.layers,
-        heads=query and query[1],
-        kv_heads=key and key[1],
-        head_dim=query and query[-1],
+        heads=query[1] if query else None,
+        kv_heads=key[1] if key else None,
+        head_dim=query[-1] if query else None,
         hidden_size=structure.shapes[Point(None, ComponentType.EMBEDDING)][-1],
         vocab_size=structure.shapes[Point(None, ComponentType.LOGITS)][-1],
         quantization=quantization

@@ -1,9 +1,9 @@
 """How tokens are chosen, and mlx-lm's generation under these choices."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, cast
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -14,6 +14,8 @@ from mlx_lm.sample_utils import Sampler, make_logits_processors, make_sampler
 from engine.errors import InvalidRequestError
 from engine.runs.kit import ModelKit
 
+ALL = 0
+"""As `top_k`: any token may be chosen."""
 COLDEST = 1e-6
 """Temperature below which logits would leave float32."""
 
@@ -28,9 +30,14 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class Sampling:
-    """Parameters of a generation; temperature 0 is greedy, `top_k` 0 and `top_p` 1 keep all."""
+    """Options of a generation; temperature 0 is greedy, `top_k` 0 and `top_p` 1 keep all.
 
-    max_tokens: int
+    `logit_bias` maps token ids to what is added to their logits. A text ends before the first of
+    `stop_strings`. `num_draft_tokens` is for a draft model, and `prefill_step_size` the most tokens
+    of a prompt that one pass takes.
+    """
+
+    max_tokens: int = 100
     temperature: float = 0.0
     top_p: float = 1.0
     top_k: int = 0
@@ -38,7 +45,8 @@ class Sampling:
     seed: int | None = None
     repetition_penalty: float | None = None
     repetition_context_size: int = 20
-    logit_bias: dict[int, float] = field(default_factory=dict)
+    logit_bias: Mapping[int, float] | None = None
+    stop_strings: Sequence[str] = ()
     top_logprobs: int = 0
     num_draft_tokens: int = 3
     prefill_step_size: int = 2048
@@ -59,7 +67,10 @@ class Sampling:
             "seed": (self.seed is None or self.seed >= 0, "at least 0"),
             "repetition_penalty": (penalty is None or penalty > 0, "above 0"),
             "repetition_context_size": (self.repetition_context_size >= 1, "at least 1"),
-            "logit_bias": (all(0 <= t < vocab for t in self.logit_bias), f"tokens below {vocab}"),
+            "logit_bias": (
+                all(0 <= t < vocab for t in self.logit_bias or ()),
+                f"tokens below {vocab}",
+            ),
             "top_logprobs": (0 <= self.top_logprobs <= vocab, f"0 to {vocab}"),
             "num_draft_tokens": (self.num_draft_tokens >= 1, "at least 1"),
             "prefill_step_size": (self.prefill_step_size >= 1, "at least 1"),
@@ -76,7 +87,7 @@ def generated_tokens(
     cache: list,
     draft_model: nn.Module | None = None,
     prompt_progress_callback: Callable[[int, int], None] | None = None,
-) -> Iterator[Step]:
+) -> Generator[Step, None, None]:
     """The tokens that follow a prompt; with a draft model, by speculative decoding.
 
     Raises InvalidRequestError for what speculative decoding cannot do.
@@ -85,19 +96,21 @@ def generated_tokens(
         sampling.temperature,
         sampling.top_p,
         sampling.min_p,
-        top_k=min(sampling.top_k, kit.info.vocab_size),
+        top_k=sampling.top_k if sampling.top_k < kit.info.vocab_size else ALL,
     )
-    parameters = {
+    parameters: dict[str, Any] = {
         "max_tokens": sampling.max_tokens,
         "logits_processors": make_logits_processors(
-            sampling.logit_bias, sampling.repetition_penalty, sampling.repetition_context_size
+            dict(sampling.logit_bias or {}),
+            sampling.repetition_penalty,
+            sampling.repetition_context_size,
         ),
         "prefill_step_size": sampling.prefill_step_size,
         "kv_bits": kit.kv_bits,
         "kv_group_size": kit.kv_group_size,
         "quantized_kv_start": kit.quantized_kv_start,
     }
-    prompt = mx.array(tokens)
+    prompt = mx.array(list(tokens))
     if draft_model is None:
         parameters["prompt_cache"] = cache
         parameters["prompt_progress_callback"] = prompt_progress_callback
@@ -112,7 +125,7 @@ def generated_tokens(
     return _seeded(steps, sampling.seed)
 
 
-def _seeded(steps: Iterator[Step], seed: int | None) -> Iterator[Step]:
+def _seeded(steps: Generator[Step, None, None], seed: int | None) -> Generator[Step, None, None]:
     if seed is not None:
         mx.random.seed(seed)
     yield from steps
@@ -120,7 +133,7 @@ def _seeded(steps: Iterator[Step], seed: int | None) -> Iterator[Step]:
 
 def _decoded(
     prompt: mx.array, model: nn.Module, sampler: Sampler, top: int, parameters: dict[str, Any]
-) -> Iterator[Step]:
+) -> Generator[Step, None, None]:
     """Generation one token at a time; a step is chosen and reported in one evaluation.
 
     By the time that a token is read the next pass is under way, and what is calculated then
@@ -144,7 +157,7 @@ def _drafted(
     sampler: Sampler,
     top: int,
     parameters: dict[str, Any],
-) -> Iterator[Step]:
+) -> Generator[Step, None, None]:
     steps = speculative_generate_step(prompt, model, draft_model, sampler=sampler, **parameters)
     for token, logprobs, _ in steps:
         yield _step(token, _report(logprobs[None], mx.array([token]), top))
@@ -159,13 +172,14 @@ def _report(logprobs: mx.array, token: mx.array, top: int) -> tuple[mx.array, ..
     return chosen, likeliest, mx.take_along_axis(logprobs, likeliest, axis=-1)
 
 
-def _step(token: int, report: tuple[mx.array, ...]) -> Step:
-    chosen, *likeliest = (array.tolist()[0] for array in report)
+def _step(token: Any, report: tuple[mx.array, ...]) -> Step:
+    """A step; its token is a number, although mlx-lm says that it is an array."""
+    chosen, *likeliest = (cast(list[Any], array.tolist())[0] for array in report)
     pairs = zip(*likeliest, strict=True)
     return Step(token, chosen[0], sorted(pairs, key=lambda pair: -pair[1]))
 
 
-def _check_draft(kit: ModelKit, draft_model: nn.Module, cache: list, callback) -> None:
+def _check_draft(kit: ModelKit, draft_model: nn.Module, cache: list, callback: object) -> None:
     if draft_model is kit.model:
         raise InvalidRequestError("draft_model is the model itself, which needs no draft")
     if not can_trim_prompt_cache(cache):

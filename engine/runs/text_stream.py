@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from mlx_lm.tokenizer_utils import TokenizerWrapper
+from engine.runs.tokenizer import Tokenizer
 
 CONTEXT = 6
 """Tokens before a new one that say how it reads."""
@@ -17,8 +17,11 @@ class TextStream:
     decoded together with those before it, at first the end of the prompt.
     """
 
-    def __init__(self, tokenizer: TokenizerWrapper, prompt: Sequence[int]):
+    def __init__(self, tokenizer: Tokenizer, prompt: Sequence[int]):
         self._tokenizer = tokenizer
+        self._known: list[int] = []
+        self._new: list[int] = []
+        self._before = ""
         self._begin(prompt)
 
     def add(self, token: int) -> str:

@@ -52,25 +52,25 @@ class UnknownCaptureError(RequestError):
     status, kind = 404, "unknown_capture"
 
 
-class UnknownExchangeError(RequestError):
-    """An exchange that was never begun."""
+class UnknownSessionError(RequestError):
+    """A session that was never begun."""
 
-    status, kind = 404, "unknown_exchange"
-
-
-class ExchangeUnderWayError(RequestError):
-    """An exchange while another is not over, or an answer while none is waited for."""
-
-    status, kind = 409, "exchange_under_way"
+    status, kind = 404, "unknown_session"
 
 
-class ExchangeEndedError(RequestError):
-    """An exchange that is over; the message says why."""
+class SessionActiveError(RequestError):
+    """A session while another is not over, or an answer while none is waited for."""
 
-    status, kind = 410, "exchange_over"
+    status, kind = 409, "session_active"
 
-    def __init__(self, exchange_id: str, reason: str) -> None:
-        super().__init__(f"The exchange {exchange_id} is over: {reason}.", "exchange_id")
+
+class SessionEndedError(RequestError):
+    """A session that is over; the message says why."""
+
+    status, kind = 410, "session_over"
+
+    def __init__(self, session_id: str, reason: str) -> None:
+        super().__init__(f"The session {session_id} is over: {reason}.", "session_id")
 
 
 class ImpossibleError(RequestError):
@@ -125,7 +125,9 @@ ENGINE_ERRORS: dict[type[e.EngineError], tuple[int, str]] = {
     e.UnknownLayerError: (422, "unknown_layer"),
     e.UnknownComponentError: (422, "unknown_component"),
     e.UnknownHeadError: (422, "unknown_head"),
+    e.UnknownNeuronError: (422, "unknown_neuron"),
     e.UnknownPositionError: (422, "unknown_position"),
+    e.UnequalPromptsError: (422, "unequal_prompts"),
     e.InterventionError: (422, "impossible_intervention"),
     e.DuplicateHookError: (409, "duplicate_hook"),
     e.UnknownHookError: (404, "unknown_hook"),
@@ -133,6 +135,8 @@ ENGINE_ERRORS: dict[type[e.EngineError], tuple[int, str]] = {
     e.UnsupportedModelError: (422, "unsupported_model"),
     e.UnsupportedOperationError: (422, "unsupported_operation"),
     e.CaptureTooLargeError: (507, "capture_too_large"),
+    e.UnknownWeightError: (422, "unknown_weight"),
+    e.WeightTooLargeError: (507, "weight_too_large"),
     e.EngineError: (422, "impossible"),
 }
 RETRY_AFTER = 1

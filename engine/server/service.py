@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from engine.captures.host_memory import host_memory
-from engine.server.captures import CaptureStore
-from engine.server.exchange import Exchanges
-from engine.server.models import Models
-from engine.server.settings import Settings
-from engine.server.worker import GenerationThread
+from engine.server.jobs.generation_thread import GenerationThread
+from engine.server.jobs.sessions import Sessions
+from engine.server.state.captures import CaptureStore
+from engine.server.state.models import Models
+from engine.server.state.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Service:
     models: Models
     captures: CaptureStore
     worker: GenerationThread
-    exchanges: Exchanges
+    sessions: Sessions
 
 
 def create_service(settings: Settings, on_death: Callable[[], None]) -> Service:
@@ -34,4 +34,4 @@ def create_service(settings: Settings, on_death: Callable[[], None]) -> Service:
     if pool := host_memory():
         pool.budget_bytes = settings.capture_bytes
     store = CaptureStore(settings.capture_bytes, settings.spill_folder)
-    return Service(settings, Models(), store, worker, Exchanges(settings.exchange_patience))
+    return Service(settings, Models(), store, worker, Sessions(settings.breakpoint_patience))

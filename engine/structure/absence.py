@@ -2,9 +2,10 @@
 
 import mlx.nn as nn
 
-from engine.components import PER_HEAD
+from engine.components import NEURONS, PER_HEAD
 from engine.components import ComponentType as C
 from engine.structure.layer_map import KERNEL
+from engine.structure.stream import is_mlp
 from engine.structure.trace import Event, Trace
 
 NO_ROTATION = "attention rotates none of its own here"
@@ -17,6 +18,8 @@ REASONS = {
     C.LAYERNORM: "no norm stands between the residual stream and attention",
     C.ATTENTION: "the block has neither attention nor another mixer",
     C.MLP: "the block has no mlp",
+    C.MLP_GATE: "the block has no mlp",
+    C.MLP_HIDDEN: "the block has no mlp",
     C.ROUTER: "the experts' answers are not weighted",
     C.ROUTER_CHOICE: NO_EXPERTS,
     C.EXPERT_OUTPUT: NO_EXPERTS,
@@ -38,9 +41,19 @@ def reason_absent(
         if any(event.site is not None and KERNEL in event.source.operation for event in events):
             return f"{mixer} gathers keys for each query apart: there is no one row of keys"
         return f"{mixer} has no softmax attention"
+    if component in NEURONS and C.MLP in present:
+        return _reason_without_neurons(trace.within(trace.calls(blocks[layer])[0]))
     if component is C.ROUTER and C.ROUTER_CHOICE not in present:
         return NO_EXPERTS
     return REASONS[component]
+
+
+def _reason_without_neurons(events: list[Event]) -> str:
+    calls = [event for event in events if event.module is not None and is_mlp(event)]
+    inner = [e for e in events if e.module is not None and any(map(e.is_within, calls))]
+    if any(event.inputs and event.inputs[0].ndim == 1 for event in inner):
+        return "the layer's experts run one after another, each on one token"
+    return "the mlp has no activation function between two projections, and so no neurons"
 
 
 def _mixer(block: nn.Module, events: list[Event]) -> str:

@@ -1,24 +1,21 @@
 """From the trace of a block to the roles of its modules and operations."""
 
-from collections.abc import Callable
-
 import mlx.core as mx
-import mlx.nn as nn
 
 from engine.components import ComponentType as C
 from engine.structure.experts import Weighting, expert_calls, expert_count, weighting
+from engine.structure.neurons import map_neurons
 from engine.structure.stream import Contribution, ResidualStream, is_mlp, is_norm
 from engine.structure.trace import Event, Trace
 from engine.taps.attention import CacheUpdate, Kernel
 from engine.taps.instrument import ROTATIONS
+from engine.taps.parts import QueryOfLatent, RotatedKeys, RotatedQuery, UnrotatedQuery
 from engine.taps.points import Point
-from engine.taps.roles import ModuleRole, Through
+from engine.taps.roles import RoleOf, Through, add_point
 from engine.taps.unfused import PatternSoftmax, ScoresProduct, ValuesProduct
 
 KERNEL = "scaled_dot_product_attention"
 PRE_ROPE = {"q": C.QUERY_PRE_ROPE, "k": C.KEY_PRE_ROPE}
-
-RoleOf = Callable[[nn.Module], ModuleRole]
 
 
 class LayerMap:
@@ -53,6 +50,7 @@ class LayerMap:
         for softmax in self.softmaxes:
             self._map_softmax(softmax)
         self._map_experts()
+        map_neurons(self.layer, self.events, self.role_of)
 
     def _entering(self) -> mx.array:
         """The stream as the block receives it; of several streams, the one that it reads first."""
@@ -140,16 +138,43 @@ class LayerMap:
 
     def _map_kernel(self, kernel: Event) -> None:
         operations = self.role_of(kernel.owner).operations
-        operations[kernel.site] = Kernel(self.layer, kernel.owner)
+        role = operations[kernel.site] = Kernel(self.layer, kernel.owner, kernel.args[0].shape[-1])
         keys, values = kernel.args[1:3]
         for event in self._beside(kernel):
             is_update = _is_operation(event, "update_and_fetch") and event.answers(keys)
             if is_update and keys is not values:
                 operations[event.site] = CacheUpdate(self.layer)
             if _is_operation(event, "embed_q") and event.answers(kernel.args[0]):
-                self._through(event).operands[0] = self._point(C.QUERY)
+                role.in_parts = self._map_parts(kernel, event)
+                if not role.in_parts:
+                    self._through(event).operands[0] = self._point(C.QUERY)
         self._map_sharing(kernel)
         self._map_rotations(kernel)
+
+    def _map_parts(self, kernel: Event, projection: Event) -> bool:
+        """Whether query and key have rotated parts that are kept apart for this kernel alone, so
+        that the `projection` of the query is given a narrower one than the layer's other kernels.
+
+        The scores of these parts are a product, which the kernel is given as its mask.
+        """
+        unrotated, mask = projection.args[0], kernel.kwargs.get("mask")
+        operations = self.role_of(kernel.owner).operations
+        widths = {each.width for each in operations.values() if isinstance(each, Kernel)}
+        beside = self._beside(kernel)
+        maker = next((e for e in beside if e.answers(unrotated)), None)
+        product = next((e for e in beside if mask is not None and e.answers(mask)), None)
+        scaled = product and next((e for e in beside if e.answers(product.args[0])), None)
+        if maker is None or scaled is None:
+            return False
+        operand = next(i for i, a in enumerate(scaled.args) if getattr(a, "ndim", 0) == 4)
+        rotated = scaled.args[operand]
+        if unrotated.shape[-1] + rotated.shape[-1] not in widths:
+            return False
+        operations[maker.site] = UnrotatedQuery(self.layer)
+        operations[scaled.site] = RotatedQuery(self.layer, operand)
+        operations[product.site] = RotatedKeys(self.layer)
+        operations[projection.site] = QueryOfLatent(self.layer)
+        return True
 
     def _map_sharing(self, kernel: Event) -> None:
         """Have a layer's cache known where a later layer attends to what it answered."""
@@ -224,8 +249,3 @@ class LayerMap:
 
 def _is_operation(event: Event, name: str) -> bool:
     return event.site is not None and event.source.operation.split(".")[-1] == name
-
-
-def add_point(points: list[Point], point: Point) -> None:
-    if point not in points:
-        points.append(point)

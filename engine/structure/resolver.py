@@ -10,16 +10,19 @@ from itertools import pairwise
 
 import mlx.core as mx
 import mlx.nn as nn
+from mlx_lm.models.cache import make_prompt_cache
 
-from engine.components import PER_HEAD, WHOLE_MODEL
+from engine.components import NEURONS, PER_HEAD, WHOLE_MODEL
 from engine.components import ComponentType as C
 from engine.structure.absence import reason_absent
-from engine.structure.layer_map import LayerMap, RoleOf, add_point
+from engine.structure.layer_map import LayerMap
+from engine.structure.modules import ModulePoints, module_points
+from engine.structure.neurons import map_neurons
 from engine.structure.stream import is_norm
 from engine.structure.trace import PROMPT, Event, Trace, traced
 from engine.taps.observation import observed
 from engine.taps.points import Point, Visitor, sequence_axis
-from engine.taps.roles import ModuleRole, Through
+from engine.taps.roles import ModuleRole, RoleOf, Through, add_point
 
 
 @dataclass(eq=False)
@@ -27,7 +30,9 @@ class Structure:
     """A model's hook points: which exist, their shapes, and why the others do not.
 
     `shapes` are those of a pass over one sequence of `PROMPT` tokens; `absent` maps a layer
-    (None: the whole model) and a component to the reason.
+    (None: the whole model) and a component to the reason; `module_points` says which of them the
+    modules take and return. `needs_cache` says that the model is another network without a cache:
+    it calls other modules, or has values of other shapes.
     """
 
     model: nn.Module
@@ -35,11 +40,24 @@ class Structure:
     roles: list[tuple[nn.Module, ModuleRole]]
     shapes: dict[Point, tuple[int, ...]] = field(default_factory=dict)
     absent: dict[tuple[int | None, C], str] = field(default_factory=dict)
+    module_points: ModulePoints = field(default_factory=dict)
+    needs_cache: bool = False
+
+    def logits(self, tokens: mx.array) -> mx.array:
+        """The model's logits for whole sequences ``[batch, seq]``, in one pass, as a generation
+        that ran them at once would have them.
+        """
+        return self.model(tokens, cache=make_prompt_cache(self.model) if self.needs_cache else None)
 
     @property
     def layers(self) -> int:
         """The number of blocks."""
         return len(self.layer_names)
+
+    @property
+    def hidden_size(self) -> int:
+        """The width of the residual stream."""
+        return self.shapes[Point(None, C.EMBEDDING)][-1]
 
     @property
     def components(self) -> tuple[C, ...]:
@@ -60,6 +78,11 @@ class Structure:
         """How many heads a per-head component has."""
         return self.shapes[Point(layer, component)][1]
 
+    def module_given(self, point: Point) -> nn.Module:
+        """The module whose input a hook point is. Raises ValueError if there is not exactly one."""
+        (module,) = (module for module, role in self.roles if point in role.inputs)
+        return module
+
     def input_of(self, layer: int | None, component: C) -> Point | None:
         """The point that goes into a component: its own input, or the value it is made of."""
         candidates = [
@@ -79,6 +102,8 @@ MADE_OF = {
     C.ROUTER: [(C.MLP, True)],
     C.ROUTER_CHOICE: [(C.MLP, True)],
     C.EXPERT_OUTPUT: [(C.MLP, True)],
+    C.MLP_GATE: [(C.MLP, True)],
+    C.MLP_HIDDEN: [(C.MLP, True)],
 }
 
 
@@ -94,12 +119,18 @@ def resolve(model: nn.Module) -> Structure:
     for trace in traces:
         entry = _entry(blocks, trace)
         for layer, block in enumerate(blocks):
-            for call in trace.calls(block):
+            calls = trace.calls(block)
+            for call in calls:
                 LayerMap(layer, call, entry, trace, role_of).apply()
+            if not calls:
+                map_neurons(layer, trace.of_parts(block), role_of)
         _map_ends(model, blocks, entry, trace, role_of)
     paths = {id(module): path for path, module in model.named_modules()}
     structure = Structure(model, [paths[id(block)] for block in blocks], list(roles.values()))
-    _measure(structure)
+    with_cache, without = (_shapes(structure, cached) for cached in (True, False))
+    structure.needs_cache = with_cache != without or traces[0].modules != traces[2].modules
+    structure.shapes = with_cache if structure.needs_cache else without
+    structure.module_points = module_points(roles, blocks, traces[0])
     for layer, component in _all(structure):
         if Point(layer, component) not in structure.shapes:
             present = {point.component for point in structure.shapes if point.layer == layer}
@@ -178,27 +209,29 @@ def _all(structure: Structure) -> list[tuple[int | None, C]]:
     return [(n, c) for c in C for n in ([None] if c in WHOLE_MODEL else layers)]
 
 
-def _measure(structure: Structure) -> None:
-    """Learn the shape at each point from one more pass that is never evaluated."""
+def _shapes(structure: Structure, cached: bool) -> dict[Point, tuple[int, ...]]:
+    """The shape at each point, from one more pass that is never evaluated."""
+    shapes: dict[Point, tuple[int, ...]] = {}
 
     def visitor(point: Point) -> Visitor:
         def visit(value: mx.array, span) -> mx.array:
-            structure.shapes[point] = tuple(value.shape)
+            shapes[point] = tuple(value.shape)
             return value
 
         return visit
 
     points = {point for _, role in structure.roles for point in role.points}
+    cache = make_prompt_cache(structure.model) if cached else None
     with observed(structure, {point: visitor(point) for point in points}):
-        structure.model(mx.zeros((1, PROMPT), dtype=mx.int32))
-    for point, shape in list(structure.shapes.items()):
-        if not _is_canonical(point, shape):
-            del structure.shapes[point]
+        structure.model(mx.zeros((1, PROMPT), dtype=mx.int32), cache=cache)
+    return {point: shape for point, shape in shapes.items() if _is_canonical(point, shape)}
 
 
 def _is_canonical(point: Point, shape: tuple[int, ...]) -> bool:
     """Whether a value has one sequence, its positions where they belong, and no other axes."""
-    axes = 4 if point.component in {*PER_HEAD, C.EXPERT_OUTPUT} and not point.is_input else 3
+    axes = {4} if point.component in {*PER_HEAD, C.EXPERT_OUTPUT} and not point.is_input else {3}
+    if point.component in NEURONS:
+        axes = {3, 4}
     if point == Point(None, C.EMBEDDING, True):
-        axes = 2
-    return len(shape) == axes and shape[0] == 1 and shape[sequence_axis(point)] == PROMPT
+        axes = {2}
+    return len(shape) in axes and shape[0] == 1 and shape[sequence_axis(point)] == PROMPT

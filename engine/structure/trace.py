@@ -69,8 +69,18 @@ class Trace:
     def calls(self, module: nn.Module) -> list[Event]:
         return [event for event in self.events if event.module is module]
 
+    @property
+    def modules(self) -> list[int]:
+        """Which modules were called, by their ids."""
+        return [id(event.module) for event in self.events if event.module is not None]
+
     def within(self, whole: Event) -> list[Event]:
         return [event for event in self.events if event.is_within(whole)]
+
+    def of_parts(self, block: nn.Module) -> list[Event]:
+        """The events of the modules of a block, which may never be called itself."""
+        parts = {id(module) for module in block.modules()}
+        return [e for e in self.events if parts & {id(each) for each in (e.module, *e.owners)}]
 
 
 PROMPT = 11

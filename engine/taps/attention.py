@@ -1,7 +1,7 @@
 """The inside of attention: query, key, value, scores, pattern and each head's output.
 
 The fused kernel produces the output while scores and pattern are computed beside it, in float32;
-only if a visitor exchanges one of them is the output computed from the pattern instead.
+only if a visitor replaces one of them is the output computed from the pattern instead.
 """
 
 import inspect
@@ -20,7 +20,7 @@ from engine.taps.points import Point
 
 @dataclass(eq=False)
 class CacheUpdate:
-    """New keys and values on their way into the cache: where an exchange of them lasts.
+    """New keys and values on their way into the cache: where their replacement lasts.
 
     `readers` are later layers that attend to the same keys.
     """
@@ -44,10 +44,16 @@ class CacheUpdate:
 
 @dataclass(eq=False)
 class Kernel:
-    """The call of the attention kernel in the attention `module` of a layer."""
+    """The call of the attention kernel in the attention `module` of a layer.
+
+    `width` is that of the queries which it is given; `in_parts` says that these are the latent's,
+    and that what is rotated of query and key comes beside them.
+    """
 
     layer: int
     module: nn.Module
+    width: int
+    in_parts: bool = False
 
     @property
     def points(self) -> list[Point]:
@@ -90,7 +96,7 @@ class Kernel:
         return order.disarranged(mx.concatenate([old, answer], axis=2), axis=2)
 
     def _from_pattern(self, scope: Scope, call: dict) -> mx.array | None:
-        """Visit scores and pattern; the output that follows if one of them was exchanged."""
+        """Visit scores and pattern; the output that follows if one of them was replaced."""
         wanted = (Point(self.layer, C.ATTENTION_SCORES), Point(self.layer, C.ATTENTION_PATTERN))
         if not any(scope.wants(point) for point in wanted):
             return None
@@ -105,11 +111,11 @@ class Kernel:
         )
         shown = order.padded(scores, -mx.inf)
         answer = self._visit(scope, C.ATTENTION_SCORES, shown)
-        exchanged = answer is not shown
-        pattern = softmax(order.unpadded(answer) if exchanged else scores, call["sinks"])
+        replaced = answer is not shown
+        pattern = softmax(order.unpadded(answer) if replaced else scores, call["sinks"])
         shown = order.padded(pattern, 0)
         answer = self._visit(scope, C.ATTENTION_PATTERN, shown)
-        if answer is shown and not exchanged:
+        if answer is shown and not replaced:
             return None
         pattern = order.unpadded(answer)
         values = order.arranged(values, axis=2).astype(mx.float32)
@@ -123,15 +129,22 @@ class Kernel:
         """
         project = self.module.embed_q, self.module.unembed_out
 
-        def newest() -> mx.array:
-            latent = call["keys"]
-            order = KeyOrder.of(call["cache"], latent.shape[2], sum(scope.span))
-            return order.arranged(latent, axis=2)[:, :, -scope.span.length :]
+        def newest(keys: mx.array) -> mx.array:
+            order = KeyOrder.of(call["cache"], keys.shape[2], sum(scope.span))
+            return order.arranged(keys, axis=2)[:, :, -scope.span.length :]
 
-        self._look(scope, C.KEY, lambda: project[0](newest(), transpose=False))
-        self._look(scope, C.VALUE, lambda: project[1](newest()))
+        def key() -> mx.array:
+            unrotated = project[0](newest(call["keys"]), transpose=False)
+            if not self.in_parts:
+                return unrotated
+            rotated = newest(scope.rotated_keys)
+            shape = (*unrotated.shape[:-1], rotated.shape[-1])
+            return mx.concatenate([unrotated, mx.broadcast_to(rotated, shape)], axis=-1)
+
+        self._look(scope, C.KEY, key)
+        self._look(scope, C.VALUE, lambda: project[1](newest(call["keys"])))
         if self._from_pattern(scope, call) is not None:
-            raise InterventionError("the pattern of latent attention cannot be exchanged")
+            raise InterventionError("the pattern of latent attention cannot be replaced")
         output = _run(function, call)
         self._look(scope, C.HEAD_OUTPUT, lambda: project[1](output))
         return output

@@ -32,7 +32,7 @@ class Role(Protocol):
 class Scope:
     """What one thread observes: its visitors, roles of modules, the pass that runs now.
 
-    Visitors see values in their canonical shapes and may exchange them. Values at the points of
+    Visitors see values in their canonical shapes and may replace them. Values at the points of
     `marks` are then kept in `values`, as the model has them, and the marks of each in `seen`.
 
     Most modules have no role but marks, in `answers`: what they answer is kept, be it an array or
@@ -43,8 +43,11 @@ class Scope:
     Of the modules of `inside`, by their ids, each operation is observed, of others the call only.
 
     `cached_layer` is the layer whose new keys and values were seen entering `cache`, `choice`
-    what a router chose; both are set for the operation that comes next. `caches` are the keys
-    that caches answered in this pass, each with its cache, for layers that share them.
+    what a router chose; both are set for the operation that comes next. `row_places` are the places
+    of the rows that the chosen experts sorted, None if they sort none. `unrotated` is the part of a
+    query that is not rotated, `rotated_keys` the parts of keys that are, where attention keeps them
+    apart. `caches` are the keys that caches answered in this pass, each with its cache, for layers
+    that share them.
     """
 
     def __init__(self, visitors: Visitors, marks: Mapping[Point, list[Any]]):
@@ -65,6 +68,9 @@ class Scope:
         self.cached_layer: int | None = None
         self.cache: Any = None
         self.choice: mx.array | None = None
+        self.row_places: mx.array | None = None
+        self.unrotated: mx.array | None = None
+        self.rotated_keys: mx.array | None = None
         self.caches: list[tuple[mx.array, Any]] = []
 
     def wants(self, point: Point) -> bool:

@@ -1,8 +1,8 @@
 """Copies of a model's methods in which the operations of interest report to the taps.
 
 In a copy, ``x + r`` reads ``__report__(site, add, x, r)``, likewise ``@`` and ``*``, calls of
-functions of the model's own file, of rotations, of the attention kernel, of softmax and of the
-cache. The operations are the same, so the results are bit-identical.
+functions of the model's own file, of rotations, of the attention kernel, of softmax, of activation
+functions and of the cache. The operations are the same, so the results are bit-identical.
 """
 
 import ast
@@ -14,6 +14,8 @@ from collections.abc import Callable
 from functools import cache
 from types import FunctionType
 from typing import Any, NamedTuple
+
+from mlx.nn.layers import activations
 
 OPERATORS = {ast.Add: "add", ast.MatMult: "matmul", ast.Mult: "mul"}
 METHODS = frozenset({"softmax", "scaled_dot_product_attention", "update_and_fetch", "embed_q"})
@@ -110,11 +112,17 @@ class _Reporting(ast.NodeTransformer):
 
     def _is_of_interest(self, function: ast.expr) -> bool:
         if isinstance(function, ast.Attribute):
-            return function.attr in METHODS or any(word in function.attr for word in ROTATIONS)
+            return (
+                function.attr in METHODS
+                or any(word in function.attr for word in ROTATIONS)
+                or _is_activation(function)
+            )
         if not isinstance(function, ast.Name):
             return False
         known = self.function.__globals__.get(function.id)
-        return function.id in METHODS or (callable(known) and not isinstance(known, type))
+        if callable(known):
+            return not isinstance(known, type)
+        return function.id in METHODS or "act" in function.id
 
     def _report(self, node, function, args, keywords, source: Source) -> ast.Call:
         site = next(_sites)
@@ -123,3 +131,9 @@ class _Reporting(ast.NodeTransformer):
             ast.Name("__report__", ast.Load()), [ast.Constant(site), function, *args], keywords
         )
         return ast.copy_location(call, node)
+
+
+def _is_activation(function: ast.Attribute) -> bool:
+    """Whether a function is one of MLX's activation functions, as in ``nn.silu(x)``."""
+    is_nn = isinstance(function.value, ast.Name) and function.value.id == "nn"
+    return is_nn and function.attr.islower() and hasattr(activations, function.attr)

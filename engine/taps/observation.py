@@ -9,6 +9,7 @@ import mlx.nn as nn
 
 from engine.taps.class_swap import Role, Scope, Taps, observing
 from engine.taps.points import Point, Span, Visitors
+from engine.taps.positions import count_tokens, tokens_in
 from engine.taps.roles import ModuleRole
 
 
@@ -47,7 +48,7 @@ class _Unheard:
 class Observation:
     """What happens at a model's points in its passes, prepared once and used often.
 
-    `visitors` may exchange values, `observer` gets them then. Only modules that either of them
+    `visitors` may replace values, `observer` gets them then. Only modules that either of them
     needs are tapped.
     """
 
@@ -105,18 +106,10 @@ class _WholeModel:
         scope.begin(Span(tokens_in(cache), length), batch)
         self.observer.begin_pass(scope.span, scope.batch)
         result = self.role.call(scope, forward, module, args, kwargs)
+        count_tokens(cache, sum(scope.span))
         seen, values = scope.seen, scope.values
         scope.seen, scope.values = [], []
         return self.observer.end_pass(result, seen, values)
 
     def operation(self, *args):
         return self.role.operation(*args)
-
-
-def tokens_in(cache: list | None) -> int:
-    """How many tokens a model's caches have seen."""
-    for entry in cache or ():
-        for part in getattr(entry, "caches", (entry,)):
-            if isinstance(getattr(part, "offset", None), int):
-                return part.offset
-    return 0

@@ -1,4 +1,4 @@
-"""Hook points: the places in a forward pass where a value can be seen, or exchanged."""
+"""Hook points: the places in a forward pass where a value can be seen, or replaced."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -14,6 +14,14 @@ class Point(NamedTuple):
     layer: int | None
     component: ComponentType
     is_input: bool = False
+
+    @property
+    def default_id(self) -> str:
+        """The id of a hook on the component that is given none: ``layer_5_residual``, or
+        ``embedding_output`` for a component of the whole model."""
+        if self.layer is None:
+            return f"{self.component}_output"
+        return f"layer_{self.layer}_{self.component}"
 
 
 class Span(NamedTuple):
@@ -54,6 +62,6 @@ def canonical(value: mx.array, axis: int, batch: int, length: int) -> mx.array:
 
 
 def restored(answer: mx.array, shown: mx.array, value: mx.array) -> mx.array:
-    """What was exchanged for a `value` shown in its canonical shape, as the model needs it."""
+    """What was replaced for a `value` shown in its canonical shape, as the model needs it."""
     shaped = answer if shown is value else answer.reshape(value.shape)
     return shaped.astype(value.dtype)

@@ -1,14 +1,15 @@
 """What modules and operations do in an observed pass: which hook points they pass through."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import mlx.core as mx
 import mlx.nn as nn
 
-from engine.components import ComponentType
+from engine.components import NEURONS, ComponentType
 from engine.taps.class_swap import Scope
+from engine.taps.experts import by_expert, by_token
 from engine.taps.points import Point
 
 
@@ -48,13 +49,15 @@ class ModuleRole:
     """A module, some of whose inputs, outputs and operations are hook points.
 
     The input is the positional `argument`, or the first array if all have names; the output is
-    the first array answered. `choice` is the second argument of a module that runs experts.
+    the first array answered. `choice` is the second argument of a module that runs experts, and a
+    module that `runs_experts` as a part of it takes and returns rows of the chosen experts.
     """
 
     inputs: list[Point] = field(default_factory=list)
     outputs: list[Point] = field(default_factory=list)
     argument: int = 0
     choice: Point | None = None
+    runs_experts: bool = False
     operations: dict[int, Operation] = field(default_factory=dict)
 
     @property
@@ -78,24 +81,36 @@ class ModuleRole:
 
     def is_answer(self, scope: Scope) -> bool:
         """Whether a scope only keeps what the module answers, once the role is narrowed to it."""
-        is_more = self.inputs or self.choice or any(map(scope.wants, self.points_inside))
+        is_more = self.inputs or self.choice or self.runs_experts
+        is_more = is_more or any(map(scope.wants, self.points_inside))
         return not is_more and scope.visitors.keys().isdisjoint(self.outputs)
 
     @property
     def _of_choice(self) -> set[Point]:
-        """The points that need the choice: the router's weights are spread over the experts."""
+        """The points for which this call is to be observed: the router's weights are spread over
+        the experts that are chosen, and rows of neurons are those of the chosen.
+        """
         if self.choice is None:
             return set()
-        return {self.choice, Point(self.choice.layer, ComponentType.ROUTER)}
+        layer = self.choice.layer
+        return {self.choice, *(Point(layer, c) for c in (ComponentType.ROUTER, *NEURONS))}
 
     def call(self, scope: Scope, forward, module: nn.Module, args: tuple, kwargs: dict) -> Any:
         args, kwargs = list(args), dict(kwargs)
         if self.inputs:
             place, key = (args, self.argument) if args else (kwargs, first_array(kwargs))
-            place[key] = visited(scope, self.inputs, place[key])
+            place[key] = self._visited(scope, self.inputs, place[key])
         if self.choice:
             args[1] = scope.choice = scope.visit(self.choice, args[1])
-        return visited(scope, self.outputs, forward(module, *args, **kwargs))
+            scope.row_places = None
+        return self._visited(scope, self.outputs, forward(module, *args, **kwargs))
+
+    def _visited(self, scope: Scope, points: Iterable[Point], result: Any) -> Any:
+        if not (self.runs_experts and points):
+            return visited(scope, points, result)
+        shown = by_token(scope, result)
+        answer = visited(scope, points, shown)
+        return result if answer is shown else by_expert(scope, answer, result)
 
     def operation(self, scope: Scope, site: int, function, args: tuple, kwargs: dict) -> Any:
         operation = self.operations.get(site)
@@ -116,3 +131,13 @@ def visited(scope: Scope, points: Iterable[Point], result: Any) -> Any:
     for point in points:
         result = scope.visit(point, result)
     return result
+
+
+RoleOf = Callable[[nn.Module], ModuleRole]
+"""Returns the role of a module, to be added to."""
+
+
+def add_point(points: list[Point], point: Point) -> None:
+    """Add a point to a role's, once."""
+    if point not in points:
+        points.append(point)

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bridge.rooms import OPENAPI, PACKAGE
+from bridge.resources import OPENAPI, PACKAGE
 from engine.contract.openapi import openapi_json
 
 

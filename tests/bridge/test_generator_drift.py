@@ -4,11 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from bridge.cli import main
 from bridge.generator.manifest import MANIFEST, hash_of
-from bridge.rooms import OPENAPI, room
+from bridge.resources import OPENAPI, resource_folder
 
 
 def bridge(*arguments: str | Path) -> str:
@@ -31,6 +32,7 @@ def check(folder: Path, *arguments: str | Path) -> str:
 def changed_spec(tmp_path: Path) -> Path:
     content = json.loads(OPENAPI.read_text())
     content["paths"]["/health"]["get"]["summary"] = "Say something else."
+    content["components"]["schemas"]["DetokenizeRequest"]["properties"]["more"] = {}
     del content["paths"]["/v1/models/unload"]
     path = tmp_path / "changed.json"
     path.write_text(json.dumps(content))
@@ -38,7 +40,7 @@ def changed_spec(tmp_path: Path) -> Path:
 
 
 def test_what_is_committed_is_what_would_be_rendered() -> None:
-    said = bridge("--check", "--output", room("smalltalk"))
+    said = bridge("--check", "--output", resource_folder("smalltalk"))
     assert said.startswith("0"), said
 
 
@@ -66,6 +68,8 @@ def test_a_changed_endpoint_is_named(folder: Path, tmp_path: Path) -> None:
     assert said.startswith("1")
     assert "GET /health: endpoint changed in the API" in said
     assert "POST /v1/models/unload: endpoint removed from the API" in said
+    assert "#/components/schemas/DetokenizeRequest: changed in the API" in said
+    assert "(selectors: detokenize:, detokenize:model:)" in said
     assert "gst/NeuroScope-Bridge.st: would be rendered differently" in said
 
 
@@ -136,16 +140,16 @@ def test_one_dialect_is_rendered_beside_the_others(folder: Path) -> None:
 
 
 def test_a_users_template_takes_the_place_of_ours(folder: Path, tmp_path: Path) -> None:
-    ours = (room("templates") / "classes" / "LMStudioResponse.st").read_text()
+    ours = (resource_folder("templates") / "classes" / "LMStudioResponse.st").read_text()
     mine = tmp_path / "templates" / "classes"
     mine.mkdir(parents=True)
-    (mine / "LMStudioResponse.st").write_text(ours.replace("Answer the HTTP status.", "Mine."))
+    (mine / "LMStudioResponse.st").write_text(ours.replace("Answer the body as text.", "Mine."))
     out = tmp_path / "mine"
     bridge("--dialect", "gst", "--output", out, "--templates", tmp_path / "templates")
     rendered = (out / "gst" / "NeuroScope-Connection.st").read_text()
     assert '"Mine."' in rendered
     assert (
-        rendered.replace("Mine.", "Answer the HTTP status.")
+        rendered.replace("Mine.", "Answer the body as text.")
         == (folder / "gst" / "NeuroScope-Connection.st").read_text()
     )
 
@@ -155,15 +159,35 @@ def test_an_unknown_dialect_is_an_error_that_lists_the_known_ones(tmp_path: Path
     assert "amber, cuis, gst, pharo, squeak" in said
 
 
-def test_a_diff_names_selectors_added_removed_and_changed(tmp_path: Path) -> None:
+def test_the_same_document_in_another_form_is_no_drift(folder: Path, tmp_path: Path) -> None:
     content = json.loads(OPENAPI.read_text())
-    del content["paths"]["/health"]
-    content["paths"]["/v1/models/unload"]["post"]["x-smalltalk-selector"] = ["forgetModel: model"]
-    content["paths"]["/v1/tokenize"]["post"]["x-smalltalk-selector"] = ["tokenize: messages"]
-    old = tmp_path / "old.json"
-    old.write_text(json.dumps(content))
-    said = bridge("--diff", old)
-    assert "added: health\n" in said
-    assert "added: unloadModel:\n" in said
-    assert "removed: forgetModel:\n" in said
-    assert "changed: tokenize: (tokenize: is sent as text, not messages)" in said
+    for form in (
+        json.dumps(content, indent=7),
+        yaml.safe_dump(content, sort_keys=False, allow_unicode=True),
+    ):
+        path = tmp_path / "same"
+        path.write_text(form)
+        said = check(folder, "--spec", path)
+        assert said.startswith("0"), said
+
+
+def test_another_description_is_no_drift_where_none_is_rendered(
+    folder: Path, tmp_path: Path
+) -> None:
+    content = json.loads(OPENAPI.read_text())
+    content["components"]["schemas"]["DetokenizeRequest"]["description"] = "Other words."
+    path = tmp_path / "same.json"
+    path.write_text(json.dumps(content))
+    assert check(folder, "--spec", path).startswith("0")
+
+
+def test_line_ends_of_version_control_are_no_drift(folder: Path) -> None:
+    file = folder / "gst" / "install.st"
+    file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
+    assert check(folder).startswith("0")
+
+
+def test_a_users_files_can_be_ignored(folder: Path) -> None:
+    (folder / "gst" / "notes.txt").write_text("mine")
+    (folder / ".bindingsignore").write_text("*.txt\n")
+    assert check(folder).startswith("0")

@@ -2,30 +2,54 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+from foreign import our_base
 
+from bridge.cli import main
+from bridge.generator.api.document import read_api
 from bridge.generator.client import client_of
 from bridge.generator.dialects import DIALECTS
-from bridge.generator.document import read_document
+from bridge.generator.file_names import cypress, file_names, percent_escaped
 from bridge.generator.model import Package, SmalltalkClass
-from bridge.generator.packages import installer_of, packages_of
+from bridge.generator.packages import packages_of
 from bridge.generator.render import render_dialect
 from bridge.generator.templates import Templates
-from bridge.rooms import OPENAPI
+from bridge.resources import OPENAPI
 
 Methods = dict[tuple[str, bool, str], str]
+# The classes that NeuroScope's documents name.
+DOCUMENTED = set(
+    re.findall(
+        r"\w+",
+        """
+    ActivationAnalyzer ActivationCache ActivationHook ActivationTensor AttentionAnalyzer
+    AttentionLayer AttentionVisualizer CachedModelOutput CachingHook Circuit CircuitFinder
+    CircuitVisualizer DataBridge EmbeddingLayer Hook HookManager InteractiveLens
+    InterventionExperiment InterventionHook JSInterface LinearProbe MLPLayer ModelOutput
+    NeuronAnalyzer ProbeHook TransformerLayer TransformerModel
+    DuplicateHookError InsufficientDataError InvalidDataError InvalidLayerError MemoryError
+    ModelNotFoundError NetworkError ShapeMismatchError TokenizationError UnknownBehaviorTypeError
+    UnknownComponentError
+        """,
+    )
+)
+SYSTEM = {"ByteArray", "FloatArray", "TypedArray"}  # what other Smalltalks or JavaScript have
 
 
 @pytest.fixture(scope="module")
 def rendered() -> dict[str, tuple[tuple[Package, ...], dict[str, str]]]:
     """For each dialect its packages and the files made of them."""
-    templates, client = Templates(), client_of(read_document(OPENAPI))
+    templates, client = Templates(), client_of(read_api(OPENAPI), our_base())
     found = {}
     for dialect in DIALECTS.values():
         packages = packages_of(client, dialect, templates)
-        installer = installer_of(packages, dialect, templates)
-        found[dialect.name] = (packages, render_dialect(dialect, packages, installer, templates))
+        found[dialect.name] = (
+            packages,
+            render_dialect(dialect, packages, client.naming, templates),
+        )
     return found
 
 
@@ -95,9 +119,16 @@ def test_tonel_holds_every_method_and_a_baseline(rendered: dict) -> None:
     assert re.findall(r"package: '([^']+)'", baseline) == [package.name for package in packages]
 
 
+def beside(rendered: dict, dialect: str, name: str) -> dict[str, str]:
+    """The files that a further format adds to a dialect's own."""
+    packages, own = rendered[dialect]
+    naming = client_of(read_api(OPENAPI), our_base()).naming
+    files = render_dialect(DIALECTS[dialect], packages, naming, Templates(), (name,))
+    return {path: text for path, text in files.items() if path not in own}
+
+
 def test_the_tree_has_a_folder_a_class_and_a_file_a_method(rendered: dict) -> None:
-    packages, files = rendered["squeak"]
-    tree = {p: t for p, t in files.items() if p.startswith("classes/")}
+    packages, tree = rendered["squeak"][0], beside(rendered, "squeak", "tree")
     for cls in classes_of(packages):
         comment = tree.pop(f"classes/{cls.name}/COMMENT.md")
         assert cls.comment in comment
@@ -106,6 +137,65 @@ def test_the_tree_has_a_folder_a_class_and_a_file_a_method(rendered: dict) -> No
         _, name, *side, file = path.split("/")
         found[name, side == ["class"], file.removesuffix(".st").replace("%2F", "/")] = text.strip()
     assert found == {k: source.strip() for k, source in methods_of(packages).items()}
+
+
+def test_filetree_holds_every_class_and_method_as_squeak_reads_it(rendered: dict) -> None:
+    packages, files = rendered["squeak"][0], beside(rendered, "squeak", "filetree")
+    assert json.loads(files[".filetree"]) == {"packageExtension": ".package"}
+    for package in packages:
+        assert json.loads(files[f"{package.name}.package/.filetree"])["noMethodMetaData"] is True
+    classes, methods = {}, {}
+    for path, text in files.items():
+        if found := re.fullmatch(r"([\w-]+)\.package/(\w+)\.class/properties\.json", path):
+            entry = json.loads(text)
+            assert (entry["category"], entry["name"]) == (found[1], found[2])
+            comment = files[path.replace("properties.json", "README.md")].removesuffix("\n")
+            classes[found[2]] = (entry["super"], tuple(entry["instvars"]), comment)
+        elif found := re.fullmatch(r"[\w-]+\.package/(\w+)\.class/(class|instance)/.*\.st", path):
+            _, source = text.split("\n", 1)
+            name = selector(source.split("\n")[0])
+            methods[found[1], found[2] == "class", name] = source.removesuffix("\n")
+    baseline = "BaselineOfNeuroScopeBridge"
+    assert "baseline: spec" in methods.pop((baseline, False, "baseline:"))
+    assert classes.pop(baseline)[0] == "BaselineOf"
+    assert methods == methods_of(packages)
+    assert classes == {
+        cls.name: (cls.superclass, cls.variables, cls.comment) for cls in classes_of(packages)
+    }
+
+
+def test_squeaks_tonel_holds_every_method(rendered: dict) -> None:
+    files = beside(rendered, "squeak", "tonel")
+    text = "\n".join(t for path, t in files.items() if path.endswith(".class.st"))
+    found = {key: source for key, source in in_tonel(text).items() if "Baseline" not in key[0]}
+    assert found == methods_of(rendered["squeak"][0])
+
+
+def test_a_method_has_a_file_of_its_own_where_letter_case_does_not_count() -> None:
+    assert file_names(["at:put:", "//", ">="], cypress) == {
+        "at:put:": "at.put.",
+        "//": "^slash.slash",
+        ">=": "^more.equals",
+    }
+    assert file_names(["listPets", "listpets"], percent_escaped) == {
+        "listPets": "listPets..1",
+        "listpets": "listpets..2",
+    }
+    long, other = f"{'a' * 300}:", f"{'a' * 300}:b:"
+    names = file_names([long, other], cypress)
+    assert names == file_names([other, long], cypress)
+    assert len({*names.values()}) == 2
+    assert all(len(name) < 220 for name in names.values())
+
+
+def test_formats_are_asked_for_by_name(tmp_path: Path) -> None:
+    arguments = ["generate", "--dialect", "squeak", "--output", str(tmp_path), "--format"]
+    done = CliRunner().invoke(main, [*arguments, "tree"])
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "squeak" / "classes" / "ActivationTensor" / "shape.st").is_file()
+    done = CliRunner().invoke(main, [*arguments, "zip"])
+    assert done.exit_code == 1
+    assert "no format 'zip'; there are fileout, cuis, tonel, filetree, tree" in done.output
 
 
 def test_no_chunk_has_a_stray_mark_or_a_line_end_of_another_system(rendered: dict) -> None:
@@ -126,14 +216,40 @@ def test_superclasses_come_first(rendered: dict) -> None:
 
 
 def test_every_dialect_has_the_same_classes_but_for_what_its_system_lacks(rendered: dict) -> None:
-    shim = {"FloatArray", "ByteArray", "TypedArray", "NetworkError"}
+    lacking = {"FloatArray", "ByteArray", "TypedArray", "NetworkError"}
+    common = {}
     for name, (packages, _) in rendered.items():
-        own = {*shim, *DIALECTS[name].extras, *DIALECTS[name].variants}
-        common = {cls.name for cls in classes_of(packages)} - own
-        squeak = {cls.name for cls in classes_of(rendered["squeak"][0])}
-        assert common == squeak - {*DIALECTS["squeak"].extras}
+        own = {
+            *lacking,
+            *DIALECTS[name].extras,
+            *DIALECTS[name].variants,
+            platform_of(packages).name,
+        }
+        common[name] = {cls.name for cls in classes_of(packages)} - own
+    assert all(names == common["squeak"] for names in common.values())
+
+
+def platform_of(packages: tuple[Package, ...]) -> SmalltalkClass:
+    """The one subclass of NeuroScopePlatform that a dialect has."""
+    (found,) = (c for c in classes_of(packages) if c.superclass == "NeuroScopePlatform")
+    return found
+
+
+def test_a_platform_has_a_method_for_each_that_its_superclass_leaves_to_it(rendered: dict) -> None:
+    for packages, _ in rendered.values():
+        (base,) = (c for c in classes_of(packages) if c.name == "NeuroScopePlatform")
+        abstract = {m.selector for m in base.methods if "subclassResponsibility" in m.source}
+        assert abstract
+        assert abstract <= {m.selector for m in platform_of(packages).methods}
+
+
+def test_classes_that_no_document_names_carry_a_prefix(rendered: dict) -> None:
+    for packages, _ in rendered.values():
+        for cls in classes_of(packages):
+            prefixed = cls.name.startswith(("NeuroScope", "LMStudio"))
+            assert prefixed or cls.name in DOCUMENTED | SYSTEM, cls.name
 
 
 def test_the_document_names_the_clients_class() -> None:
     info = json.loads(OPENAPI.read_text())["info"]
-    assert client_of(read_document(OPENAPI)).name == info["x-smalltalk-class"]
+    assert client_of(read_api(OPENAPI), our_base()).name == info["x-smalltalk-class"]

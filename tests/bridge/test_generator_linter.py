@@ -39,9 +39,17 @@ def test_a_good_method_passes() -> None:
 
 
 @pytest.mark.parametrize(
+    "source", ["part\n\t^part", "part: x\n\tpart := x", 'part\n\t"Answer the part."\n\t^part']
+)
+def test_an_accessor_needs_no_comment(source: str) -> None:
+    lint_method(source)
+
+
+@pytest.mark.parametrize(
     ("source", "problem"),
     [
-        ("go\n\t^1", "no comment of a sentence"),
+        ("go\n\t^part foo", "no comment of a sentence"),
+        ("go: x\n\tpart := x.\n\tpart foo", "no comment of a sentence"),
         ('go\n\t"no sentence"\n\t^1', "no comment of a sentence"),
         ('go\n\t"Go."\n' + "\tpart foo.\n" * 30, "longer than 30 lines"),
         ('go\n\t"Go."\n\t^Unknown new', "undeclared: Unknown"),

@@ -20,6 +20,7 @@ def record(**data) -> dict:
         "layer_name": "model.layers.5",
         "layer": 5,
         "component": "residual",
+        "field_name": "blocks.5.hook_resid_post",
         "step": 0,
         "positions": [0, 1],
         "shape": [1, 2, 3],

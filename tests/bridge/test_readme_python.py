@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bridge.client import DEFAULT_URL, LMStudioNeuroScopeClient
+from bridge.client import LMStudioNeuroScopeClient
+from bridge.transport import DEFAULT_URL
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 

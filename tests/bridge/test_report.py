@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from bridge.cli import main
 from bridge.client import LMStudioNeuroScopeClient
-from bridge.report.look import Contrast, look
+from bridge.report.collect import Contrast, collect
 from bridge.report.page import page
 from bridge.report.view import View, ViewFileError
 from bridge.wire import from_record
@@ -23,7 +23,7 @@ CORRUPTED = "When Mary and John went to the store, Mary gave a drink to"
 
 @pytest.fixture(scope="module")
 def view(engine: LMStudioNeuroScopeClient) -> View:
-    return look(engine, CLEAN, Contrast(CORRUPTED, " Mary", " John"))
+    return collect(engine, CLEAN, Contrast(CORRUPTED, " Mary", " John"))
 
 
 class Shown(HTMLParser):

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 import transformers
 from transformers import AutoModelForCausalLM
-from words import words
+
+from benchmarks.words import words
 
 SHARED: dict[str, Any] = {
     "vocab_size": 96,

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pytest
 
 from engine.captures.hooks import ActivationHookSpec
 from engine.captures.records import CapturedActivation
-from engine.components import WHOLE_MODEL
+from engine.components import NEURONS, WHOLE_MODEL
 from engine.components import ComponentType as C
 from engine.runs.forward import ForwardResult
 from engine.runs.kit import ModelKit
@@ -16,8 +17,6 @@ from engine.taps.points import Point
 TOKENS = [3, 31, 4, 15, 9, 26, 5, 35]
 SQUARE = {C.ATTENTION_SCORES, C.ATTENTION_PATTERN}
 INSIDE_ATTENTION = {C.QUERY, C.KEY, C.VALUE, C.HEAD_OUTPUT} | SQUARE
-UNORDERED = {C.ROUTER_CHOICE, C.EXPERT_OUTPUT}
-LOOKS_AHEAD = {"phi3small"}  # mlx-lm adds its mask as zeros and ones
 PICKS_KEYS = {"deepseek_v32", "glm_moe_dsa"}  # for a single token, once there are many
 
 
@@ -44,6 +43,12 @@ class Subject:
             if (record.component, record.layer, record.is_input) == (component, layer, is_input)
         ]
 
+    def requires(self, component: C) -> None:
+        """Skip a test of an architecture that has no such component, with the reason."""
+        if component not in self.structure.components:
+            layers = [n for n, absent in self.structure.absent if absent is component]
+            pytest.skip(f"no {component}: {self.structure.absent[layers[0], component]}")
+
     def data(self, component: C, layer: int | None, is_input: bool = False) -> list[np.ndarray]:
         return [record.data for record in self.captured(component, layer, is_input)]
 
@@ -62,3 +67,10 @@ def everywhere(structure: Structure) -> list[ActivationHookSpec]:
 def everything(structure: Structure) -> list[tuple[int | None, C]]:
     layers = range(structure.layers)
     return [(layer, c) for c in C for layer in ([None] if c in WHOLE_MODEL else layers)]
+
+
+def is_ordered(structure: Structure, point: Point) -> bool:
+    """Whether a value has one order: the chosen experts of a token may come in any."""
+    if point.component in NEURONS:
+        return len(structure.shapes[point]) == 3
+    return point.component not in (C.ROUTER_CHOICE, C.EXPERT_OUTPUT)

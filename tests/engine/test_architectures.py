@@ -6,31 +6,19 @@ from pathlib import Path
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
-from architectures import ARCHITECTURES, NOT_ON_A_CPU, tiny_model
+import pytest
 from mlx_lm.models import llama
-from subjects import INSIDE_ATTENTION, LOOKS_AHEAD, SQUARE, TOKENS, everything
+from subjects import INSIDE_ATTENTION, SQUARE, TOKENS, everything
 from tiny import tiny_kit
 
+from benchmarks.architectures import ARCHITECTURES, NOT_ON_A_CPU, tiny_model
 from engine.captures.hooks import ActivationHookSpec
-from engine.components import PER_HEAD
+from engine.components import NEURONS, PER_HEAD
 from engine.components import ComponentType as C
 from engine.runs.forward import forward
 from engine.structure.resolver import resolve
 
 HIDDEN = {C.EMBEDDING, C.RESIDUAL, C.RESIDUAL_MID, C.LAYERNORM, C.ATTENTION, C.MLP, C.FINAL_NORM}
-BLOCKS_THAT_ADD_MORE = {
-    "deepseek_v41",  # several streams
-    "falcon_h1",  # a state-space mixer beside attention
-    "gemma3n",  # several streams
-    "gemma4",  # an input for each layer, and a factor
-    "gemma4_text",
-    "iquestloopcoder",  # the blocks are woven together in a function of the model's
-    "kimi_k3",  # attention over earlier blocks
-    "longcat_flash",  # attention and mlp twice in a block, and a shortcut
-    "longcat_flash_ngram",
-    "rwkv7",  # the first block's stream is normed
-    "talkie",  # the embedding again
-}
 
 
 def test_every_component_is_captured_or_absent_for_a_reason(subject):
@@ -49,6 +37,10 @@ def test_what_is_captured_has_the_shape_of_its_component(subject):
             assert record.positions == (0, len(TOKENS) - 1), where
             if component in HIDDEN:
                 assert record.shape == (1, len(TOKENS), hidden), where
+            elif component in NEURONS:
+                assert record.shape[:2] == (1, len(TOKENS)), where
+                shapes = [each.shape for each in subject.captured(C.EXPERT_OUTPUT, layer)]
+                assert shapes == [] or record.shape[2] == shapes[0][2], where
             elif component in SQUARE:
                 assert record.shape[2:] == (len(TOKENS), len(TOKENS)), where
             elif component in PER_HEAD:
@@ -58,8 +50,7 @@ def test_what_is_captured_has_the_shape_of_its_component(subject):
 
 
 def test_attention_and_mlp_are_what_the_block_adds_to_the_residual_stream(subject):
-    if subject.name in BLOCKS_THAT_ADD_MORE:
-        return
+    subject.requires(C.RESIDUAL)
     for layer in range(subject.structure.layers):
         before, between, after = (
             subject.data(C.RESIDUAL, layer, is_input=True),
@@ -75,6 +66,7 @@ def test_attention_and_mlp_are_what_the_block_adds_to_the_residual_stream(subjec
 
 
 def test_pattern_times_value_is_the_head_output(subject):
+    subject.requires(C.ATTENTION_PATTERN)
     for layer in range(subject.structure.layers):
         for pattern, value, head_output in zip(
             subject.data(C.ATTENTION_PATTERN, layer),
@@ -87,6 +79,7 @@ def test_pattern_times_value_is_the_head_output(subject):
 
 
 def test_rows_of_a_pattern_sum_to_one_less_what_a_sink_takes(subject):
+    subject.requires(C.ATTENTION_PATTERN)
     for layer, block in enumerate(subject.kit.model.layers):
         for pattern, scores in zip(
             subject.data(C.ATTENTION_PATTERN, layer),
@@ -106,8 +99,7 @@ def sinks_of(block: nn.Module, heads: int) -> np.ndarray:
 
 
 def test_no_token_attends_to_a_later_one(subject):
-    if subject.name in LOOKS_AHEAD:
-        return
+    subject.requires(C.ATTENTION_PATTERN)
     later = np.triu(np.ones((len(TOKENS), len(TOKENS)), dtype=bool), k=1)
     for layer in range(subject.structure.layers):
         for pattern in subject.data(C.ATTENTION_PATTERN, layer):
@@ -115,6 +107,7 @@ def test_no_token_attends_to_a_later_one(subject):
 
 
 def test_a_router_weighs_the_chosen_experts_and_no_other(subject):
+    subject.requires(C.ROUTER)
     for layer in range(subject.structure.layers):
         for weights, choice in zip(
             subject.data(C.ROUTER, layer), subject.data(C.ROUTER_CHOICE, layer), strict=False
@@ -138,6 +131,7 @@ def test_a_block_that_runs_twice_in_a_pass_has_a_record_for_each_time():
     assert not np.array_equal(first_in, first_again)
 
 
+@pytest.mark.slow
 def test_nearly_every_architecture_has_every_component():
     structures = [resolve(tiny_model(name)) for name in ARCHITECTURES]
     count = {c: sum(c in structure.components for structure in structures) for c in C}
@@ -145,6 +139,7 @@ def test_nearly_every_architecture_has_every_component():
     assert count[C.EMBEDDING] == count[C.LOGITS] == 123
     assert min(count[c] for c in (C.RESIDUAL, C.ATTENTION, C.MLP)) >= 120
     assert min(count[c] for c in INSIDE_ATTENTION) >= 118  # of 120 with softmax attention
+    assert min(count[c] for c in NEURONS) >= 120  # of 121 with an mlp
 
 
 def test_every_architecture_of_mlx_lm_is_tested_or_named_with_what_it_needs():

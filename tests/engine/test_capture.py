@@ -338,6 +338,6 @@ def test_records_of_looped_layers_are_told_apart_by_their_turn():
     ((first, second),) = forward(
         kit, [PROMPT], [ActivationHookSpec("0", C.MLP)]
     ).activations.values()
-    assert (first.turn, second.turn) == (0, 1)
+    assert (first.visit, second.visit) == (0, 1)
     assert first.shape == second.shape == (1, LENGTH, HIDDEN)
     assert not np.array_equal(first.data, second.data)

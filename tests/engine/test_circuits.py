@@ -1,13 +1,14 @@
 """Circuit analysis of the real model agrees, cell by cell, with PyTorch."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import mlx.core as mx
 import numpy as np
 import pytest
 import torch
-from architectures import tiny_model
+from tasks import TINY, score, selected, value
+from tiny import tiny_kit
 
 from engine.analysis.circuits import Effects, Task, patch_effects
 from engine.captures.hooks import ActivationHookSpec
@@ -20,7 +21,6 @@ from engine.errors import (
 from engine.interventions.intervention import Intervention
 from engine.runs.forward import forward
 from engine.runs.kit import ModelKit, load_model, tokenize
-from engine.structure.resolver import resolve
 
 CLEAN = "When Mary and John went to the store, John gave a drink to"
 CORRUPTED = "When Mary and John went to the store, Mary gave a drink to"
@@ -47,15 +47,6 @@ def heads(smollm2, task) -> Effects:
 
 
 # --- against transformers in PyTorch --------------------------------------------------------
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """PyTorch's threads wait for each other in a busy loop, which a busy machine punishes."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def reference_scores(model, task: Task, tokens, hooked=None, hook: Callable | None = None):
@@ -139,28 +130,10 @@ def spearman(a: np.ndarray, b: np.ndarray) -> float:
 
 # --- every choice, on a tiny model ----------------------------------------------------------
 
-TINY = Task(clean=[3, 31, 4, 15, 9, 26], corrupted=[3, 31, 40, 15, 2, 26], answer=7, distractor=11)
-
 
 @pytest.fixture(scope="module")
 def tiny() -> ModelKit:
-    model = tiny_model("llama", layer_types=["full_attention"] * 2)
-    return ModelKit(model, None, {}, "tiny", None, resolve(model))
-
-
-def score(kit: ModelKit, tokens, *interventions: Intervention) -> float:
-    logits = forward(kit, [tokens], interventions=interventions).logits[0, -1]
-    return float(logits[TINY.answer] - logits[TINY.distractor])
-
-
-def value(kit: ModelKit, tokens, component: str, layer: int) -> np.ndarray:
-    hook = ActivationHookSpec(str(layer), component, "hook")
-    return forward(kit, [tokens], [hook]).activations["hook"][0].data
-
-
-def selected(array: np.ndarray, head: int | None, positions) -> np.ndarray:
-    positions = list(positions)
-    return array[:, positions] if head is None else array[:, [head]][:, :, positions]
+    return tiny_kit("llama", layer_types=["full_attention"] * 2)
 
 
 @pytest.mark.parametrize("positions", ["all", "each", (-1, 2)], ids=str)
@@ -248,8 +221,7 @@ def test_attribution_is_the_slope_of_patching(tiny, component, direction):
 
 @pytest.mark.parametrize("architecture", ["gpt2", "gpt_oss", "deepseek_v3", "gemma3n"])
 def test_other_architectures_start_where_they_change_too(architecture):
-    model = tiny_model(architecture)
-    kit = ModelKit(model, None, {}, architecture, None, resolve(model))
+    kit = tiny_kit(architecture)
     layer = kit.structure.layers - 1
     found = patch_effects(kit, TINY, layers=[layer], positions=[2])
     clean, corrupted = score(kit, TINY.clean), score(kit, TINY.corrupted)
@@ -268,8 +240,7 @@ def test_other_architectures_start_where_they_change_too(architecture):
 
 
 def test_what_a_pass_calculates_twice_has_no_effect_of_its_own():
-    model = tiny_model("nanbeige")
-    kit = ModelKit(model, None, {}, "nanbeige", None, resolve(model))
+    kit = tiny_kit("nanbeige")
     with pytest.raises(InvalidRequestError, match="residual of layer 0 is calculated 2 times"):
         patch_effects(kit, TINY, component="residual")
 
@@ -341,7 +312,6 @@ def test_a_choice_that_does_not_exist_is_refused_by_name(tiny, choice, error, me
 
 
 def test_a_component_that_the_model_lacks_is_refused_by_name():
-    model = tiny_model("mamba2")
-    kit = ModelKit(model, None, {}, "mamba2", None, resolve(model))
+    kit = tiny_kit("mamba2")
     with pytest.raises(UnknownComponentError, match="head_output"):
         patch_effects(kit, TINY)

@@ -10,6 +10,7 @@ from reference_models import reference_model, save
 
 from engine.components import ComponentType
 from engine.models.corrections import correct_config, load_corrected, yarn_wavelengths
+from engine.runs.kit import load_model as load_engine_model
 from engine.structure.resolver import resolve
 
 TOKENS = mx.array([[3, 31, 4, 15, 9, 26, 5, 35, 8, 93, 23, 84]])
@@ -82,15 +83,36 @@ def test_wavelengths_are_stretched_where_less_than_one_turn_fits_and_kept_where_
 def test_a_correction_that_changes_the_numbers_is_logged(name, says, tmp_path, caplog):
     folder = save(reference_model(name), tmp_path)
     with caplog.at_level(logging.WARNING):
-        model, _ = load_corrected(folder)
+        model, _, applied = load_corrected(folder)
     assert says in caplog.text
+    assert any(says in each.reason for each in applied)
     if name != "gpt_oss, not truncated":  # whose experts mlx-lm loads only when quantised
         uncorrected, _ = load_model(folder)
         assert mx.abs(model(TOKENS) - uncorrected(TOKENS)).max() > 1e-3
 
 
+def test_a_model_that_is_not_corrected_is_bit_identical_to_mlx_lm_s(tmp_path):
+    folder = save(reference_model("mistral, sliding window"), tmp_path)
+    kit, corrected = load_engine_model(folder, corrections=False), load_engine_model(folder)
+    theirs, _ = load_model(folder)
+    np.testing.assert_array_equal(np.array(kit.model(TOKENS)), np.array(theirs(TOKENS)))
+    assert kit.corrections == ()
+    assert [each.name for each in corrected.corrections][-1] == "sliding_window"
+
+
+def test_what_the_configuration_says_otherwise_is_listed_by_name(tmp_path):
+    _, _, applied = load_corrected(save(reference_model("llama"), tmp_path))
+    said = {each.reason.split(" is ")[0] for each in applied if each.name == "configuration"}
+    assert "rope_theta" in said
+
+
+def test_weights_under_other_names_are_listed(tmp_path):
+    _, _, applied = load_corrected(save(reference_model("gpt2"), tmp_path))
+    assert "weight_names" in [each.name for each in applied]
+
+
 def test_a_block_that_slides_has_the_hook_points_of_one_that_does_not(tmp_path):
-    model, _ = load_corrected(save(reference_model("gemma2"), tmp_path))
+    model, *_ = load_corrected(save(reference_model("gemma2"), tmp_path))
     sliding, full = (
         {point.component for point in resolve(model).shapes if point.layer == layer}
         for layer in (0, 1)

@@ -7,11 +7,11 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 import pytest
-from architectures import YARN, tiny_config, tiny_model
 from mlx.utils import tree_flatten
-from words import words
 
-from benchmarks.by_hand import stacked_by_hand
+from benchmarks.architectures import YARN, tiny_config, tiny_model
+from benchmarks.reference_capture import stacked_by_hand
+from benchmarks.words import words
 from engine.captures.hooks import ActivationHookSpec
 from engine.components import ComponentType as C
 from engine.models.dequantise import dequantise_wrong_on_cuda

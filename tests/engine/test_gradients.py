@@ -4,8 +4,8 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 import pytest
-from architectures import tiny_model
 
+from benchmarks.architectures import tiny_model
 from engine.analysis.gradients import gradients
 from engine.components import ComponentType as C
 from engine.errors import InterventionError

@@ -100,6 +100,7 @@ def test_records_serialise_to_lists_to_base64_and_to_metadata(kit):
             "layer_name": "model.layers.1",
             "layer": 1,
             "component": "mlp",
+            "field_name": "blocks.1.hook_mlp_out",
             "step": 0,
             "positions": [0, 2],
             "shape": [1, 3, 32],

@@ -14,7 +14,7 @@ from engine.captures.host_memory import HostMemory, host_memory, size_class
 from engine.runs.forward import forward
 from engine.runs.generation import create_generator_with_activations
 from engine.server.service import create_service
-from engine.server.settings import Settings
+from engine.server.state.settings import Settings
 
 RESIDUALS = [ActivationHookSpec("*", "residual")]
 
@@ -158,10 +158,10 @@ def test_records_are_the_same_in_the_pool_and_in_memory_of_their_own(
         return [activations for _, activations in steps]
 
     monkeypatch.setattr(module, "host_memory", lambda: None)
-    monkeypatch.setattr("engine.captures.cuts.host_memory", lambda: None)
+    monkeypatch.setattr("engine.captures.subsets.host_memory", lambda: None)
     expected = captured()
     monkeypatch.setattr(module, "host_memory", lambda: pool)
-    monkeypatch.setattr("engine.captures.cuts.host_memory", lambda: pool)
+    monkeypatch.setattr("engine.captures.subsets.host_memory", lambda: pool)
     found = captured()
     assert locking.copies
     for ours, theirs in zip(found, expected, strict=True):

@@ -1,9 +1,9 @@
 """The hook points of a model, as a table."""
 
 import pytest
-from architectures import tiny_model
 from click.testing import CliRunner
 
+from benchmarks.architectures import tiny_model
 from bridge.cli import main
 from engine.components import ComponentType as C
 from engine.runs.kit import ModelKit

@@ -8,10 +8,10 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 import pytest
-from architectures import tiny_model
 from mlx_lm.models.cache import make_prompt_cache
 from mlx_lm.tokenizer_utils import NaiveStreamingDetokenizer
 
+from benchmarks.architectures import tiny_model
 from engine.captures.hooks import ActivationHookSpec
 from engine.components import PER_HEAD, WHOLE_MODEL
 from engine.components import ComponentType as C

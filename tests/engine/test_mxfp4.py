@@ -8,8 +8,8 @@ import pytest
 import torch
 from reference_models import reference_model
 from safetensors.torch import save_file
-from words import words
 
+from benchmarks.words import words
 from engine.runs.forward import forward
 from engine.runs.kit import load_model
 

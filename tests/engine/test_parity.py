@@ -20,15 +20,25 @@ EVERYWHERE = [
     ActivationHookSpec("*", ComponentType.RESIDUAL),
     ActivationHookSpec("*", ComponentType.ATTENTION_PATTERN),
     ActivationHookSpec("*", ComponentType.FINAL_NORM),
+    ActivationHookSpec("*", ComponentType.MLP_GATE),
+    ActivationHookSpec("*", ComponentType.MLP_HIDDEN),
 ]
+
+
+pytestmark = pytest.mark.slow
 
 
 @dataclass
 class Reference:
-    """What transformers calculates: each block's output, each pattern, the norm, the logits."""
+    """What transformers calculates: each block's output, each pattern, the norm, the logits.
+
+    `neurons` are each layer's MLP before the activation function and before the down projection,
+    of a mixture of experts ``[batch, seq, expert, d_expert]``, as if each token chose them all.
+    """
 
     model: torch.nn.Module
     blocks: list[np.ndarray]
+    neurons: list[tuple[np.ndarray, np.ndarray]]
     patterns: list[np.ndarray]
     final_norm: np.ndarray
     logits: np.ndarray
@@ -36,22 +46,60 @@ class Reference:
 
 def run(model: torch.nn.Module, tokens: list[int]) -> Reference:
     blocks: list[np.ndarray] = []
+    neurons: list[tuple[np.ndarray, np.ndarray]] = []
 
     def keep(_module, _inputs, output):
         blocks.append((output[0] if isinstance(output, tuple) else output).numpy())
 
     inner = model.base_model
-    handles = [
-        block.register_forward_hook(keep) for block in getattr(inner, "layers", None) or inner.h
-    ]
+    layers = getattr(inner, "layers", None) or inner.h
+    handles = [block.register_forward_hook(keep) for block in layers]
+    handles += [handle for block in layers for handle in watch_neurons(block.mlp, neurons)]
     with torch.no_grad():
         result = model(torch.tensor([tokens]), output_attentions=True, output_hidden_states=True)
     for handle in handles:
         handle.remove()
     patterns = [pattern.numpy() for pattern in result.attentions]
     return Reference(
-        model, blocks, patterns, result.hidden_states[-1].numpy(), result.logits.numpy()
+        model, blocks, neurons, patterns, result.hidden_states[-1].numpy(), result.logits.numpy()
     )
+
+
+def watch_neurons(mlp: torch.nn.Module, seen: list) -> list:
+    """Hooks that add what the MLP's activation function and its down projection are given."""
+    parts = dict(mlp.named_modules())
+    if "experts" in parts:
+
+        def keep(experts, inputs, _output):
+            seen.append(neurons_of_all_experts(experts, inputs[0]))
+
+        return [parts["experts"].register_forward_hook(keep)]
+    activation = next(part for name, part in parts.items() if "act" in name)
+    down = next(part for name, part in parts.items() if name in ("down_proj", "c_proj"))
+    gates: list[np.ndarray] = []
+
+    def keep_gate(_module, inputs, _output):
+        gates.append(inputs[0].numpy())
+
+    def keep_hidden(_module, inputs, _output):
+        seen.append((gates.pop(), inputs[0].numpy()))
+
+    return [
+        activation.register_forward_hook(keep_gate),
+        down.register_forward_hook(keep_hidden),
+    ]
+
+
+def neurons_of_all_experts(experts: torch.nn.Module, tokens: torch.Tensor) -> tuple:
+    """By hand, from the weights that the experts of a layer are stacked in."""
+    weight = experts.gate_up_proj
+    if hasattr(experts, "gate_up_proj_bias"):  # of gpt_oss
+        both = torch.einsum("th,ehn->ten", tokens, weight) + experts.gate_up_proj_bias
+        gate, hidden = both[..., ::2], experts._apply_gate(both)
+    else:
+        gate, up = torch.einsum("th,enh->ten", tokens, weight).chunk(2, dim=-1)
+        hidden = experts.act_fn(gate) * up
+    return gate.detach().numpy()[None], hidden.detach().numpy()[None]
 
 
 @pytest.fixture(scope="module", params=REFERENCES)
@@ -72,7 +120,9 @@ def theirs(folder_and_reference) -> Reference:
 
 @pytest.fixture(scope="module")
 def ours(kit) -> ForwardResult:
-    return forward(kit, [TOKENS], EVERYWHERE, logits="all")
+    choice = ActivationHookSpec("*", ComponentType.ROUTER_CHOICE)
+    has_experts = choice.component in kit.structure.components
+    return forward(kit, [TOKENS], [*EVERYWHERE, *([choice] if has_experts else [])], logits="all")
 
 
 def captured(result: ForwardResult, component: ComponentType) -> list[CapturedActivation]:
@@ -99,6 +149,19 @@ def test_every_attention_pattern_is_the_reference_s(ours, theirs):
     assert len(records) == len(theirs.patterns)
     for record, pattern in zip(records, theirs.patterns, strict=True):
         assert_close(record.data, pattern, within=5e-6)
+
+
+def test_the_neurons_of_every_mlp_are_the_reference_s(kit, ours, theirs):
+    gates = captured(ours, ComponentType.MLP_GATE)
+    hidden = captured(ours, ComponentType.MLP_HIDDEN)
+    assert len(gates) == len(hidden) == len(theirs.neurons)
+    for layer, expected in enumerate(theirs.neurons):
+        choice = ours.activations.get(f"layer_{layer}_router_choice")
+        for record, reference in zip((gates[layer], hidden[layer]), expected, strict=True):
+            if choice:
+                chosen = choice[0].data[..., None].astype(int)
+                reference = np.take_along_axis(reference, chosen, axis=2)
+            assert_close(record.data, reference, within=2e-5)
 
 
 def test_the_logits_are_the_reference_s(ours, theirs):
@@ -128,4 +191,8 @@ def test_smollm2_s_residual_stream_and_patterns_are_the_reference_s(
     patterns = captured(ours, ComponentType.ATTENTION_PATTERN)
     for record, pattern in zip(patterns, theirs.patterns, strict=True):
         assert_close(record.data, pattern, within=1e-4)
+    for layer, expected in enumerate(theirs.neurons):
+        for component, neurons in zip(("mlp_gate", "mlp_hidden"), expected, strict=True):
+            (record,) = ours.activations[f"layer_{layer}_{component}"]
+            assert_close(record.data, neurons, within=1e-5 * np.abs(neurons).max())
     assert_close(ours.logits, theirs.logits, within=1e-3)

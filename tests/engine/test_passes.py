@@ -6,19 +6,18 @@ from contextlib import ExitStack
 import mlx.core as mx
 import numpy as np
 import pytest
-from architectures import tiny_model
 from mlx_lm.models.cache import make_prompt_cache
 from subjects import (
     INSIDE_ATTENTION,
-    LOOKS_AHEAD,
     PICKS_KEYS,
     TOKENS,
-    UNORDERED,
     Subject,
     everything,
     everywhere,
+    is_ordered,
 )
 
+from benchmarks.architectures import tiny_model
 from engine.captures.hooks import ActivationHookSpec
 from engine.components import ComponentType as C
 from engine.errors import UnknownComponentError
@@ -29,21 +28,11 @@ from engine.taps.observation import observed
 from engine.taps.points import Point, sequence_axis
 
 NEXT = [7, 11]
-DECODES_APART = {
-    "gear",  # each head has its keys before they are seen, unless a cache sees them first
-    "gemma3n",  # later layers share keys with earlier ones only where there is a cache
-    "mistral4",  # for one token, the rotated part of query and key is kept apart
-    "plamo3",  # its cache is one token shorter than the window of its mask
-    *LOOKS_AHEAD,
-}
-READS_MORE_THAN_THE_LAST_BLOCK = {
-    "kimi_k3",  # attention over earlier blocks
-    "nanbeige",  # the blocks run twice, each time to another value
-}
 
 
 def test_capturing_everything_leaves_the_logits_bit_identical(subject):
-    untapped = subject.kit.model(mx.array([TOKENS]))
+    model = subject.kit.model
+    untapped = model(mx.array([TOKENS]), cache=make_prompt_cache(model))
     np.testing.assert_array_equal(subject.result.logits, np.array(untapped.astype(mx.float32)))
 
 
@@ -56,11 +45,10 @@ def test_capturing_everything_leaves_cached_decoding_bit_identical(subject):
 
 
 def test_decoding_captures_what_a_pass_over_the_whole_sequence_does(subject):
-    if subject.name in DECODES_APART:
-        return
-    points = [p for p in subject.structure.shapes if p.component not in UNORDERED]
+    structure = subject.structure
+    points = [point for point in structure.shapes if is_ordered(structure, point)]
     _, seen = decoded(subject, points)
-    whole = forward(subject.kit, [[*TOKENS, *NEXT]], everywhere(subject.kit.structure)).activations
+    whole = forward(subject.kit, [[*TOKENS, *NEXT]], everywhere(structure)).activations
     for point, value in seen.items():
         records = [r for kept in whole.values() for r in kept if not r.is_input]
         expected = next((r for r in reversed(records) if (r.layer, r.component) == point[:2]), None)
@@ -97,10 +85,11 @@ def decoded(
 
 
 def test_a_batch_captures_what_each_of_its_sequences_does_alone(subject):
-    specs = [s for s in everywhere(subject.structure) if s.component not in UNORDERED]
-    batch = forward(subject.kit, [TOKENS[::-1], TOKENS], specs).activations
+    batch = forward(subject.kit, [TOKENS[::-1], TOKENS], everywhere(subject.structure)).activations
     for hook_id, records in batch.items():
         for both, alone in zip(records, subject.result.activations[hook_id], strict=True):
+            if not is_ordered(subject.structure, Point(both.layer, both.component)):
+                continue
             np.testing.assert_allclose(both.data[1:], alone.data, rtol=0, atol=1e-4)
 
 
@@ -118,8 +107,7 @@ def test_a_change_at_any_hook_point_reaches_the_logits(subject):
 
 def test_the_last_block_s_output_of_another_prompt_gives_that_prompt_s_logits(subject):
     last = subject.structure.layers - 1
-    if not subject.captured(C.RESIDUAL, last) or subject.name in READS_MORE_THAN_THE_LAST_BLOCK:
-        return
+    subject.requires(C.RESIDUAL)
     spec = ActivationHookSpec(str(last), C.RESIDUAL)
     other = forward(subject.kit, [TOKENS[::-1]], [spec], logits="all")
     (record,) = other.activations[f"layer_{last}_residual"]

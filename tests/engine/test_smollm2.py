@@ -28,7 +28,7 @@ from engine.errors import ModelNotFoundError
 from engine.models.loading import load
 from engine.models.smollm2 import SHA256, pull_smollm2
 
-pytestmark = pytest.mark.default_model
+pytestmark = pytest.mark.smollm2
 
 PROMPT = "When Mary and John went to the store in 1987, John gave a drink to"
 FILES = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
@@ -39,7 +39,7 @@ Serve = Callable[[bytes, int], AbstractContextManager[list[str]]]
 @pytest.fixture(scope="module")
 def smollm2(smollm2_path: Path) -> tuple[nn.Module, TokenizerWrapper]:
     """The model and its tokenizer as our own loading gives them on a CPU: in float32."""
-    model, tokenizer, _, _ = load("smollm2", dtype="float32")
+    model, tokenizer, *_ = load("smollm2", dtype="float32")
     return model, tokenizer
 
 

@@ -3,9 +3,9 @@
 from typing import Any
 
 import mlx.core as mx
-from architectures import tiny_model
 from mlx_lm.models.cache import make_prompt_cache
 
+from benchmarks.architectures import tiny_model
 from engine.runs.kit import ModelKit
 from engine.structure.resolver import resolve
 

@@ -15,7 +15,7 @@ from squeak.machine import Squeak
 
 HERE = Path(__file__).parent
 GENERATED = HERE.parents[1] / "smalltalk"
-LIMIT_SECONDS = 60
+LIMIT_SECONDS = 240  # of one run: all SUnit tests of a class, on a machine that does other things
 
 
 class SmalltalkError(Exception):
@@ -31,24 +31,28 @@ class System(Protocol):
         """File in more files, evaluate an expression that answers a String, and answer that."""
         ...
 
+    def run_with_tests(self, expression: str) -> str:
+        """The same, with SUnit and the generated tests filed in."""
+        ...
 
-def answer(system: System, expression: str) -> Any:
-    """The value of an expression, by way of JSON.
+
+def answer(system: System, expression: str, platform: str = "NeuroScopePlatform") -> Any:
+    """The value of an expression, by way of the JSON of a platform class.
 
     It may declare temporaries first; `;;` parts its statements, the last of which is the value.
     """
     declared = re.match(r"\s*\|[^|]*\|", expression)
     temporaries = declared[0] if declared else ""
     *statements, last = expression[len(temporaries) :].split(";;")
-    body = ". ".join([*statements, f"NeuroScopePlatform writeJson: ({last})"])
+    body = ". ".join([*statements, f"{platform} current writeJson: ({last})"])
     return json.loads(system.run(f"{temporaries} {body}"))
 
 
 class Amber:
     """Amber under Node: always there, for its packages are pinned beside this file.
 
-    One process, with the packages filed in, evaluates all expressions; a run with more files has
-    its own.
+    One process, with the packages filed in, evaluates all expressions; the tests are filed into it
+    when they are first asked for. A run with more files has its own.
     """
 
     name = "amber"
@@ -57,7 +61,9 @@ class Amber:
         if not (HERE / "node_modules").is_dir():
             subprocess.run(["npm", "ci", "--no-fund", "--no-audit"], cwd=HERE, check=True)
         self.files = sorted_packages(folder / self.name)
+        self.tests = sorted_tests(folder / self.name)
         self._process: subprocess.Popen[str] | None = None
+        self._tested: subprocess.Popen[str] | None = None
 
     def run(self, expression: str, *files: Path) -> str:
         if files:
@@ -70,6 +76,14 @@ class Amber:
                 text=True,
             )
         return self._ask(self._process, expression)
+
+    def run_with_tests(self, expression: str) -> str:
+        if self._tested is None or self._tested.poll() is not None:
+            for file in self.tests:
+                text = file.read_text().replace("'", "''")
+                self.run(f"Importer new import: '{text}' readStream. 'filed in'")
+            self._tested = self._process
+        return self.run(expression)
 
     def _ask(self, process: subprocess.Popen[str], expression: str) -> str:
         limit = Timer(LIMIT_SECONDS, process.kill)
@@ -102,7 +116,8 @@ class GnuSmalltalk:
         with TemporaryDirectory() as work:
             script, result = Path(work, "run.st"), Path(work, "result")
             script.write_text(
-                f"NeuroScopeInstaller installFrom: '{self.folder}'!\n"
+                f"{installer_in(self.folder)} installFrom: '{self.folder}'!\n"
+                f"{installer_in(self.folder)} installTestsFrom: '{self.folder}'!\n"
                 + "".join(f"FileStream fileIn: '{path}'!\n" for path in files)
                 + "| answer |\n"
                 f"answer := [{expression}] on: Error do: [:error |\n"
@@ -116,6 +131,9 @@ class GnuSmalltalk:
             )
             return result.read_text()
 
+    def run_with_tests(self, expression: str) -> str:
+        return self.run(expression)  # its installer has installed them
+
 
 class OldSqueak:
     """Debian's Squeak, with what newer ones have filed in first."""
@@ -124,15 +142,25 @@ class OldSqueak:
 
     def __init__(self, machine: Squeak, folder: Path = GENERATED) -> None:
         self.machine = machine
+        text = SQUEAK / "text.st"
+        prefix = installer_in(folder / self.name).removesuffix("Installer")
+        if prefix != "NeuroScope":
+            foreign = folder / text.name
+            foreign.write_text(text.read_text().replace("NeuroScope", prefix))
+            text = foreign
         self.files = [
             SQUEAK / "library.st",
             SQUEAK / "webclient.st",
             *sorted_packages(folder / self.name),
-            SQUEAK / "text.st",
+            text,
         ]
+        self.tests = [SQUEAK / "sunit.st", *sorted_tests(folder / self.name)]
 
     def run(self, expression: str, *files: Path) -> str:
         return self.machine.evaluate(expression, *self.files, *files, limit=LIMIT_SECONDS)
+
+    def run_with_tests(self, expression: str) -> str:
+        return self.run(expression, *self.tests)
 
 
 class Cuis:
@@ -147,9 +175,13 @@ class Cuis:
     def __init__(self, folder: Path = GENERATED) -> None:
         self.program = os.environ["CUIS"]
         self.files = sorted_packages(folder / self.name, ".pck.st")
+        self.tests = sorted_tests(folder / self.name, ".pck.st")
 
     def run(self, expression: str, *files: Path) -> str:
         return checked([self.program, *self.files, *files, expression])
+
+    def run_with_tests(self, expression: str) -> str:
+        return self.run(expression, *self.tests)
 
 
 def gst_program() -> str | None:
@@ -158,8 +190,23 @@ def gst_program() -> str | None:
 
 def sorted_packages(folder: Path, ending: str = ".st") -> list[Path]:
     """The packages of a dialect in the order in which its installer files them in."""
-    names = re.search(r"\^#\(('NeuroScope.*)\)", (folder / "install.st").read_text())
+    return _named_by_the_installer("packages", folder, ending)
+
+
+def sorted_tests(folder: Path, ending: str = ".st") -> list[Path]:
+    """The packages of tests of a dialect, in that order; none for a foreign document."""
+    return _named_by_the_installer("testPackages", folder, ending)
+
+
+def _named_by_the_installer(selector: str, folder: Path, ending: str) -> list[Path]:
+    installer = (folder / "install.st").read_text()
+    names = re.search(rf"^{selector}\n.*\n\t\^#\((.*)\)", installer, re.M)
     return [folder / f"{name}{ending}" for name in re.findall(r"'([^']+)'", names[1])]
+
+
+def installer_in(folder: Path) -> str:
+    """The class of a dialect's installer."""
+    return re.search(r"subclass: #(\w+)", (folder / "install.st").read_text())[1]
 
 
 def checked(command: list[Any], complaint: re.Pattern[str] | None = None) -> str:

@@ -105,7 +105,8 @@ def test_every_byte_arrives_as_it_was_sent(site: str) -> None:
 
 def test_a_file_is_downloaded(site: str, tmp_path: Path) -> None:
     expression = (
-        "NeuroScopePlatform write: (NeuroScopePlatform bytesFrom: #(0 10 13 128 255)) "
+        "NeuroScopePlatform current "
+        "write: (NeuroScopePlatform current bytesFrom: #(0 10 13 128 255)) "
         "toFile: 'saved.bin'. 'done'"
     )
     assert browse(site, expression, tmp_path / "saved.bin") == "done"

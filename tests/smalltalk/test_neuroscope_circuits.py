@@ -11,7 +11,7 @@ from systems import System
 from bridge.client import LMStudioNeuroScopeClient
 
 EXAMPLE = (
-    f"(CircuitExample clean: '{IOI}' corrupted: '{IOI_CORRUPTED}' "
+    f"(NeuroScopeCircuitExample clean: '{IOI}' corrupted: '{IOI_CORRUPTED}' "
     "answer: ' Mary' distractor: ' John')"
 )
 HEADS = 9
@@ -130,8 +130,9 @@ def test_a_circuit_is_put_to_the_test(system: System, engine: LMStudioNeuroScope
         system,
         engine,
         "| finder circuit loss back | finder := CircuitFinder for: model;; "
-        "circuit := Circuit name: 'names' components: {CircuitComponent head: 3 layer: 23 score: 2."
-        " CircuitComponent head: 1 layer: 29 score: 1} confidence: 1 evidence: 'given';; "
+        "circuit := Circuit name: 'names' components: {"
+        "NeuroScopeCircuitComponent head: 3 layer: 23 score: 2. "
+        "NeuroScopeCircuitComponent head: 1 layer: 29 score: 1} confidence: 1 evidence: 'given';; "
         f"loss := finder validateCircuitByAblation: circuit onDataset: {{{EXAMPLE}}} "
         "measureUsing: #behaviorLoss;; "
         f"back := finder validateCircuitByPatching: circuit sourceInput: '{IOI}' "
@@ -163,8 +164,8 @@ def test_a_data_set_comes_with_us_for_each_behaviour(
     examples = ask(
         system,
         engine,
-        "((CircuitDataset named: 'repeated-token-sequences' for: model) examples , "
-        "(CircuitDataset named: #indirectObjectIdentification for: model) examples) "
+        "((NeuroScopeCircuitDataset named: 'repeated-token-sequences' for: model) examples , "
+        "(NeuroScopeCircuitDataset named: #indirectObjectIdentification for: model) examples) "
         "collect: [:each | | e | e := each tokensBy: model tokenizer. "
         "{e clean. e corrupted. e answer. e distractor}]",
     )
@@ -192,8 +193,8 @@ def test_a_candidate_of_the_first_workflow_has_its_shares_of_the_residual_stream
 ) -> None:
     said = system.run(
         WORKFLOW.replace("/path/to/model", str(smollm2_path))
-        + "NeuroScopePlatform writeJson: {circuits size. circuits first confidence. "
-        "circuits first evidence. (ResidualShares of: activations) components "
+        + "NeuroScopePlatform current writeJson: {circuits size. circuits first confidence. "
+        "circuits first evidence. (NeuroScopeResidualShares of: activations) components "
         "collect: [:each | {each name. each score}]}",
         default_client,
     )
@@ -231,7 +232,8 @@ def test_the_second_workflow_finds_attention_patterns(
     system: System, engine: LMStudioNeuroScopeClient, default_client: Path
 ) -> None:
     said = system.run(
-        OTHER_WORKFLOW + "NeuroScopePlatform writeJson: (patterns collect: [:each | each score])",
+        OTHER_WORKFLOW
+        + "NeuroScopePlatform current writeJson: (patterns collect: [:each | each score])",
         default_client,
     )
     scores = json.loads(said)

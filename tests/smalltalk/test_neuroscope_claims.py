@@ -15,13 +15,13 @@ THEIRS = """Object subclass: #CircuitFinder
 findCircuits: activations
 	^'found by them'! !
 """
-BOTH = """NeuroScopePlatform writeJson: {
+BOTH = """NeuroScopePlatform current writeJson: {
 	CircuitFinder new findCircuits: #().
 	CircuitFinder category asString.
-	(NeuroScopePlatform globalNamed: #NeuroScopeOwnCircuitFinder) category asString.
-	(NeuroScopePlatform globalNamed: #NeuroScopeOwnCircuitFinder) new
+	(NeuroScopePlatform current globalNamed: #NeuroScopeOwnCircuitFinder) category asString.
+	(NeuroScopePlatform current globalNamed: #NeuroScopeOwnCircuitFinder) new
 		respondsTo: #findCircuitFor:examples:.
-	(NeuroScopePlatform globalNamed: #NeuroScopeOwnCircuit) isNil.
+	(NeuroScopePlatform current globalNamed: #NeuroScopeOwnCircuit) isNil.
 	Circuit category asString}"""
 
 

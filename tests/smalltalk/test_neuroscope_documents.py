@@ -17,7 +17,7 @@ model := TransformerModel fromHuggingFace: 'smollm2'.
 tokens := model tokenizer encode: '{CLEAN}'.
 probabilities := (model forward: tokens) logits last softmax.
 top := probabilities topK: 5.
-NeuroScopePlatform writeJson: {{
+NeuroScopePlatform current writeJson: {{
 	(1 to: 5) collect: [:i | model tokenizer decode: {{(top at: #indices) at: i}}].
 	(1 to: 5) collect: [:i | (top at: #values) at: i].
 	probabilities sum}}
@@ -50,7 +50,7 @@ model hookManager addHook: (ActivationHook
 	component: #residual
 	action: [:activation | seen := activation mean. activation]).
 patched := (model forward: corrupted) logits last.
-NeuroScopePlatform writeJson: {{
+NeuroScopePlatform current writeJson: {{
 	(baseline - halved) abs mean.
 	(patched - (model forward: clean) logits last) abs max.
 	(patched - baseline) abs mean.

@@ -74,22 +74,6 @@ def test_the_cells_of_an_svg_carry_the_captured_weights(
     assert "head 8" in words
 
 
-def test_a_pattern_by_itself_is_not_said_to_be_the_first_head(
-    system: System, tmp_path: Path
-) -> None:
-    path = tmp_path / "one.svg"
-    answer(
-        system,
-        "(AttentionVisualizer new createHeatmap: (ActivationTensor ones: #(2 2)) "
-        f"tokens: #('a' 'b') layer: 5) saveAs: '{path}';; 0",
-    )
-    words = [text.text for text in ElementTree.parse(path).iter(f"{SVG}text")]
-    assert {word for word in words if not word.startswith('"')} == {
-        "attention, layer 5",
-        "one pattern",
-    }
-
-
 def test_the_pixels_of_a_png_are_the_captured_weights(
     system: System, engine: LMStudioNeuroScopeClient, tmp_path: Path
 ) -> None:
@@ -105,44 +89,15 @@ def test_the_pixels_of_a_png_are_the_captured_weights(
     assert np.abs(pixels - np.concatenate(parts, 1)).max() <= 0.51
 
 
-def test_another_ending_is_an_error_that_names_those_there_are(
-    system: System, tmp_path: Path
-) -> None:
-    said = answer(
-        system,
-        "| map circuit | map := AttentionVisualizer new createHeatmap: (ActivationTensor ones: "
-        "#(1 1)) tokens: #('a') layer: 0;; circuit := Circuit name: 'c' components: #() "
-        "confidence: 0 evidence: 'none';; "
-        f"{{[map saveAs: '{tmp_path}/x.jpg'] on: Error do: [:error | error messageText]. "
-        f"[(CircuitVisualizer new createDiagram: circuit) saveAs: '{tmp_path}/x.png'] "
-        "on: Error do: [:error | error messageText]}",
-    )
-    assert said == [
-        f"no picture is saved as {tmp_path}/x.jpg; the name ends in .svg .png",
-        f"no picture is saved as {tmp_path}/x.png; the name ends in .svg",
-    ]
-    assert not list(tmp_path.iterdir())
-
-
-def test_what_is_no_attention_over_the_tokens_is_not_drawn(system: System) -> None:
-    shape, range_ = answer(
-        system,
-        "{[AttentionVisualizer new createHeatmap: (ActivationTensor ones: #(1 2 3 3)) "
-        "tokens: #('a' 'b') layer: 0] on: ShapeMismatchError do: [:error | error messageText]. "
-        "[AttentionVisualizer new createHeatmap: (ActivationTensor ones: #(1 1 1)) * 2 "
-        "tokens: #('a') layer: 0] on: InvalidDataError do: [:error | error messageText]}",
-    )
-    assert shape == "ActivationTensor (2 3 3) is not [heads, query, key] over 2 tokens"
-    assert range_.startswith("a heatmap shows numbers from 0 to 1, not 2")
-
-
 def test_a_diagram_has_each_part_and_each_connection(system: System, tmp_path: Path) -> None:
     answer(
         system,
         "| circuit | circuit := Circuit name: 'a & b' components: {"
-        "CircuitComponent head: 6 layer: 18 score: 0.5. CircuitComponent head: 1 layer: 5 "
-        "score: 0.2} confidence: 0.75 evidence: 'none';; "
-        "circuit pathway: {CircuitConnection source: 'L5H1' target: 'L18H6' strength: 0.31};; "
+        "NeuroScopeCircuitComponent head: 6 layer: 18 score: 0.5. "
+        "NeuroScopeCircuitComponent head: 1 layer: 5 score: 0.2} "
+        "confidence: 0.75 evidence: 'none';; "
+        "circuit pathway: {NeuroScopeCircuitConnection "
+        "source: 'L5H1' target: 'L18H6' strength: 0.31};; "
         f"(CircuitVisualizer new createDiagram: circuit) saveAs: '{tmp_path}/c.svg';; 1",
     )
     picture = ElementTree.parse(tmp_path / "c.svg").getroot()

@@ -2,10 +2,7 @@
 
 import numpy as np
 import pytest
-from neuroscope import ask, capture
 from systems import System, answer
-
-from bridge.client import LMStudioNeuroScopeClient
 
 
 def test_a_probe_stands_where_the_regularised_loss_is_least(system: System) -> None:
@@ -39,27 +36,6 @@ def test_a_probe_stands_where_the_regularised_loss_is_least(system: System) -> N
     predicted = np.array(classes)[scores.argmax(1)]
     assert accuracy == trained == pytest.approx((predicted == labels).mean())
     assert one == predicted[3]
-
-
-def test_a_probe_tells_names_from_verbs_in_a_residual_stream(
-    system: System, engine: LMStudioNeuroScopeClient
-) -> None:
-    accuracy, missing = ask(
-        system,
-        engine,
-        "| tokens labels probe words | words := #(' Mary' ' ran' ' John' ' ate' ' Tom' ' went' "
-        "' Anna' ' saw' ' Paul' ' took');; "
-        "tokens := words collect: [:each | model tokenizer tokenOf: each];; "
-        "model forward: tokens;; labels := (1 to: 10) asArray collect: [:each | "
-        "each odd ifTrue: ['name'] ifFalse: ['verb']];; "
-        "probe := LinearProbe input: (model activationsAt: #residual layer: 3) labels: labels "
-        "regularization: 0.01;; "
-        "{[probe train. probe evaluate: (model activationsAt: #residual layer: 3) -> labels] value."
-        "[LinearProbe input: (ActivationTensor zeros: #(3 2)) labels: #(1 2) regularization: 1] "
-        "on: ShapeMismatchError do: [:error | error messageText]}",
-    )
-    assert accuracy == 1
-    assert missing == "2 labels for 3 examples"
 
 
 def trained_by_numpy(
@@ -117,47 +93,3 @@ def test_a_probe_trained_in_epochs_is_the_one_that_numpy_trains(system: System) 
     order = np.argsort(-importance)[:3]
     assert [index for index, _ in important] == order.tolist()
     assert [value for _, value in important] == pytest.approx(importance[order], rel=1e-4)
-
-
-def test_a_probe_labels_the_tokens_of_a_text(
-    system: System, engine: LMStudioNeuroScopeClient
-) -> None:
-    labels, nowhere = ask(
-        system,
-        engine,
-        "| probe x | x := (model capture: 'Mary ran' layers: #(3) components: #(#residual)) "
-        "at: 3 at: #residual;; probe := LinearProbe new model: model; targetLayer: 3; "
-        "targetComponent: #residual; yourself;; probe trainingData: x labels: #('name' 'verb') "
-        "validationSplit: 0 epochs: 20 learningRate: 0.1;; probe train;; "
-        "{probe predictTokens: 'Mary ran'. [probe targetLayer: 99; trainingData: x "
-        "labels: #('name' 'verb') validationSplit: 0 epochs: 20 learningRate: 0.1] "
-        "on: InvalidLayerError do: [:error | error messageText]}",
-    )
-    assert capture(engine, "Mary ran")["logits"].shape[0] == 2
-    assert labels == ["name", "verb"]
-    assert nowhere == "no layer 99; there are layers 0 to 29"
-
-
-def test_what_a_probe_cannot_do_is_an_error(system: System) -> None:
-    said = answer(
-        system,
-        "| probe x | x := ActivationTensor ones: #(2 3);; probe := LinearProbe new;; "
-        "{[probe train] on: InsufficientDataError do: [:error | error messageText]. "
-        "[probe predict: (x at: 0)] on: InsufficientDataError do: [:error | error messageText]. "
-        "[probe probeType: #regression] on: Error do: [:error | error messageText]. "
-        "[probe trainingData: x labels: #(1) validationSplit: 0 epochs: 1 learningRate: 1] "
-        "on: ShapeMismatchError do: [:error | error messageText]. "
-        "[probe trainingData: x labels: #(1 2) validationSplit: 1 epochs: 1 learningRate: 1] "
-        "on: InsufficientDataError do: [:error | error messageText]. "
-        "[probe trainingData: x labels: #(1 2) validationSplit: 0 epochs: 1 learningRate: 1"
-        ". probe train validationAccuracy] "
-        "on: InsufficientDataError do: [:error | error messageText]}",
-    )
-    assert said == [
-        "the probe has no examples to train on",
-        "the probe has not been trained",
-        "no probe type regression; there is classification",
-        "1 labels for 2 examples",
-        "a validation split of 1 leaves no example to train on",
-        "no examples were kept for validation",
-    ]

@@ -77,26 +77,6 @@ TENSORS: dict[str, tuple[str, np.ndarray]] = {
     ),
     "one head": ("(t reshape: #(1 2 3 4)) splitByHeads at: 2", DOUBLES[1][None]),
 }
-NUMBERS: dict[str, tuple[str, Any]] = {
-    "dot": ("t dot: (t + 1)", (DOUBLES * (DOUBLES + 1)).sum()),
-    "element": ("m at: 2 at: 1", MATRIX[2, 1]),
-    "element set": ("u := ActivationTensor zeros: #(2). u at: #(1) put: 3. u sum", 3),
-    "top of one axis": ("(row topK: 3) at: #values", [3.0, 1.5, 0.25]),
-    "where the top is": ("(row topK: 3) at: #indices", [3, 0, 2]),
-    "a copy is another": ("u := t copy. u at: #(0 0 0) put: 99. t at: #(0 0 0)", -4.0),
-    "shape of random numbers": ("(ActivationTensor random: #(2 5)) shape", [2, 5]),
-}
-ERRORS: dict[str, tuple[str, str]] = {
-    "shapes that differ": ("t + m", "(2 3 4) does not go with ActivationTensor (4 2)"),
-    "matrices that do not meet": ("m matmul: m", "(4 2) does not go with"),
-    "dot of other shapes": ("t dot: row", "does not go with"),
-    "a shape of other size": ("t reshape: #(5 -1)", "24 numbers"),
-    "an order that leaves out": ("t transpose: #(0 0 1)", "is not an order of the axes"),
-    "no such axis": ("t softmax: 3", "no axis 3 in a tensor of 3 axes"),
-    "more than there are": ("row topK: 5", "no 5 largest of 4"),
-    "an index too large": ("t at: 2", "index 2 is outside axis 0 of length 2"),
-    "no heads": ("t zeroHeads: #(1)", "only [batch, heads, seq"),
-}
 
 
 def evaluate(system: System, expressions: list[str]) -> list[Any]:
@@ -119,65 +99,8 @@ def tensors(system: System) -> dict[str, np.ndarray]:
     }
 
 
-@pytest.fixture(scope="module")
-def numbers(system: System) -> dict[str, Any]:
-    return dict(zip(NUMBERS, evaluate(system, [e for e, _ in NUMBERS.values()]), strict=True))
-
-
-@pytest.fixture(scope="module")
-def errors(system: System) -> dict[str, str]:
-    caught = [
-        f"[{e}. 'no error'] on: ShapeMismatchError do: [:error | error messageText]"
-        for e, _ in ERRORS.values()
-    ]
-    return dict(zip(ERRORS, evaluate(system, caught), strict=True))
-
-
 @pytest.mark.parametrize("name", TENSORS)
 def test_tensors_are_those_of_numpy(tensors: dict[str, np.ndarray], name: str) -> None:
     expected = np.array(TENSORS[name][1])
     assert tensors[name].shape == expected.shape
     assert tensors[name] == pytest.approx(expected, rel=1e-6, abs=1e-7)
-
-
-@pytest.mark.parametrize("name", NUMBERS)
-def test_numbers_are_those_of_numpy(numbers: dict[str, Any], name: str) -> None:
-    assert numbers[name] == pytest.approx(NUMBERS[name][1], rel=1e-6)
-
-
-@pytest.mark.parametrize("name", ERRORS)
-def test_what_does_not_fit_says_what_does_not(errors: dict[str, str], name: str) -> None:
-    assert ERRORS[name][1] in errors[name]
-
-
-def test_random_numbers_have_the_mean_and_spread_that_were_asked_for(system: System) -> None:
-    expression = (
-        "| t | t := ActivationTensor random: #(20 50) mean: 3 std: 2;; "
-        "{t mean. t std. t data. (t > 3) mean}"
-    )
-    mean, std, data, above = answer(system, expression)
-    assert (mean, std) == pytest.approx((3, 2), abs=0.4)
-    assert above == pytest.approx(0.5, abs=0.1)
-    assert len(set(data)) > 900
-
-
-def test_a_tensor_crosses_the_border_of_the_image_and_comes_back(system: System) -> None:
-    expression = (
-        "| bridge carried again | bridge := DataBridge new;; "
-        f"carried := bridge transferTensor: {literal(MATRIX)};; "
-        "again := bridge reconstructTensor: carried;; "
-        "{again data asArray. again shape. carried at: 'dtype'}"
-    )
-    data, shape, dtype = answer(system, expression)
-    assert data == MATRIX.ravel().tolist()
-    assert (shape, dtype) == ([4, 2], "float32")
-
-
-def test_the_patterns_of_several_heads_are_drawn_one_below_the_other(system: System) -> None:
-    expression = (
-        "AttentionVisualizer new renderMultiHeadComparison: "
-        "(ActivationTensor data: #(1.0 0.0 0.5 0.5 1.0 0.0 0.0 1.0) shape: #(2 2 2))"
-    )
-    rows = answer(system, expression).replace("\r", "\n").split("\n")
-    assert [row for row in rows if row.startswith("head")] == ["head 0", "head 1"]
-    assert [row[-4:] for row in rows if row.endswith("|")] == ["|@ |", "|++|", "|@ |", "| @|"]

@@ -12,10 +12,10 @@ from mlx_lm.utils import save_model
 from neuroscope import ask, capture
 from systems import System
 
+from benchmarks.architectures import tiny_config, tiny_model
+from benchmarks.words import words
 from bridge.client import LMStudioNeuroScopeClient
 from bridge.engine_process import running_engine
-from tests.engine.architectures import tiny_config, tiny_model
-from tests.engine.words import words
 
 TOKENS, CORRUPTED = [3, 31, 4, 15, 9], [3, 31, 4, 26, 9]
 
@@ -58,7 +58,7 @@ def test_a_circuit_names_heads_after_the_layers_that_have_them(
         system,
         hybrid,
         "| finder circuit examples | finder := CircuitFinder for: model;; "
-        "examples := {CircuitExample "
+        "examples := {NeuroScopeCircuitExample "
         f"clean: {literal(TOKENS)} corrupted: {literal(CORRUPTED)} answer: 7 distractor: 9}};; "
         "circuit := finder findCircuitFor: 'heads' examples: examples "
         "method: #activationPatching threshold: -9;; "

@@ -1,65 +1,87 @@
-"""The generated SUnit tests pass in the image: a user can run them there."""
+"""The generated SUnit tests pass in each system; each of them is a test here, by its name."""
 
+import json
 import os
+import re
 from pathlib import Path
 
 import pytest
-from systems import GENERATED, SQUEAK, Cuis, System
+from systems import GENERATED, Cuis, System, sorted_tests
 
 from bridge.client import LMStudioNeuroScopeClient
 
-IN_AMBER = """| bad |
-        bad := ''.
-        {name} buildSuite do: [:each |
-            [each runCase] on: Error do: [:error |
-                bad := bad , each selector , ': ' , error messageText , '; ']].
-        {name} buildSuite size printString , ' run, failed: ' , bad"""
-ELSEWHERE = """| result |
-        result := {name} suite run.
-        (result failures size + result errors size = 0)
-            ifTrue: [result runCount printString , ' run, failed: ']
-            ifFalse: [result failures printString , result errors printString]"""
+Outcomes = dict[str, str | None]
+"""By a test's class and selector, what went wrong; None if nothing did."""
 
 
-def packages_of_tests(system: System, folder: Path, url: str) -> list[Path]:
-    """SUnit where the image lacks it, the tests, and the server to ask."""
-    package_loader = folder / "sunit.st"
-    package_loader.write_text("PackageLoader fileInPackage: 'SUnit'!\n")
-    sunit = {"amber": [], "gst": [package_loader], "squeak": [SQUEAK / "sunit.st"]}
-    tests = GENERATED / system.name / "NeuroScope-Tests.st"
-    return [*sunit[system.name], tests, address(folder, url)]
+def names_in(file: Path) -> list[str]:
+    """The class and selector of each test of a file-out."""
+    names, holder = [], ""
+    for line in file.read_text().splitlines():
+        if heading := re.match(r"!(\w+)( class)? methodsFor: ", line):
+            holder = "" if heading[2] else heading[1]
+        elif holder and re.fullmatch(r"test[A-Z]\w*", line):
+            names.append(f"{holder}>>{line}")
+    return names
 
 
-def address(folder: Path, url: str) -> Path:
-    """A method that names the server to ask."""
-    file = folder / "address.st"
-    file.write_text(
-        f"!NeuroScopeClientTest class methodsFor: 'accessing'!\nbaseUrl\n\t^'{url}'! !\n"
+OFFLINE, SERVER = map(names_in, sorted_tests(GENERATED / "amber"))
+SERVER_CLASSES = sorted({name.partition(">>")[0] for name in SERVER})
+
+
+def outcomes(system: System, run: str) -> Outcomes:
+    """What comes of the tests that an expression runs."""
+    return json.loads(
+        system.run_with_tests(f"NeuroScopePlatform current writeJson: ({run}) outcomes")
     )
-    return file
 
 
-@pytest.mark.parametrize(
-    ("name", "count"), [("ActivationTensorTest", 11), ("NeuroScopeClientTest", 12)]
-)
-def test_all_tests_of_a_class_pass(
-    system: System, engine: LMStudioNeuroScopeClient, tmp_path: Path, name: str, count: int
-) -> None:
-    files = packages_of_tests(system, tmp_path, engine.base_url)
-    expression = IN_AMBER if system.name == "amber" else ELSEWHERE
-    said = system.run(expression.replace("{name}", name), *files)
-    assert said == f"{count} run, failed: "
+def client(engine: LMStudioNeuroScopeClient) -> str:
+    return f"(LMStudioRESTClient baseUrl: '{engine.base_url}')"
+
+
+@pytest.fixture(scope="module")
+def offline(system: System) -> Outcomes:
+    """All tests that need no server, run at once."""
+    return outcomes(system, "NeuroScopeTestRun offline")
+
+
+@pytest.fixture(scope="module")
+def on_server(system: System, engine: LMStudioNeuroScopeClient) -> dict[str, Outcomes]:
+    """The tests of each class that asks a server, run at once, once one of them is asked for."""
+
+    class Runs(dict[str, Outcomes]):
+        def __missing__(self, name: str) -> Outcomes:
+            run = f"NeuroScopeTestRun of: {{{name}}} client: {client(engine)}"
+            return self.setdefault(name, outcomes(system, run))
+
+    return Runs()
+
+
+@pytest.mark.parametrize("name", OFFLINE)
+def test_without_a_server(offline: Outcomes, name: str) -> None:
+    assert offline[name] is None
+
+
+@pytest.mark.parametrize("name", SERVER)
+def test_with_a_server(on_server: dict[str, Outcomes], name: str) -> None:
+    assert on_server[name.partition(">>")[0]][name] is None
+
+
+def test_the_tests_that_need_no_server_are_those_of_their_package(offline: Outcomes) -> None:
+    assert sorted(offline) == sorted(OFFLINE)
+
+
+def test_a_test_that_fails_says_what_was_there(system: System) -> None:
+    fails = "NeuroScopeTestCase new assert: 3 is: 4"
+    said = system.run_with_tests(f"[{fails}. ''] on: TestFailure do: [:error | error messageText]")
+    assert said == "3 is not 4"
 
 
 if "CUIS" in os.environ:
 
-    def test_all_tests_pass_in_cuis(engine: LMStudioNeuroScopeClient, tmp_path: Path) -> None:
-        tests = GENERATED / "cuis" / "NeuroScope-Tests.pck.st"
-        said = Cuis().run(
-            "(ActivationTensorTest buildSuite run) printString , ' and ' , "
-            "(NeuroScopeClientTest buildSuite run) printString",
-            tests,
-            address(tmp_path, engine.base_url),
-        )
-        assert "11 run, 11 passed" in said
-        assert "12 run, 12 passed" in said
+    def test_all_tests_pass_in_cuis(engine: LMStudioNeuroScopeClient) -> None:
+        cuis = Cuis()
+        for run in ("offline", f"server: {client(engine)}"):
+            said = cuis.run_with_tests(f"(NeuroScopeTestRun {run}) printString")
+            assert " run, 0 failed" in said

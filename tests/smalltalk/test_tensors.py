@@ -28,29 +28,6 @@ def test_reductions_are_those_of_numpy(system: System) -> None:
     )
 
 
-def test_a_slice_takes_indices_from_0_along_an_axis(system: System) -> None:
-    for axis, indices in ((0, [1]), (1, [2, 0]), (2, [3, 1])):
-        chosen = " ".join(map(str, indices))
-        expression = (
-            f"| t | t := {tensor(VALUES)} slice: #({chosen}) axis: {axis};; {{t shape. t data}}"
-        )
-        expected = np.take(VALUES, indices, axis)
-        shape, data = answer(system, expression)
-        assert shape == list(expected.shape)
-        assert np.array_equal(np.float32(data), expected.ravel())
-
-
-def test_an_element_is_found_by_its_indices(system: System) -> None:
-    expression = f"| t | t := {tensor(VALUES)};; {{t at: #(0 0 0). t at: #(1 2 3). t at: #(1 0 2)}}"
-    expected = [VALUES[0, 0, 0], VALUES[1, 2, 3], VALUES[1, 0, 2]]
-    assert np.array_equal(np.float32(answer(system, expression)), np.float32(expected))
-
-
-def test_nested_arrays_are_flattened_row_by_row(system: System) -> None:
-    expression = "(ActivationTensor data: #(#(1 2 3) #(4 5 6)) shape: #(2 3)) data"
-    assert answer(system, expression) == [1, 2, 3, 4, 5, 6]
-
-
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_floats_are_decoded_exactly(system: System, dtype: str) -> None:
     values = np.array(SPECIAL, dtype)
@@ -68,33 +45,3 @@ def test_bfloat16_is_the_upper_half_of_float32(system: System) -> None:
 def test_integers_are_decoded_with_their_sign(system: System) -> None:
     values = np.array([0, 1, -1, 70000, -(2**23)], np.int32)
     assert answer(system, f"{tensor(values)} data") == values.tolist()
-
-
-def test_a_tensor_travels_to_the_server_and_back_unchanged(system: System) -> None:
-    expression = (
-        f"(ActivationTensor fromRecord: {tensor(VALUES)} asRecord) asRecord at: 'data_base64'"
-    )
-    assert base64.b64decode(answer(system, expression)) == VALUES.tobytes()
-
-
-@pytest.mark.parametrize(
-    ("expression", "message"),
-    [
-        ("ActivationTensor data: #(1 2 3) shape: #(2 2)", "needs 4 numbers, the data has 3"),
-        ("ActivationTensor data: #(1 2 3 4 5) shape: #(2 2)", "needs 4 numbers, the data has 5"),
-        ("(ActivationTensor zeros: #(2 2)) at: #(0 2)", "index 2 is outside axis 1 of length 2"),
-        ("(ActivationTensor zeros: #(2 2)) slice: #(0) axis: 2", "no axis 2"),
-        ("(ActivationTensor zeros: #(0)) mean", "no elements"),
-    ],
-)
-def test_what_does_not_fit_is_a_shape_error(system: System, expression: str, message: str) -> None:
-    caught = f"[{expression}. 'nothing'] on: ShapeMismatchError do: [:error | error messageText]"
-    assert message in answer(system, caught)
-
-
-def test_only_numbers_can_be_elements(system: System) -> None:
-    caught = (
-        "[ActivationTensor data: #('one') shape: #(1). 'nothing'] "
-        "on: InvalidDataError do: [:error | error messageText]"
-    )
-    assert "numbers" in answer(system, caught)

@@ -2,12 +2,12 @@ from pathlib import Path
 
 import pytest
 
-from bridge.rooms import room
+from bridge.resources import resource_folder
 
 from .machine import Squeak
 
 HERE = Path(__file__).parent
-GENERATED = room("smalltalk") / "squeak"
+GENERATED = resource_folder("smalltalk") / "squeak"
 
 
 @pytest.fixture(scope="session")

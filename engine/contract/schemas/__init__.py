@@ -7,10 +7,11 @@ What breaks a schema is answered with 400; what fits it and cannot be done on th
 from engine.contract.schemas.activations import *
 from engine.contract.schemas.base import *
 from engine.contract.schemas.circuits import *
-from engine.contract.schemas.exchanges import *
 from engine.contract.schemas.forward import *
 from engine.contract.schemas.generation import *
 from engine.contract.schemas.health import *
 from engine.contract.schemas.lens import *
 from engine.contract.schemas.models import *
+from engine.contract.schemas.neurons import *
+from engine.contract.schemas.sessions import *
 from engine.contract.schemas.tokens import *

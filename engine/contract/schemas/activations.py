@@ -1,15 +1,20 @@
 """What to capture and change, and what was captured."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
 from engine.components import ComponentType
 from engine.contract.schemas.base import (
+    MOST_AXES,
     MOST_HOOKS,
+    ComponentName,
+    Count,
     Dtype,
+    Float32,
     Head,
     Index,
+    LayerName,
     Position,
     Request,
     Response,
@@ -33,20 +38,28 @@ class HookSpec(Request):
         }
     )
 
-    layer_name: str = Field(
-        min_length=1,
+    layer_name: LayerName = Field(
         description="`5`, `model.layers.5`, `transformer.h.5`, `blocks.5`, `*`, `0-11`, "
-        "`transformer.wte`, …",
+        "`transformer.wte`, …; or a name that says the component too: `blocks.5.hook_resid_pre`, "
+        "`blocks.*.attn.hook_z`, `model.layers.5.mlp.down_proj`, `ln_final.hook_out`, …",
         examples=["0", "*", "0-1"],
     )
-    component: ComponentType
+    component: ComponentName | None = Field(
+        None, description="May be left out where the layer name says it."
+    )
     hook_id: str | None = Field(
         None,
         min_length=1,
         description="Default: `layer_5_residual`, `embedding_output`.",
     )
-    capture_input: bool = Field(False, description="Capture what goes into the component.")
-    capture_output: bool = Field(True, description="Capture what comes out of it.")
+    capture_input: bool = Field(
+        False, description="Capture what goes into the component, or the module named."
+    )
+    capture_output: bool = Field(
+        True,
+        description="Capture what comes out of it. A name of an input, `hook_resid_pre`, needs "
+        "neither field.",
+    )
     positions: list[Position] | None = Field(
         None,
         min_length=1,
@@ -68,7 +81,9 @@ class TensorValue(Request):
 
     model_config = ConfigDict(json_schema_extra=one_of("data", "data_base64"))
 
-    shape: list[Index]
+    shape: list[Count] = Field(
+        max_length=MOST_AXES, description="The length of each axis, at least 1."
+    )
     dtype: Dtype = "float32"
     data: Any | None = Field(None, description="Nested lists, or a flat list, of numbers.")
     data_base64: str | None = None
@@ -82,8 +97,10 @@ class TensorValue(Request):
 class InterventionSpec(Request):
     """A change made to an activation while the model runs."""
 
-    layer_name: str = Field(min_length=1)
-    component: ComponentType
+    layer_name: LayerName
+    component: ComponentName | None = Field(
+        None, description="May be left out where the layer name says it."
+    )
     operation: Literal[
         "ablation", "mean", "scaling", "addition", "replacement", "patching", "noise"
     ] = Field(
@@ -93,12 +110,12 @@ class InterventionSpec(Request):
     )
     heads: list[Head] | None = Field(None, min_length=1)
     positions: list[Position] | None = Field(None, min_length=1)
-    factor: float | None = None
+    factor: Float32 | None = None
     value: TensorValue | None = None
     capture_id: str | None = None
     hook_id: str | None = None
     step: Index = 0
-    scale: float | None = Field(None, ge=0)
+    scale: Annotated[Float32, Field(ge=0)] | None = None
     seed: Index | None = None
 
 
@@ -109,6 +126,9 @@ class ActivationRecord(Response):
     layer_name: str
     layer: int | None = Field(description="0-based; null for embedding, final_norm and logits.")
     component: ComponentType
+    field_name: str | None = Field(
+        description="TransformerLens's name, `blocks.5.hook_resid_post`; null where it has none."
+    )
     step: int = Field(description="0 is the whole prompt; step k the k-th generated token's pass.")
     positions: list[int] = Field(
         description="First and last position of this forward pass that the record covers."

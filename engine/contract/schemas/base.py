@@ -1,9 +1,13 @@
 """What all requests and responses share: their base classes, and numbers within bounds."""
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from typing_extensions import TypeAliasType
+
+from engine.components import ComponentType
+from engine.field_names import BY_NAME
 
 Dtype = Literal["float32", "float16", "bfloat16"]
 ActivationFormat = Literal["array", "base64", "metadata", "reference"]
@@ -12,6 +16,9 @@ LARGEST = 2**31 - 1
 MOST_HOOKS = 1024
 MOST_SEQUENCES = 1024
 MOST_STOPS = 64
+MOST_AXES = 8
+LONGEST_NAME = 200
+LARGEST_FLOAT32 = 3.4028234663852886e38
 
 
 def _whole(value: Any) -> Any:
@@ -26,7 +33,9 @@ CacheSize = Annotated[int, Field(ge=8, le=LARGEST), Whole]
 Alternatives = Annotated[int, Field(ge=0, le=20), Whole]
 Likeliest = Annotated[int, Field(ge=0, le=1000), Whole]
 LensTokens = Annotated[int, Field(ge=1, le=100), Whole]
+Float32 = Annotated[float, Field(ge=-LARGEST_FLOAT32, le=LARGEST_FLOAT32)]
 Text = Annotated[str, Field(min_length=1)]
+LayerName = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
 
 # Named in the document too, for those that generate types from it.
 Head = TypeAliasType("Head", Index)
@@ -39,6 +48,38 @@ Batch = Annotated[list[TokenIds], Field(min_length=1, max_length=MOST_SEQUENCES)
 TokenKey = Annotated[str, Field(pattern=r"^[0-9]{1,9}$")]
 Bias = Annotated[float, Field(ge=-100, le=100)]
 Biases = Annotated[dict[TokenKey, Bias], Field(json_schema_extra={"additionalProperties": False})]
+
+
+NAMES = (*ComponentType, *BY_NAME)
+DOTTED = r"[A-Za-z_]\w*(\.[\w*-]+)+"
+
+
+def _component(name: str) -> str:
+    if name not in NAMES and not re.fullmatch(DOTTED, name, re.ASCII):
+        raise ValueError(f"no component {name!r}; there are {', '.join(NAMES)}")
+    return name
+
+
+ComponentName = TypeAliasType(
+    "ComponentName",
+    Annotated[
+        str,
+        Field(max_length=200),
+        AfterValidator(_component),
+        WithJsonSchema(
+            {
+                "type": "string",
+                "maxLength": 200,
+                "pattern": f"^({'|'.join(map(re.escape, NAMES))}|"
+                r"[A-Za-z_][0-9A-Za-z_]*(\.[0-9A-Za-z_*-]+)+)$",
+                "description": "A component, such as `residual`; or a name without its layer in "
+                "TransformerLens, such as `hook_resid_pre` or `attn.hook_z`; or a module's path "
+                "in a layer, such as `mlp.down_proj`.",
+                "examples": ["residual", "mlp_hidden", "hook_resid_post", "attn.hook_z"],
+            }
+        ),
+    ],
+)
 
 
 def one_of(one: str, other: str) -> dict[str, Any]:

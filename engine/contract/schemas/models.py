@@ -8,6 +8,11 @@ from engine.components import ComponentType
 from engine.contract.schemas.base import CacheSize, Dtype, Index, Request, Response
 
 
+class Correction(Response):
+    name: str
+    reason: str = Field(description="What mlx-lm reads otherwise than the model's author wrote it.")
+
+
 class ModelEntry(Response):
     id: str
     object: Literal["model"] = "model"
@@ -29,10 +34,29 @@ class ModelEntry(Response):
         "layers have experts in its place."
     )
     quantization: str | None = Field(description="For example `4-bit, group 32`; null if none.")
+    corrections: list[Correction] = Field(
+        description="What was corrected as the model was loaded, because mlx-lm does not read it."
+    )
     components: list[ComponentType] = Field(description="What can be captured on this model.")
     absent_layers: dict[ComponentType, list[int]] = Field(
         description="The layers that lack a component that others have, by the component."
     )
+
+
+class WeightEntry(Response):
+    name: str = Field(description="As TransformerLens has it: `W_Q`, `b_Q`, `W_in`, …")
+    layers: list[int] | None = Field(description="Where it is alike; null: the whole model's.")
+    axes: list[str] = Field(description="What each axis counts: `head`, `d_model`, `d_head`, …")
+    shape: list[int]
+    modules: list[str] = Field(description="The linear layers that it is in, one for each layer.")
+    notes: list[str] = Field(description="What the model does beside, such as a norm.")
+    reason: str | None = Field(description="Why it is absent; null if it is there.")
+
+
+class WeightList(Response):
+    object: Literal["list"] = "list"
+    model: str
+    data: list[WeightEntry]
 
 
 class ModelList(Response):
@@ -57,6 +81,11 @@ class LoadModelRequest(Request):
         None,
         description="Cast the weights, dequantising them. Default: as stored on a GPU; float32 "
         "where a CPU would have to run quantised weights.",
+    )
+    corrections: bool = Field(
+        True,
+        description="Correct what mlx-lm reads otherwise than its author wrote it. If false, "
+        "the model computes what it does in mlx-lm.",
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-import engine.server.run
+import engine.server.process
 from bridge.cli import main
 from engine.machine import precision
 from engine.machine.description import description
@@ -79,7 +79,7 @@ def test_serve_allows_tf32_where_it_is_asked_to(monkeypatch, options, value):
         seen.append(os.environ.get(precision.VARIABLE))
         raise OSError("far enough")
 
-    monkeypatch.setattr(engine.server.run, "run", started)
+    monkeypatch.setattr(engine.server.process, "run", started)
     monkeypatch.setenv(precision.VARIABLE, "")
     monkeypatch.delenv(precision.VARIABLE)
     result = CliRunner().invoke(main, ["serve", *options])

@@ -18,10 +18,10 @@ from transformers import PreTrainedTokenizerFast
 from waitress import wasyncore
 
 from engine.contract.schemas import LoadModelRequest
-from engine.server.app import create_app
-from engine.server.listener import Listener
+from engine.server.http.app import create_app
+from engine.server.http.listener import Listener
 from engine.server.service import Service, create_service
-from engine.server.settings import Settings
+from engine.server.state.settings import Settings
 
 LAYERS, HEADS, KV_HEADS, HEAD_DIM, HIDDEN = 3, 4, 2, 8, 32
 TEMPLATE = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}assistant:"

@@ -9,8 +9,8 @@ from safetensors.numpy import load_file
 from engine.captures.records import CapturedActivation
 from engine.components import ComponentType
 from engine.errors import CaptureTooLargeError
-from engine.server.captures import CaptureStore, new_capture
 from engine.server.errors import UnknownCaptureError
+from engine.server.state.captures import CaptureStore, new_capture
 from tests.engine.server.conftest import running
 
 BYTES = 2 * 3 * 4
@@ -74,7 +74,7 @@ def test_one_that_never_was_is_called_that():
 
 
 def test_the_number_kept_is_bounded_too(monkeypatch):
-    monkeypatch.setattr("engine.server.captures.MOST", 3)
+    monkeypatch.setattr("engine.server.state.captures.MOST", 3)
     store = CaptureStore(budget_bytes=BYTES)
     empty = [replace(new_capture("m")) for _ in range(5)]
     for each in empty:

@@ -1,9 +1,12 @@
-"""`/v1/circuits/patch` answers what the engine measures."""
+"""`/v1/circuits/patch` and `/v1/circuits/verify` return what the engine measures."""
 
 import numpy as np
 import pytest
 
-from engine.analysis.circuits import Task, patch_effects
+from engine.analysis.ablation import Ablation
+from engine.analysis.circuits import Task, patch_effects, patch_sets
+from engine.analysis.parts import CircuitPart
+from engine.analysis.verification import verify_circuit
 from engine.contract import schemas as s
 from tests.engine.server.conftest import HEADS, LAYERS
 
@@ -84,3 +87,164 @@ def test_prompts_and_tokens_may_be_given_by_id(server, task):
 )
 def test_what_cannot_be_measured_is_refused_by_name(server, changes, status, message):
     assert message in server.error(PATH, status, **TASK | changes)["message"]
+
+
+# --- several examples, and sets ---------------------------------------------------------------
+
+OTHER = {"clean": "a cat", "corrupted": "a dog", "answers": ["h", "t"], "distractors": ["s"]}
+EXAMPLES = [
+    {
+        "clean": TASK["clean"],
+        "corrupted": TASK["corrupted"],
+        "answers": [TASK["answer"]],
+        "distractors": [TASK["distractor"]],
+    },
+    OTHER,
+]
+
+
+@pytest.fixture
+def tasks(server, task):
+    clean, corrupted = (tokens(server, OTHER[name]) for name in ("clean", "corrupted"))
+    return [
+        Task(task.clean, task.corrupted, task.answer, task.distractor, "logsumexp"),
+        Task(clean, corrupted, tokens(server, "ht"), task.distractor, "logsumexp"),
+    ]
+
+
+def test_one_example_in_a_list_is_measured_as_by_itself(server):
+    assert server.post(PATH, examples=EXAMPLES[:1]) == server.post(PATH, **TASK)
+
+
+def test_several_examples_are_one_request(server, tasks):
+    reply = server.post(PATH, examples=EXAMPLES, pooling="logsumexp", component="mlp")
+    s.CircuitEffects.model_validate(reply)
+    expected = measured(server, tasks, component="mlp")
+    assert reply["scores"]["shape"] == [2, LAYERS, 1]
+    np.testing.assert_allclose(reply["scores"]["data"], expected.scores, atol=1e-5)
+    np.testing.assert_allclose(reply["effects"]["data"], expected.effects, atol=1e-5)
+    assert reply["clean_scores"] == pytest.approx(expected.clean_scores)
+    assert reply["corrupted_scores"] == pytest.approx(expected.corrupted_scores)
+    assert reply["clean_score"] == pytest.approx(np.mean(expected.clean_scores))
+    assert reply["positions"] is None
+
+
+def test_neurons_are_chosen_by_number(server, task):
+    choices = {"component": "mlp_hidden", "neurons": [5, 2], "positions": [-1], "layers": [1]}
+    reply = server.post(PATH, **TASK, **choices)
+    expected = measured(server, task, **choices)
+    assert reply["neurons"] == [5, 2]
+    assert reply["effects"]["shape"] == [1, 2]
+    np.testing.assert_allclose(reply["effects"]["data"], expected.effects, atol=1e-5)
+
+
+def test_sets_of_parts_are_patched_at_once(server, tasks):
+    sets = [
+        [{"layer": 0, "head": 1}, {"layer": 2, "component": "mlp", "positions": [-1]}],
+        [],
+        [{"layer": 1, "component": "mlp_hidden", "neuron": 3}],
+    ]
+    ablation = {"kind": "resample", "references": ["a bat", TASK["clean"]], "samples": 2, "seed": 4}
+    reply = server.post(
+        PATH,
+        examples=EXAMPLES,
+        pooling="logsumexp",
+        sets=sets,
+        method="ablation",
+        direction="noising",
+        ablation=ablation,
+    )
+    s.CircuitEffects.model_validate(reply)
+    model = server.service.models.get(None)
+    references = [tokens(server, text) for text in ablation["references"]]
+    expected = server.service.worker.call(
+        lambda job: patch_sets(
+            model.kit,
+            tasks,
+            [
+                [CircuitPart(0, head=1), CircuitPart(2, "mlp", positions=(-1,))],
+                [],
+                [CircuitPart(1, "mlp_hidden", neuron=3)],
+            ],
+            method="ablation",
+            direction="noising",
+            ablation=Ablation("resample", references, samples=2, seed=4),
+        )
+    )
+    np.testing.assert_allclose(reply["effects"]["data"], expected.effects, atol=1e-5)
+    np.testing.assert_allclose(reply["scores"]["data"], expected.scores, atol=1e-5)
+    assert [reply[name] for name in ("layers", "heads", "neurons", "positions")] == [None] * 4
+
+
+def test_a_circuit_is_verified(server, tasks):
+    circuit = [{"layer": 0, "head": 1}, {"layer": 2, "head": 3, "positions": [-1]}]
+    reply = server.post(
+        "/v1/circuits/verify",
+        circuit=circuit,
+        examples=EXAMPLES,
+        pooling="logsumexp",
+        ablation={"kind": "mean", "over": "positions"},
+        subsets=2,
+        seed=5,
+    )
+    s.CircuitVerification.model_validate(reply)
+    model = server.service.models.get(None)
+    expected = server.service.worker.call(
+        lambda job: verify_circuit(
+            model.kit,
+            tasks,
+            [CircuitPart(0, head=1), CircuitPart(2, head=3, positions=(-1,))],
+            ablation=Ablation("mean", over="positions"),
+            subsets=2,
+            seed=5,
+        )
+    )
+    for name in ("model_score", "circuit_score", "empty_score", "faithfulness", "incompleteness"):
+        assert reply[name] == pytest.approx(getattr(expected, name), abs=1e-5)
+    assert [each["part"] for each in reply["minimality"]] == [0, 1]
+    assert [each["subset"] for each in reply["completeness"]] == [
+        list(each.subset) for each in expected.completeness
+    ]
+
+
+def test_hooks_that_are_registered_see_no_pass_of_an_analysis(server):
+    hook = {"layer_name": "*", "component": "head_output", "hook_id": "watch"}
+    server.post("/v1/activations/hooks", hooks=[hook])
+    try:
+        before = server.get("/v1/activations/hooks")
+        server.post(PATH, **TASK)
+        server.post("/v1/circuits/verify", circuit=[{"layer": 0, "head": 1}], examples=EXAMPLES)
+        assert server.get("/v1/activations/hooks") == before
+        model = server.service.models.get(None)
+        assert not any(model.kit.get_captured_activations().values())
+    finally:
+        server.http.delete("/v1/activations/hooks")
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "message"),
+    [
+        ({}, 400, "give either examples, or all of clean, corrupted, answer, distractor"),
+        ({"clean": "a"}, 400, "give either examples, or all of"),
+        (TASK | {"examples": EXAMPLES}, 400, "give either examples, or clean"),
+        ({"examples": []}, 400, "examples"),
+        ({"examples": [OTHER | {"answers": []}]}, 400, "examples.0.answers"),
+        ({"examples": [OTHER | {"answers": ["her"]}]}, 422, "examples.0.answers: 'her' is 3"),
+        ({"examples": [OTHER | {"clean": "a cow!"}]}, 422, "clean has 6 tokens and corrupted 5"),
+        (TASK | {"sets": [[]], "component": "mlp"}, 422, "component: the sets say where"),
+        (TASK | {"sets": [[]], "layers": [0]}, 422, "layers: the sets say where"),
+        (TASK | {"sets": []}, 400, "sets"),
+        (TASK | {"sets": [[{"layer": 0, "head": 9}]]}, 422, "heads 0 to 3"),
+        (TASK | {"sets": [[{"layer": 0, "neuron": 1}]]}, 422, "no neurons to select"),
+        (TASK | {"ablation": {"kind": "mean"}}, 422, "activation_patching ablates nothing"),
+        (TASK | {"layers": [0, 0]}, 422, "layers: 0 is given twice"),
+        (TASK | {"pooling": "max"}, 400, "pooling"),
+    ],
+)
+def test_examples_and_sets_that_cannot_be_measured_are_refused(server, body, status, message):
+    assert message in server.error(PATH, status, **body)["message"]
+
+
+def test_prompts_of_different_lengths_have_an_error_of_their_own(server):
+    error = server.error(PATH, 422, **TASK | {"corrupted": "short"})
+    assert error["type"] == "unequal_prompts"

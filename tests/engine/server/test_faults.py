@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from engine.interventions.intervention import Intervention
-from engine.server import inside
+from engine.server.http import specs
 from tests.engine.server.conftest import LAYERS, running
 
 HOOK = {"layer_name": "*", "component": "residual"}
@@ -192,7 +192,7 @@ def test_a_generation_that_raises_inside_a_tap_fails_alone(server, monkeypatch):
 
     change = Intervention("0", "residual", "function", function=raising)
     with monkeypatch.context() as broken:
-        broken.setattr(inside, "interventions", lambda *_: (change,))
+        broken.setattr(specs, "interventions", lambda *_: (change,))
         error = server.error(
             "/v1/completions/with_activations", 500, prompt="a", activation_hooks=[HOOK]
         )

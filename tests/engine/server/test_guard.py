@@ -3,7 +3,7 @@
 import pytest
 
 from engine.contract.operations import OPERATIONS
-from engine.server.guard import is_loopback
+from engine.server.http.guard import is_loopback
 from tests.engine.server.conftest import running
 
 PAGE = "http://localhost:8080"

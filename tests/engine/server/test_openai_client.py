@@ -68,3 +68,9 @@ def test_it_raises_its_own_errors(client):
         client.completions.create(model="another", prompt="once")
     with pytest.raises(openai.BadRequestError, match="temperature"):
         client.completions.create(model="tiny", prompt="once", temperature=-1)
+
+
+def test_it_retrieves_a_model(client):
+    assert client.models.retrieve("tiny").id == "tiny"
+    with pytest.raises(openai.NotFoundError, match="tiny"):
+        client.models.retrieve("some/other")

@@ -2,6 +2,7 @@
 
 import base64
 import weakref
+from dataclasses import fields
 
 import mlx.core as mx
 import mlx_lm
@@ -10,6 +11,7 @@ import pytest
 from safetensors.numpy import load as load_safetensors
 
 from engine.contract import schemas as s
+from engine.runs.sampling import Sampling
 from tests.engine.server.conftest import HEADS, HIDDEN, LAYERS
 
 TEXT = "in the beginning"
@@ -299,3 +301,11 @@ def test_malformed_json_and_unknown_routes_are_answered_in_json(server):
 def test_a_body_may_come_in_chunks(server):
     chunks = iter([b'{"tex', b't": "a', b'b"}'])
     assert server.http.post("/v1/tokenize", content=chunks).json()["texts"] == ["a", "b"]
+
+
+def test_options_that_a_request_leaves_out_are_those_of_the_engine():
+    shared = {field.name: field.default for field in fields(Sampling)}
+    declared = s.Sampling.model_fields
+    names = shared.keys() & declared.keys()
+    assert {"max_tokens", "temperature", "top_p", "top_k", "min_p", "seed"} <= names
+    assert {name: declared[name].default for name in names} == {n: shared[n] for n in names}

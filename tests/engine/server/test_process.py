@@ -17,13 +17,13 @@ import pytest
 SERVE = [sys.executable, "-m", "bridge", "serve"]
 DYING = """
 import sys
-from engine.server import generate
+from engine.server.http import generation
 from bridge.cli import main
 
 def die(*arguments, **options):
     raise SystemExit
 
-generate.create_generator_with_activations = die
+generation.generate = die
 main(sys.argv[1:])
 """
 

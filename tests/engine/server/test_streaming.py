@@ -8,7 +8,8 @@ import httpx
 import numpy as np
 import pytest
 
-from engine.server.worker import GenerationThread
+from engine.server.http import generation
+from engine.server.jobs.generation_thread import GenerationThread
 from tests.engine.server.conftest import LAYERS
 
 ASKED = {"prompt": "in the beginning", "max_tokens": 4, "stream": True}
@@ -142,15 +143,13 @@ def test_what_is_refused_before_the_first_event_has_its_own_status(server):
 
 
 def test_what_fails_later_is_the_last_event(server, monkeypatch):
-    from engine.server import generate
-
-    original = generate.create_generator_with_activations
+    original = generation.generate
 
     def breaking(*arguments, **options):
         yield next(original(*arguments, **options))
         raise RuntimeError("a secret of the server")
 
-    monkeypatch.setattr(generate, "create_generator_with_activations", breaking)
+    monkeypatch.setattr(generation, "generate", breaking)
     with server.http.stream("POST", "/v1/completions", json=ASKED) as response:
         first, last = events(response)
     assert "choices" in first

@@ -1,0 +1,1770 @@
+"""The operations of the endpoint as methods, blocking and asynchronous.
+
+Generated from openapi.json by `make regenerate`; not to be edited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from bridge import api_types as api
+from bridge.transport import AsyncTransport, Transport
+
+
+class Operations(Transport):
+    """Each operation of the API document as a method that blocks until its reply is there."""
+
+    def health(self) -> api.Health:
+        """Say whether the server and its generation thread answer."""
+        return self._json("GET", "/health")
+
+    def openapi(self) -> dict[str, Any]:
+        """Answer this document."""
+        return self._json("GET", "/openapi.json")
+
+    def list_models(self) -> api.ModelList:
+        """List the models that the server has loaded."""
+        return self._json("GET", "/v1/models")
+
+    def retrieve_model(self, model_id: str) -> api.ModelEntry:
+        """Describe one model that the server has loaded."""
+        return self._json(
+            "GET",
+            "/v1/models/{model_id}",
+            path={
+                "model_id": model_id,
+            },
+        )
+
+    def list_weights(self, model_id: str) -> api.WeightList:
+        """List a model's weights by the field's names with their shapes, and why others are
+        absent."""
+        return self._json(
+            "GET",
+            "/v1/models/{model_id}/weights",
+            path={
+                "model_id": model_id,
+            },
+        )
+
+    def read_weight(
+        self,
+        name: str,
+        model_id: str,
+        *,
+        layer: int | None = None,
+        head: int | None = None,
+        expert: int | None = None,
+        neuron: int | None = None,
+        tokens: str | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Read a weight, dequantised to float32, as one safetensors body: under its own name, or
+        A and B, the factors of the circuits OV and QK of a head."""
+        return self._arrays(
+            "GET",
+            "/v1/models/{model_id}/weights/{name}",
+            path={
+                "name": name,
+                "model_id": model_id,
+            },
+            query={
+                "layer": layer,
+                "head": head,
+                "expert": expert,
+                "neuron": neuron,
+                "tokens": tokens,
+            },
+        )
+
+    def load_model(
+        self,
+        model_path: str,
+        *,
+        model_id: str | None = None,
+        max_kv_size: int | None = None,
+        kv_bits: Literal[2, 3, 4, 6, 8] | None = None,
+        kv_group_size: Literal[32, 64, 128] | None = None,
+        quantized_kv_start: int | None = None,
+        dtype: Literal["float32", "float16", "bfloat16"] | None = None,
+        corrections: bool | None = None,
+    ) -> api.ModelEntry:
+        """Load a model from a folder or a hub id."""
+        return self._json(
+            "POST",
+            "/v1/models/load",
+            body={
+                "model_path": model_path,
+                "model_id": model_id,
+                "max_kv_size": max_kv_size,
+                "kv_bits": kv_bits,
+                "kv_group_size": kv_group_size,
+                "quantized_kv_start": quantized_kv_start,
+                "dtype": dtype,
+                "corrections": corrections,
+            },
+        )
+
+    def unload_model(self, model: str) -> api.UnloadModelResponse:
+        """Unload a model and free its memory."""
+        return self._json(
+            "POST",
+            "/v1/models/unload",
+            body={
+                "model": model,
+            },
+        )
+
+    def tokenize(
+        self,
+        text: str | None = None,
+        *,
+        messages: Sequence[api.ChatMessage] | None = None,
+        model: str | None = None,
+    ) -> api.TokenizeResponse:
+        """Turn text or chat messages into token ids."""
+        return self._json(
+            "POST",
+            "/v1/tokenize",
+            body={
+                "text": text,
+                "messages": messages,
+                "model": model,
+            },
+        )
+
+    def detokenize(
+        self, tokens: Sequence[api.TokenId], *, model: str | None = None
+    ) -> api.DetokenizeResponse:
+        """Turn token ids into text."""
+        return self._json(
+            "POST",
+            "/v1/detokenize",
+            body={
+                "tokens": tokens,
+                "model": model,
+            },
+        )
+
+    def create_completion(
+        self,
+        prompt: str | api.TokenIds,
+        *,
+        model: str | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        top_k: int | None = None,
+        min_p: float | None = None,
+        seed: int | None = None,
+        stop: str | Sequence[api.StopString] | None = None,
+        repetition_penalty: float | None = None,
+        logit_bias: Mapping[str, Any] | None = None,
+        stream_options: api.StreamOptions | None = None,
+        n: Literal[1] | None = None,
+        user: str | None = None,
+        logprobs: int | None = None,
+    ) -> api.Completion:
+        """Continue a prompt."""
+        return self._json(
+            "POST",
+            "/v1/completions",
+            body={
+                "prompt": prompt,
+                "model": model,
+                "max_tokens": max_tokens,
+                "temperature": temperature,
+                "top_p": top_p,
+                "top_k": top_k,
+                "min_p": min_p,
+                "seed": seed,
+                "stop": stop,
+                "repetition_penalty": repetition_penalty,
+                "logit_bias": logit_bias,
+                "stream_options": stream_options,
+                "n": n,
+                "user": user,
+                "logprobs": logprobs,
+            },
+        )
+
+    def stream_create_completion(
+        self,
+        prompt: str | api.TokenIds,
+        *,
+        model: str | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        top_k: int | None = None,
+        min_p: float | None = None,
+        seed: int | None = None,
+        stop: str | Sequence[api.StopString] | None = None,
+        repetition_penalty: float | None = None,
+        logit_bias: Mapping[str, Any] | None = None,
+        stream_options: api.StreamOptions | None = None,
+        n: Literal[1] | None = None,
+        user: str | None = None,
+        logprobs: int | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Continue a prompt. Yields the events of the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/completions",
+            body={
+                "prompt": prompt,
+                "model": model,
+                "max_tokens": max_tokens,
+                "temperature": temperature,
+                "top_p": top_p,
+                "top_k": top_k,
+                "min_p": min_p,
+                "seed": seed,
+                "stop": stop,
+                "repetition_penalty": repetition_penalty,
+                "logit_bias": logit_bias,
+                "stream_options": stream_options,
+                "n": n,
+                "user": user,
+                "logprobs": logprobs,
+            },
+        )
+
+    def create_chat_completion(
+        self,
+        messages: Sequence[api.ChatMessage],
+        *,
+        model: str | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        top_k: int | None = None,
+        min_p: float | None = None,
+        seed: int | None = None,
+        stop: str | Sequence[api.StopString] | None = None,
+        repetition_penalty: float | None = None,
+        logit_bias: Mapping[str, Any] | None = None,
+        stream_options: api.StreamOptions | None = None,
+        n: Literal[1] | None = None,
+        user: str | None = None,
+        logprobs: bool | None = None,
+        top_logprobs: int | None = None,
+        max_completion_tokens: int | None = None,
+    ) -> api.ChatCompletion:
+        """Answer chat messages."""
+        return self._json(
+            "POST",
+            "/v1/chat/completions",
+            body={
+                "messages": messages,
+                "model": model,
+                "max_tokens": max_tokens,
+                "temperature": temperature,
+                "top_p": top_p,
+                "top_k": top_k,
+                "min_p": min_p,
+                "seed": seed,
+                "stop": stop,
+                "repetition_penalty": repetition_penalty,
+                "logit_bias": logit_bias,
+                "stream_options": stream_options,
+                "n": n,
+                "user": user,
+                "logprobs": logprobs,
+                "top_logprobs": top_logprobs,
+                "max_completion_tokens": max_completion_tokens,
+            },
+        )
+
+    def stream_create_chat_completion(
+        self,
+        messages: Sequence[api.ChatMessage],
+        *,
+        model: str | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        top_k: int | None = None,
+        min_p: float | None = None,
+        seed: int | None = None,
+        stop: str | Sequence[api.StopString] | None = None,
+        repetition_penalty: float | None = None,
+        logit_bias: Mapping[str, Any] | None = None,
+        stream_options: api.StreamOptions | None = None,
+        n: Literal[1] | None = None,
+        user: str | None = None,
+        logprobs: bool | None = None,
+        top_logprobs: int | None = None,
+        max_completion_tokens: int | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Answer chat messages. Yields the events of the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/chat/completions",
+            body={
+                "messages": messages,
+                "model": model,
+                "max_tokens": max_tokens,
+                "temperature": temperature,
+                "top_p": top_p,
+                "top_k": top_k,
+                "min_p": min_p,
+                "seed": seed,
+                "stop": stop,
+                "repetition_penalty": repetition_penalty,
+                "logit_bias": logit_bias,
+                "stream_options": stream_options,
+                "n": n,
+                "user": user,
+                "logprobs": logprobs,
+                "top_logprobs": top_logprobs,
+                "max_completion_tokens": max_completion_tokens,
+            },
+        )
+
+    def create_completion_with_activations(
+        self,
+        prompt: str | api.TokenIds,
+        activation_hooks: Sequence[api.HookSpec] | None = None,
+        *,
+        interventions: Sequence[api.InterventionSpec] | None = None,
+        activation_format: Literal["array", "base64", "metadata", "reference"] | None = None,
+        model: str | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        top_k: int | None = None,
+        min_p: float | None = None,
+        seed: int | None = None,
+        stop: str | Sequence[api.StopString] | None = None,
+        repetition_penalty: float | None = None,
+        logit_bias: Mapping[str, Any] | None = None,
+        stream_options: api.StreamOptions | None = None,
+        n: Literal[1] | None = None,
+        user: str | None = None,
+        logprobs: int | None = None,
+    ) -> api.CompletionWithActivations:
+        """Continue a prompt and capture activations at each forward pass."""
+        return self._json(
+            "POST",
+            "/v1/completions/with_activations",
+            body={
+                "prompt": prompt,
+                "activation_hooks": activation_hooks,
+                "interventions": interventions,
+                "activation_format": activation_format,
+                "model": model,
+                "max_tokens": max_tokens,
+                "temperature": temperature,
+                "top_p": top_p,
+                "top_k": top_k,
+                "min_p": min_p,
+                "seed": seed,
+                "stop": stop,
+                "repetition_penalty": repetition_penalty,
+                "logit_bias": logit_bias,
+                "stream_options": stream_options,
+                "n": n,
+                "user": user,
+                "logprobs": logprobs,
+            },
+        )
+
+    def stream_create_completion_with_activations(
+        self,
+        prompt: str | api.TokenIds,
+        activation_hooks: Sequence[api.HookSpec] | None = None,
+        *,
+        interventions: Sequence[api.InterventionSpec] | None = None,
+        activation_format: Literal["array", "base64", "metadata", "reference"] | None = None,
+        model: str | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        top_k: int | None = None,
+        min_p: float | None = None,
+        seed: int | None = None,
+        stop: str | Sequence[api.StopString] | None = None,
+        repetition_penalty: float | None = None,
+        logit_bias: Mapping[str, Any] | None = None,
+        stream_options: api.StreamOptions | None = None,
+        n: Literal[1] | None = None,
+        user: str | None = None,
+        logprobs: int | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Continue a prompt and capture activations at each forward pass. Yields the events of
+        the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/completions/with_activations",
+            body={
+                "prompt": prompt,
+                "activation_hooks": activation_hooks,
+                "interventions": interventions,
+                "activation_format": activation_format,
+                "model": model,
+                "max_tokens": max_tokens,
+                "temperature": temperature,
+                "top_p": top_p,
+                "top_k": top_k,
+                "min_p": min_p,
+                "seed": seed,
+                "stop": stop,
+                "repetition_penalty": repetition_penalty,
+                "logit_bias": logit_bias,
+                "stream_options": stream_options,
+                "n": n,
+                "user": user,
+                "logprobs": logprobs,
+            },
+        )
+
+    def create_chat_completion_with_activations(
+        self,
+        messages: Sequence[api.ChatMessage],
+        activation_hooks: Sequence[api.HookSpec] | None = None,
+        *,
+        interventions: Sequence[api.InterventionSpec] | None = None,
+        activation_format: Literal["array", "base64", "metadata", "reference"] | None = None,
+        model: str | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        top_k: int | None = None,
+        min_p: float | None = None,
+        seed: int | None = None,
+        stop: str | Sequence[api.StopString] | None = None,
+        repetition_penalty: float | None = None,
+        logit_bias: Mapping[str, Any] | None = None,
+        stream_options: api.StreamOptions | None = None,
+        n: Literal[1] | None = None,
+        user: str | None = None,
+        logprobs: bool | None = None,
+        top_logprobs: int | None = None,
+        max_completion_tokens: int | None = None,
+    ) -> api.ChatCompletionWithActivations:
+        """Answer chat messages and capture activations at each forward pass."""
+        return self._json(
+            "POST",
+            "/v1/chat/completions/with_activations",
+            body={
+                "messages": messages,
+                "activation_hooks": activation_hooks,
+                "interventions": interventions,
+                "activation_format": activation_format,
+                "model": model,
+                "max_tokens": max_tokens,
+                "temperature": temperature,
+                "top_p": top_p,
+                "top_k": top_k,
+                "min_p": min_p,
+                "seed": seed,
+                "stop": stop,
+                "repetition_penalty": repetition_penalty,
+                "logit_bias": logit_bias,
+                "stream_options": stream_options,
+                "n": n,
+                "user": user,
+                "logprobs": logprobs,
+                "top_logprobs": top_logprobs,
+                "max_completion_tokens": max_completion_tokens,
+            },
+        )
+
+    def stream_create_chat_completion_with_activations(
+        self,
+        messages: Sequence[api.ChatMessage],
+        activation_hooks: Sequence[api.HookSpec] | None = None,
+        *,
+        interventions: Sequence[api.InterventionSpec] | None = None,
+        activation_format: Literal["array", "base64", "metadata", "reference"] | None = None,
+        model: str | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        top_k: int | None = None,
+        min_p: float | None = None,
+        seed: int | None = None,
+        stop: str | Sequence[api.StopString] | None = None,
+        repetition_penalty: float | None = None,
+        logit_bias: Mapping[str, Any] | None = None,
+        stream_options: api.StreamOptions | None = None,
+        n: Literal[1] | None = None,
+        user: str | None = None,
+        logprobs: bool | None = None,
+        top_logprobs: int | None = None,
+        max_completion_tokens: int | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Answer chat messages and capture activations at each forward pass. Yields the events
+        of the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/chat/completions/with_activations",
+            body={
+                "messages": messages,
+                "activation_hooks": activation_hooks,
+                "interventions": interventions,
+                "activation_format": activation_format,
+                "model": model,
+                "max_tokens": max_tokens,
+                "temperature": temperature,
+                "top_p": top_p,
+                "top_k": top_k,
+                "min_p": min_p,
+                "seed": seed,
+                "stop": stop,
+                "repetition_penalty": repetition_penalty,
+                "logit_bias": logit_bias,
+                "stream_options": stream_options,
+                "n": n,
+                "user": user,
+                "logprobs": logprobs,
+                "top_logprobs": top_logprobs,
+                "max_completion_tokens": max_completion_tokens,
+            },
+        )
+
+    def forward(
+        self,
+        prompt: str | api.TokenIds | Sequence[api.TokenIds] | None = None,
+        activation_hooks: Sequence[api.HookSpec] | None = None,
+        *,
+        interventions: Sequence[api.InterventionSpec] | None = None,
+        activation_format: Literal["array", "base64", "metadata", "reference"] | None = None,
+        tokens: api.TokenIds | Sequence[api.TokenIds] | None = None,
+        model: str | None = None,
+        logits: Literal["last", "all", "none"] | None = None,
+        top_k: int | None = None,
+    ) -> api.Forward:
+        """Run one forward pass and capture activations; nothing is sampled."""
+        return self._json(
+            "POST",
+            "/v1/forward",
+            body={
+                "prompt": prompt,
+                "activation_hooks": activation_hooks,
+                "interventions": interventions,
+                "activation_format": activation_format,
+                "tokens": tokens,
+                "model": model,
+                "logits": logits,
+                "top_k": top_k,
+            },
+        )
+
+    def logit_lens(
+        self, prompt: str | api.TokenIds, *, model: str | None = None, top_k: int | None = None
+    ) -> api.LogitLens:
+        """Answer what each layer's residual stream would predict at each position."""
+        return self._json(
+            "POST",
+            "/v1/logit_lens",
+            body={
+                "prompt": prompt,
+                "model": model,
+                "top_k": top_k,
+            },
+        )
+
+    def promoted_tokens(
+        self,
+        neuron: int,
+        layer: int,
+        *,
+        expert: int | None = None,
+        top_k: int | None = None,
+        model: str | None = None,
+    ) -> api.PromotedTokens:
+        """Answer which tokens a neuron promotes and suppresses, by its output weights."""
+        return self._json(
+            "POST",
+            "/v1/neurons/tokens",
+            body={
+                "neuron": neuron,
+                "layer": layer,
+                "expert": expert,
+                "top_k": top_k,
+                "model": model,
+            },
+        )
+
+    def patch_circuit(
+        self,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        *,
+        examples: Sequence[api.CircuitExample] | None = None,
+        pooling: Literal["mean", "logsumexp"] | None = None,
+        model: str | None = None,
+        component: Literal[
+            "residual",
+            "attention",
+            "mlp",
+            "mlp_hidden",
+            "head_output",
+            "hook_resid_post",
+            "hook_out",
+            "hook_attn_out",
+            "attn.hook_out",
+            "hook_mlp_out",
+            "mlp.hook_out",
+            "mlp.hook_post",
+            "attn.hook_z",
+        ]
+        | None = None,
+        method: Literal["activation_patching", "attribution_patching", "ablation"] | None = None,
+        direction: Literal["denoising", "noising"] | None = None,
+        ablation: api.CircuitAblation | None = None,
+        layers: Sequence[int] | None = None,
+        heads: Sequence[api.Head] | None = None,
+        neurons: Sequence[int] | None = None,
+        positions: Literal["all", "each"] | Sequence[api.Position] | None = None,
+        sets: Sequence[Sequence[api.CircuitPart]] | None = None,
+    ) -> api.CircuitEffects:
+        """Measure how much each head, each neuron, or each layer at each position, or each set
+        of such parts, matters to an answer."""
+        return self._json(
+            "POST",
+            "/v1/circuits/patch",
+            body={
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "examples": examples,
+                "pooling": pooling,
+                "model": model,
+                "component": component,
+                "method": method,
+                "direction": direction,
+                "ablation": ablation,
+                "layers": layers,
+                "heads": heads,
+                "neurons": neurons,
+                "positions": positions,
+                "sets": sets,
+            },
+        )
+
+    def verify_circuit(
+        self,
+        circuit: Sequence[api.CircuitPart],
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp"] | None = None,
+        model: str | None = None,
+        ablation: api.CircuitAblation | None = None,
+        subsets: int | None = None,
+        seed: int | None = None,
+    ) -> api.CircuitVerification:
+        """Measure whether a circuit does what the whole model does, and needs all of its parts."""
+        return self._json(
+            "POST",
+            "/v1/circuits/verify",
+            body={
+                "circuit": circuit,
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "model": model,
+                "ablation": ablation,
+                "subsets": subsets,
+                "seed": seed,
+            },
+        )
+
+    def begin_forward_session(
+        self,
+        prompt: str | api.TokenIds | Sequence[api.TokenIds] | None = None,
+        breakpoints: Sequence[api.BreakpointSpec] | None = None,
+        *,
+        breakpoint_format: Literal["array", "base64"] | None = None,
+        activation_hooks: Sequence[api.HookSpec] | None = None,
+        interventions: Sequence[api.InterventionSpec] | None = None,
+        activation_format: Literal["array", "base64", "metadata", "reference"] | None = None,
+        tokens: api.TokenIds | Sequence[api.TokenIds] | None = None,
+        model: str | None = None,
+        logits: Literal["last", "all", "none"] | None = None,
+        top_k: int | None = None,
+    ) -> api.SessionState:
+        """Run a forward pass to its first breakpoint, whose value may be changed before it
+        continues. One session at a time; a breakpoint is given up, and its pass, after a
+        minute."""
+        return self._json(
+            "POST",
+            "/v1/sessions",
+            body={
+                "prompt": prompt,
+                "breakpoints": breakpoints,
+                "breakpoint_format": breakpoint_format,
+                "activation_hooks": activation_hooks,
+                "interventions": interventions,
+                "activation_format": activation_format,
+                "tokens": tokens,
+                "model": model,
+                "logits": logits,
+                "top_k": top_k,
+            },
+        )
+
+    def begin_completion_session(
+        self,
+        prompt: str | api.TokenIds,
+        breakpoints: Sequence[api.BreakpointSpec],
+        *,
+        breakpoint_format: Literal["array", "base64"] | None = None,
+        activation_hooks: Sequence[api.HookSpec] | None = None,
+        interventions: Sequence[api.InterventionSpec] | None = None,
+        activation_format: Literal["array", "base64", "metadata", "reference"] | None = None,
+        model: str | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        top_k: int | None = None,
+        min_p: float | None = None,
+        seed: int | None = None,
+        stop: str | Sequence[api.StopString] | None = None,
+        repetition_penalty: float | None = None,
+        logit_bias: Mapping[str, Any] | None = None,
+        stream_options: api.StreamOptions | None = None,
+        n: Literal[1] | None = None,
+        user: str | None = None,
+        logprobs: int | None = None,
+    ) -> api.SessionState:
+        """Continue a prompt in a session, which pauses in each of its forward passes."""
+        return self._json(
+            "POST",
+            "/v1/completions/with_breakpoints",
+            body={
+                "prompt": prompt,
+                "breakpoints": breakpoints,
+                "breakpoint_format": breakpoint_format,
+                "activation_hooks": activation_hooks,
+                "interventions": interventions,
+                "activation_format": activation_format,
+                "model": model,
+                "max_tokens": max_tokens,
+                "temperature": temperature,
+                "top_p": top_p,
+                "top_k": top_k,
+                "min_p": min_p,
+                "seed": seed,
+                "stop": stop,
+                "repetition_penalty": repetition_penalty,
+                "logit_bias": logit_bias,
+                "stream_options": stream_options,
+                "n": n,
+                "user": user,
+                "logprobs": logprobs,
+            },
+        )
+
+    def continue_session(
+        self, session_id: str, value: api.TensorValue | None = None
+    ) -> api.SessionState:
+        """Go on, with another value or as it is, to the next breakpoint or the end."""
+        return self._json(
+            "POST",
+            "/v1/sessions/{session_id}",
+            path={
+                "session_id": session_id,
+            },
+            body={
+                "value": value,
+            },
+        )
+
+    def cancel_session(self, session_id: str) -> api.CancelledSession:
+        """Give up a session that is paused."""
+        return self._json(
+            "DELETE",
+            "/v1/sessions/{session_id}",
+            path={
+                "session_id": session_id,
+            },
+        )
+
+    def register_hooks(
+        self, hooks: Sequence[api.HookSpec], *, model: str | None = None
+    ) -> api.RegisteredHooks:
+        """Register hooks that capture on every later generation of a model."""
+        return self._json(
+            "POST",
+            "/v1/activations/hooks",
+            body={
+                "hooks": hooks,
+                "model": model,
+            },
+        )
+
+    def list_hooks(self, *, model: str | None = None) -> api.HookList:
+        """List the registered hooks."""
+        return self._json(
+            "GET",
+            "/v1/activations/hooks",
+            query={
+                "model": model,
+            },
+        )
+
+    def delete_hooks(self, *, model: str | None = None) -> api.RemovedHooks:
+        """Remove all registered hooks."""
+        return self._json(
+            "DELETE",
+            "/v1/activations/hooks",
+            query={
+                "model": model,
+            },
+        )
+
+    def delete_hook(self, hook_id: str, *, model: str | None = None) -> api.RemovedHooks:
+        """Remove one registered hook."""
+        return self._json(
+            "DELETE",
+            "/v1/activations/hooks/{hook_id}",
+            path={
+                "hook_id": hook_id,
+            },
+            query={
+                "model": model,
+            },
+        )
+
+    def clear_hooks(self, *, model: str | None = None) -> api.RemovedHooks:
+        """Remove all registered hooks, for clients that cannot send DELETE."""
+        return self._json(
+            "POST",
+            "/v1/activations/hooks/clear",
+            query={
+                "model": model,
+            },
+        )
+
+    def list_captures(self) -> api.CaptureList:
+        """List the captures that are kept."""
+        return self._json("GET", "/v1/activations")
+
+    def get_capture(self, capture_id: str) -> api.CaptureManifest:
+        """Describe one capture that is kept."""
+        return self._json(
+            "GET",
+            "/v1/activations/{capture_id}",
+            path={
+                "capture_id": capture_id,
+            },
+        )
+
+    def delete_capture(self, capture_id: str) -> api.ForgottenCapture:
+        """Forget one capture."""
+        return self._json(
+            "DELETE",
+            "/v1/activations/{capture_id}",
+            path={
+                "capture_id": capture_id,
+            },
+        )
+
+    def get_tensors(
+        self, capture_id: str, *, hook_id: str | None = None, step: int | None = None
+    ) -> dict[str, np.ndarray]:
+        """Answer a capture's tensors as one safetensors body."""
+        return self._arrays(
+            "GET",
+            "/v1/activations/{capture_id}/tensors",
+            path={
+                "capture_id": capture_id,
+            },
+            query={
+                "hook_id": hook_id,
+                "step": step,
+            },
+        )
+
+
+class AsyncOperations(AsyncTransport):
+    """Each operation of the API document as a coroutine."""
+
+    async def health(self) -> api.Health:
+        """Say whether the server and its generation thread answer."""
+        return await self._json("GET", "/health")
+
+    async def openapi(self) -> dict[str, Any]:
+        """Answer this document."""
+        return await self._json("GET", "/openapi.json")
+
+    async def list_models(self) -> api.ModelList:
+        """List the models that the server has loaded."""
+        return await self._json("GET", "/v1/models")
+
+    async def retrieve_model(self, model_id: str) -> api.ModelEntry:
+        """Describe one model that the server has loaded."""
+        return await self._json(
+            "GET",
+            "/v1/models/{model_id}",
+            path={
+                "model_id": model_id,
+            },
+        )
+
+    async def list_weights(self, model_id: str) -> api.WeightList:
+        """List a model's weights by the field's names with their shapes, and why others are
+        absent."""
+        return await self._json(
+            "GET",
+            "/v1/models/{model_id}/weights",
+            path={
+                "model_id": model_id,
+            },
+        )
+
+    async def read_weight(
+        self,
+        name: str,
+        model_id: str,
+        *,
+        layer: int | None = None,
+        head: int | None = None,
+        expert: int | None = None,
+        neuron: int | None = None,
+        tokens: str | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Read a weight, dequantised to float32, as one safetensors body: under its own name, or
+        A and B, the factors of the circuits OV and QK of a head."""
+        return await self._arrays(
+            "GET",
+            "/v1/models/{model_id}/weights/{name}",
+            path={
+                "name": name,
+                "model_id": model_id,
+            },
+            query={
+                "layer": layer,
+                "head": head,
+                "expert": expert,
+                "neuron": neuron,
+                "tokens": tokens,
+            },
+        )
+
+    async def load_model(
+        self,
+        model_path: str,
+        *,
+        model_id: str | None = None,
+        max_kv_size: int | None = None,
+        kv_bits: Literal[2, 3, 4, 6, 8] | None = None,
+        kv_group_size: Literal[32, 64, 128] | None = None,
+        quantized_kv_start: int | None = None,
+        dtype: Literal["float32", "float16", "bfloat16"] | None = None,
+        corrections: bool | None = None,
+    ) -> api.ModelEntry:
+        """Load a model from a folder or a hub id."""
+        return await self._json(
+            "POST",
+            "/v1/models/load",
+            body={
+                "model_path": model_path,
+                "model_id": model_id,
+                "max_kv_size": max_kv_size,
+                "kv_bits": kv_bits,
+                "kv_group_size": kv_group_size,
+                "quantized_kv_start": quantized_kv_start,
+                "dtype": dtype,
+                "corrections": corrections,
+            },
+        )
+
+    async def unload_model(self, model: str) -> api.UnloadModelResponse:
+        """Unload a model and free its memory."""
+        return await self._json(
+            "POST",
+            "/v1/models/unload",
+            body={
+                "model": model,
+            },
+        )
+
+    async def tokenize(
+        self,
+        text: str | None = None,
+        *,
+        messages: Sequence[api.ChatMessage] | None = None,
+        model: str | None = None,
+    ) -> api.TokenizeResponse:
+        """Turn text or chat messages into token ids."""
+        return await self._json(
+            "POST",
+            "/v1/tokenize",
+            body={
+                "text": text,
+                "messages": messages,
+                "model": model,
+            },
+        )
+
+    async def detokenize(
+        self, tokens: Sequence[api.TokenId], *, model: str | None = None
+    ) -> api.DetokenizeResponse:
+        """Turn token ids into text."""
+        return await self._json(
+            "POST",
+            "/v1/detokenize",
+            body={
+                "tokens": tokens,
+                "model": model,
+            },
+        )
+
+    async def create_completion(
+        self,
+        prompt: str | api.TokenIds,
+        *,
+        model: str | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        top_k: int | None = None,
+        min_p: float | None = None,
+        seed: int | None = None,
+        stop: str | Sequence[api.StopString] | None = None,
+        repetition_penalty: float | None = None,
+        logit_bias: Mapping[str, Any] | None = None,
+        stream_options: api.StreamOptions | None = None,
+        n: Literal[1] | None = None,
+        user: str | None = None,
+        logprobs: int | None = None,
+    ) -> api.Completion:
+        """Continue a prompt."""
+        return await self._json(
+            "POST",
+            "/v1/completions",
+            body={
+                "prompt": prompt,
+                "model": model,
+                "max_tokens": max_tokens,
+                "temperature": temperature,
+                "top_p": top_p,
+                "top_k": top_k,
+                "min_p": min_p,
+                "seed": seed,
+                "stop": stop,
+                "repetition_penalty": repetition_penalty,
+                "logit_bias": logit_bias,
+                "stream_options": stream_options,
+                "n": n,
+                "user": user,
+                "logprobs": logprobs,
+            },
+        )
+
+    def stream_create_completion(
+        self,
+        prompt: str | api.TokenIds,
+        *,
+        model: str | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        top_k: int | None = None,
+        min_p: float | None = None,
+        seed: int | None = None,
+        stop: str | Sequence[api.StopString] | None = None,
+        repetition_penalty: float | None = None,
+        logit_bias: Mapping[str, Any] | None = None,
+        stream_options: api.StreamOptions | None = None,
+        n: Literal[1] | None = None,
+        user: str | None = None,
+        logprobs: int | None = None,
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Continue a prompt. Yields the events of the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/completions",
+            body={
+                "prompt": prompt,
+                "model": model,
+                "max_tokens": max_tokens,
+                "temperature": temperature,
+                "top_p": top_p,
+                "top_k": top_k,
+                "min_p": min_p,
+                "seed": seed,
+                "stop": stop,
+                "repetition_penalty": repetition_penalty,
+                "logit_bias": logit_bias,
+                "stream_options": stream_options,
+                "n": n,
+                "user": user,
+                "logprobs": logprobs,
+            },
+        )
+
+    async def create_chat_completion(
+        self,
+        messages: Sequence[api.ChatMessage],
+        *,
+        model: str | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        top_k: int | None = None,
+        min_p: float | None = None,
+        seed: int | None = None,
+        stop: str | Sequence[api.StopString] | None = None,
+        repetition_penalty: float | None = None,
+        logit_bias: Mapping[str, Any] | None = None,
+        stream_options: api.StreamOptions | None = None,
+        n: Literal[1] | None = None,
+        user: str | None = None,
+        logprobs: bool | None = None,
+        top_logprobs: int | None = None,
+        max_completion_tokens: int | None = None,
+    ) -> api.ChatCompletion:
+        """Answer chat messages."""
+        return await self._json(
+            "POST",
+            "/v1/chat/completions",
+            body={
+                "messages": messages,
+                "model": model,
+                "max_tokens": max_tokens,
+                "temperature": temperature,
+                "top_p": top_p,
+                "top_k": top_k,
+                "min_p": min_p,
+                "seed": seed,
+                "stop": stop,
+                "repetition_penalty": repetition_penalty,
+                "logit_bias": logit_bias,
+                "stream_options": stream_options,
+                "n": n,
+                "user": user,
+                "logprobs": logprobs,
+                "top_logprobs": top_logprobs,
+                "max_completion_tokens": max_completion_tokens,
+            },
+        )
+
+    def stream_create_chat_completion(
+        self,
+        messages: Sequence[api.ChatMessage],
+        *,
+        model: str | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        top_k: int | None = None,
+        min_p: float | None = None,
+        seed: int | None = None,
+        stop: str | Sequence[api.StopString] | None = None,
+        repetition_penalty: float | None = None,
+        logit_bias: Mapping[str, Any] | None = None,
+        stream_options: api.StreamOptions | None = None,
+        n: Literal[1] | None = None,
+        user: str | None = None,
+        logprobs: bool | None = None,
+        top_logprobs: int | None = None,
+        max_completion_tokens: int | None = None,
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Answer chat messages. Yields the events of the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/chat/completions",
+            body={
+                "messages": messages,
+                "model": model,
+                "max_tokens": max_tokens,
+                "temperature": temperature,
+                "top_p": top_p,
+                "top_k": top_k,
+                "min_p": min_p,
+                "seed": seed,
+                "stop": stop,
+                "repetition_penalty": repetition_penalty,
+                "logit_bias": logit_bias,
+                "stream_options": stream_options,
+                "n": n,
+                "user": user,
+                "logprobs": logprobs,
+                "top_logprobs": top_logprobs,
+                "max_completion_tokens": max_completion_tokens,
+            },
+        )
+
+    async def create_completion_with_activations(
+        self,
+        prompt: str | api.TokenIds,
+        activation_hooks: Sequence[api.HookSpec] | None = None,
+        *,
+        interventions: Sequence[api.InterventionSpec] | None = None,
+        activation_format: Literal["array", "base64", "metadata", "reference"] | None = None,
+        model: str | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        top_k: int | None = None,
+        min_p: float | None = None,
+        seed: int | None = None,
+        stop: str | Sequence[api.StopString] | None = None,
+        repetition_penalty: float | None = None,
+        logit_bias: Mapping[str, Any] | None = None,
+        stream_options: api.StreamOptions | None = None,
+        n: Literal[1] | None = None,
+        user: str | None = None,
+        logprobs: int | None = None,
+    ) -> api.CompletionWithActivations:
+        """Continue a prompt and capture activations at each forward pass."""
+        return await self._json(
+            "POST",
+            "/v1/completions/with_activations",
+            body={
+                "prompt": prompt,
+                "activation_hooks": activation_hooks,
+                "interventions": interventions,
+                "activation_format": activation_format,
+                "model": model,
+                "max_tokens": max_tokens,
+                "temperature": temperature,
+                "top_p": top_p,
+                "top_k": top_k,
+                "min_p": min_p,
+                "seed": seed,
+                "stop": stop,
+                "repetition_penalty": repetition_penalty,
+                "logit_bias": logit_bias,
+                "stream_options": stream_options,
+                "n": n,
+                "user": user,
+                "logprobs": logprobs,
+            },
+        )
+
+    def stream_create_completion_with_activations(
+        self,
+        prompt: str | api.TokenIds,
+        activation_hooks: Sequence[api.HookSpec] | None = None,
+        *,
+        interventions: Sequence[api.InterventionSpec] | None = None,
+        activation_format: Literal["array", "base64", "metadata", "reference"] | None = None,
+        model: str | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        top_k: int | None = None,
+        min_p: float | None = None,
+        seed: int | None = None,
+        stop: str | Sequence[api.StopString] | None = None,
+        repetition_penalty: float | None = None,
+        logit_bias: Mapping[str, Any] | None = None,
+        stream_options: api.StreamOptions | None = None,
+        n: Literal[1] | None = None,
+        user: str | None = None,
+        logprobs: int | None = None,
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Continue a prompt and capture activations at each forward pass. Yields the events of
+        the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/completions/with_activations",
+            body={
+                "prompt": prompt,
+                "activation_hooks": activation_hooks,
+                "interventions": interventions,
+                "activation_format": activation_format,
+                "model": model,
+                "max_tokens": max_tokens,
+                "temperature": temperature,
+                "top_p": top_p,
+                "top_k": top_k,
+                "min_p": min_p,
+                "seed": seed,
+                "stop": stop,
+                "repetition_penalty": repetition_penalty,
+                "logit_bias": logit_bias,
+                "stream_options": stream_options,
+                "n": n,
+                "user": user,
+                "logprobs": logprobs,
+            },
+        )
+
+    async def create_chat_completion_with_activations(
+        self,
+        messages: Sequence[api.ChatMessage],
+        activation_hooks: Sequence[api.HookSpec] | None = None,
+        *,
+        interventions: Sequence[api.InterventionSpec] | None = None,
+        activation_format: Literal["array", "base64", "metadata", "reference"] | None = None,
+        model: str | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        top_k: int | None = None,
+        min_p: float | None = None,
+        seed: int | None = None,
+        stop: str | Sequence[api.StopString] | None = None,
+        repetition_penalty: float | None = None,
+        logit_bias: Mapping[str, Any] | None = None,
+        stream_options: api.StreamOptions | None = None,
+        n: Literal[1] | None = None,
+        user: str | None = None,
+        logprobs: bool | None = None,
+        top_logprobs: int | None = None,
+        max_completion_tokens: int | None = None,
+    ) -> api.ChatCompletionWithActivations:
+        """Answer chat messages and capture activations at each forward pass."""
+        return await self._json(
+            "POST",
+            "/v1/chat/completions/with_activations",
+            body={
+                "messages": messages,
+                "activation_hooks": activation_hooks,
+                "interventions": interventions,
+                "activation_format": activation_format,
+                "model": model,
+                "max_tokens": max_tokens,
+                "temperature": temperature,
+                "top_p": top_p,
+                "top_k": top_k,
+                "min_p": min_p,
+                "seed": seed,
+                "stop": stop,
+                "repetition_penalty": repetition_penalty,
+                "logit_bias": logit_bias,
+                "stream_options": stream_options,
+                "n": n,
+                "user": user,
+                "logprobs": logprobs,
+                "top_logprobs": top_logprobs,
+                "max_completion_tokens": max_completion_tokens,
+            },
+        )
+
+    def stream_create_chat_completion_with_activations(
+        self,
+        messages: Sequence[api.ChatMessage],
+        activation_hooks: Sequence[api.HookSpec] | None = None,
+        *,
+        interventions: Sequence[api.InterventionSpec] | None = None,
+        activation_format: Literal["array", "base64", "metadata", "reference"] | None = None,
+        model: str | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        top_k: int | None = None,
+        min_p: float | None = None,
+        seed: int | None = None,
+        stop: str | Sequence[api.StopString] | None = None,
+        repetition_penalty: float | None = None,
+        logit_bias: Mapping[str, Any] | None = None,
+        stream_options: api.StreamOptions | None = None,
+        n: Literal[1] | None = None,
+        user: str | None = None,
+        logprobs: bool | None = None,
+        top_logprobs: int | None = None,
+        max_completion_tokens: int | None = None,
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Answer chat messages and capture activations at each forward pass. Yields the events
+        of the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/chat/completions/with_activations",
+            body={
+                "messages": messages,
+                "activation_hooks": activation_hooks,
+                "interventions": interventions,
+                "activation_format": activation_format,
+                "model": model,
+                "max_tokens": max_tokens,
+                "temperature": temperature,
+                "top_p": top_p,
+                "top_k": top_k,
+                "min_p": min_p,
+                "seed": seed,
+                "stop": stop,
+                "repetition_penalty": repetition_penalty,
+                "logit_bias": logit_bias,
+                "stream_options": stream_options,
+                "n": n,
+                "user": user,
+                "logprobs": logprobs,
+                "top_logprobs": top_logprobs,
+                "max_completion_tokens": max_completion_tokens,
+            },
+        )
+
+    async def forward(
+        self,
+        prompt: str | api.TokenIds | Sequence[api.TokenIds] | None = None,
+        activation_hooks: Sequence[api.HookSpec] | None = None,
+        *,
+        interventions: Sequence[api.InterventionSpec] | None = None,
+        activation_format: Literal["array", "base64", "metadata", "reference"] | None = None,
+        tokens: api.TokenIds | Sequence[api.TokenIds] | None = None,
+        model: str | None = None,
+        logits: Literal["last", "all", "none"] | None = None,
+        top_k: int | None = None,
+    ) -> api.Forward:
+        """Run one forward pass and capture activations; nothing is sampled."""
+        return await self._json(
+            "POST",
+            "/v1/forward",
+            body={
+                "prompt": prompt,
+                "activation_hooks": activation_hooks,
+                "interventions": interventions,
+                "activation_format": activation_format,
+                "tokens": tokens,
+                "model": model,
+                "logits": logits,
+                "top_k": top_k,
+            },
+        )
+
+    async def logit_lens(
+        self, prompt: str | api.TokenIds, *, model: str | None = None, top_k: int | None = None
+    ) -> api.LogitLens:
+        """Answer what each layer's residual stream would predict at each position."""
+        return await self._json(
+            "POST",
+            "/v1/logit_lens",
+            body={
+                "prompt": prompt,
+                "model": model,
+                "top_k": top_k,
+            },
+        )
+
+    async def promoted_tokens(
+        self,
+        neuron: int,
+        layer: int,
+        *,
+        expert: int | None = None,
+        top_k: int | None = None,
+        model: str | None = None,
+    ) -> api.PromotedTokens:
+        """Answer which tokens a neuron promotes and suppresses, by its output weights."""
+        return await self._json(
+            "POST",
+            "/v1/neurons/tokens",
+            body={
+                "neuron": neuron,
+                "layer": layer,
+                "expert": expert,
+                "top_k": top_k,
+                "model": model,
+            },
+        )
+
+    async def patch_circuit(
+        self,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        *,
+        examples: Sequence[api.CircuitExample] | None = None,
+        pooling: Literal["mean", "logsumexp"] | None = None,
+        model: str | None = None,
+        component: Literal[
+            "residual",
+            "attention",
+            "mlp",
+            "mlp_hidden",
+            "head_output",
+            "hook_resid_post",
+            "hook_out",
+            "hook_attn_out",
+            "attn.hook_out",
+            "hook_mlp_out",
+            "mlp.hook_out",
+            "mlp.hook_post",
+            "attn.hook_z",
+        ]
+        | None = None,
+        method: Literal["activation_patching", "attribution_patching", "ablation"] | None = None,
+        direction: Literal["denoising", "noising"] | None = None,
+        ablation: api.CircuitAblation | None = None,
+        layers: Sequence[int] | None = None,
+        heads: Sequence[api.Head] | None = None,
+        neurons: Sequence[int] | None = None,
+        positions: Literal["all", "each"] | Sequence[api.Position] | None = None,
+        sets: Sequence[Sequence[api.CircuitPart]] | None = None,
+    ) -> api.CircuitEffects:
+        """Measure how much each head, each neuron, or each layer at each position, or each set
+        of such parts, matters to an answer."""
+        return await self._json(
+            "POST",
+            "/v1/circuits/patch",
+            body={
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "examples": examples,
+                "pooling": pooling,
+                "model": model,
+                "component": component,
+                "method": method,
+                "direction": direction,
+                "ablation": ablation,
+                "layers": layers,
+                "heads": heads,
+                "neurons": neurons,
+                "positions": positions,
+                "sets": sets,
+            },
+        )
+
+    async def verify_circuit(
+        self,
+        circuit: Sequence[api.CircuitPart],
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp"] | None = None,
+        model: str | None = None,
+        ablation: api.CircuitAblation | None = None,
+        subsets: int | None = None,
+        seed: int | None = None,
+    ) -> api.CircuitVerification:
+        """Measure whether a circuit does what the whole model does, and needs all of its parts."""
+        return await self._json(
+            "POST",
+            "/v1/circuits/verify",
+            body={
+                "circuit": circuit,
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "model": model,
+                "ablation": ablation,
+                "subsets": subsets,
+                "seed": seed,
+            },
+        )
+
+    async def begin_forward_session(
+        self,
+        prompt: str | api.TokenIds | Sequence[api.TokenIds] | None = None,
+        breakpoints: Sequence[api.BreakpointSpec] | None = None,
+        *,
+        breakpoint_format: Literal["array", "base64"] | None = None,
+        activation_hooks: Sequence[api.HookSpec] | None = None,
+        interventions: Sequence[api.InterventionSpec] | None = None,
+        activation_format: Literal["array", "base64", "metadata", "reference"] | None = None,
+        tokens: api.TokenIds | Sequence[api.TokenIds] | None = None,
+        model: str | None = None,
+        logits: Literal["last", "all", "none"] | None = None,
+        top_k: int | None = None,
+    ) -> api.SessionState:
+        """Run a forward pass to its first breakpoint, whose value may be changed before it
+        continues. One session at a time; a breakpoint is given up, and its pass, after a
+        minute."""
+        return await self._json(
+            "POST",
+            "/v1/sessions",
+            body={
+                "prompt": prompt,
+                "breakpoints": breakpoints,
+                "breakpoint_format": breakpoint_format,
+                "activation_hooks": activation_hooks,
+                "interventions": interventions,
+                "activation_format": activation_format,
+                "tokens": tokens,
+                "model": model,
+                "logits": logits,
+                "top_k": top_k,
+            },
+        )
+
+    async def begin_completion_session(
+        self,
+        prompt: str | api.TokenIds,
+        breakpoints: Sequence[api.BreakpointSpec],
+        *,
+        breakpoint_format: Literal["array", "base64"] | None = None,
+        activation_hooks: Sequence[api.HookSpec] | None = None,
+        interventions: Sequence[api.InterventionSpec] | None = None,
+        activation_format: Literal["array", "base64", "metadata", "reference"] | None = None,
+        model: str | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        top_k: int | None = None,
+        min_p: float | None = None,
+        seed: int | None = None,
+        stop: str | Sequence[api.StopString] | None = None,
+        repetition_penalty: float | None = None,
+        logit_bias: Mapping[str, Any] | None = None,
+        stream_options: api.StreamOptions | None = None,
+        n: Literal[1] | None = None,
+        user: str | None = None,
+        logprobs: int | None = None,
+    ) -> api.SessionState:
+        """Continue a prompt in a session, which pauses in each of its forward passes."""
+        return await self._json(
+            "POST",
+            "/v1/completions/with_breakpoints",
+            body={
+                "prompt": prompt,
+                "breakpoints": breakpoints,
+                "breakpoint_format": breakpoint_format,
+                "activation_hooks": activation_hooks,
+                "interventions": interventions,
+                "activation_format": activation_format,
+                "model": model,
+                "max_tokens": max_tokens,
+                "temperature": temperature,
+                "top_p": top_p,
+                "top_k": top_k,
+                "min_p": min_p,
+                "seed": seed,
+                "stop": stop,
+                "repetition_penalty": repetition_penalty,
+                "logit_bias": logit_bias,
+                "stream_options": stream_options,
+                "n": n,
+                "user": user,
+                "logprobs": logprobs,
+            },
+        )
+
+    async def continue_session(
+        self, session_id: str, value: api.TensorValue | None = None
+    ) -> api.SessionState:
+        """Go on, with another value or as it is, to the next breakpoint or the end."""
+        return await self._json(
+            "POST",
+            "/v1/sessions/{session_id}",
+            path={
+                "session_id": session_id,
+            },
+            body={
+                "value": value,
+            },
+        )
+
+    async def cancel_session(self, session_id: str) -> api.CancelledSession:
+        """Give up a session that is paused."""
+        return await self._json(
+            "DELETE",
+            "/v1/sessions/{session_id}",
+            path={
+                "session_id": session_id,
+            },
+        )
+
+    async def register_hooks(
+        self, hooks: Sequence[api.HookSpec], *, model: str | None = None
+    ) -> api.RegisteredHooks:
+        """Register hooks that capture on every later generation of a model."""
+        return await self._json(
+            "POST",
+            "/v1/activations/hooks",
+            body={
+                "hooks": hooks,
+                "model": model,
+            },
+        )
+
+    async def list_hooks(self, *, model: str | None = None) -> api.HookList:
+        """List the registered hooks."""
+        return await self._json(
+            "GET",
+            "/v1/activations/hooks",
+            query={
+                "model": model,
+            },
+        )
+
+    async def delete_hooks(self, *, model: str | None = None) -> api.RemovedHooks:
+        """Remove all registered hooks."""
+        return await self._json(
+            "DELETE",
+            "/v1/activations/hooks",
+            query={
+                "model": model,
+            },
+        )
+
+    async def delete_hook(self, hook_id: str, *, model: str | None = None) -> api.RemovedHooks:
+        """Remove one registered hook."""
+        return await self._json(
+            "DELETE",
+            "/v1/activations/hooks/{hook_id}",
+            path={
+                "hook_id": hook_id,
+            },
+            query={
+                "model": model,
+            },
+        )
+
+    async def clear_hooks(self, *, model: str | None = None) -> api.RemovedHooks:
+        """Remove all registered hooks, for clients that cannot send DELETE."""
+        return await self._json(
+            "POST",
+            "/v1/activations/hooks/clear",
+            query={
+                "model": model,
+            },
+        )
+
+    async def list_captures(self) -> api.CaptureList:
+        """List the captures that are kept."""
+        return await self._json("GET", "/v1/activations")
+
+    async def get_capture(self, capture_id: str) -> api.CaptureManifest:
+        """Describe one capture that is kept."""
+        return await self._json(
+            "GET",
+            "/v1/activations/{capture_id}",
+            path={
+                "capture_id": capture_id,
+            },
+        )
+
+    async def delete_capture(self, capture_id: str) -> api.ForgottenCapture:
+        """Forget one capture."""
+        return await self._json(
+            "DELETE",
+            "/v1/activations/{capture_id}",
+            path={
+                "capture_id": capture_id,
+            },
+        )
+
+    async def get_tensors(
+        self, capture_id: str, *, hook_id: str | None = None, step: int | None = None
+    ) -> dict[str, np.ndarray]:
+        """Answer a capture's tensors as one safetensors body."""
+        return await self._arrays(
+            "GET",
+            "/v1/activations/{capture_id}/tensors",
+            path={
+                "capture_id": capture_id,
+            },
+            query={
+                "hook_id": hook_id,
+                "step": step,
+            },
+        )

@@ -1,0 +1,89 @@
+"""Bodies of requests and responses by media type."""
+
+import re
+from dataclasses import dataclass
+
+from bridge.generator.api.references import Node
+from bridge.generator.api.schemas import Schema, schema_at
+
+JSON_TYPE = re.compile(r"application/json(-patch\+json)?|[\w.*-]+/[\w.*-]+\+json|text/json", re.I)
+
+
+@dataclass(frozen=True)
+class Content:
+    """One media type, as the document writes it, and the schema of what is sent in it."""
+
+    media_type: str
+    schema: Schema | None
+
+    @property
+    def essence(self) -> str:
+        """The media type without its parameters, in small letters."""
+        return self.media_type.partition(";")[0].strip().lower()
+
+    @property
+    def is_json(self) -> bool:
+        return bool(JSON_TYPE.fullmatch(self.essence))
+
+
+@dataclass(frozen=True)
+class RequestBody:
+    """What may be sent, in the order of preference of the document."""
+
+    required: bool
+    contents: tuple[Content, ...]
+    description: str = ""
+
+    @property
+    def json(self) -> Content | None:
+        """The first media type that is JSON."""
+        return next((content for content in self.contents if content.is_json), None)
+
+
+@dataclass(frozen=True)
+class Response:
+    """What a status answers with; `status` is a code, `2XX` and the like, or `default`."""
+
+    status: str
+    contents: tuple[Content, ...]
+    headers: dict[str, Schema | None]
+    description: str = ""
+
+    @property
+    def is_success(self) -> bool:
+        return self.status.startswith("2")
+
+
+def request_body_of(operation: Node) -> RequestBody | None:
+    """The body of an operation's requests; None if they have none."""
+    node = operation.object("requestBody")
+    if node is None:
+        return None
+    node = node.resolved()
+    return RequestBody(node.flag("required"), contents_of(node), node.text("description"))
+
+
+def responses_of(operation: Node) -> tuple[Response, ...]:
+    """The responses of an operation, in document order."""
+    return tuple(
+        _response(status, node.resolved())
+        for status, node in operation.entries("responses").items()
+    )
+
+
+def contents_of(node: Node) -> tuple[Content, ...]:
+    """The media types of a request body, a response or a parameter."""
+    return tuple(
+        Content(media_type, _schema(entry.resolved()))
+        for media_type, entry in node.entries("content").items()
+    )
+
+
+def _response(status: str, node: Node) -> Response:
+    headers = {name: _schema(header.resolved()) for name, header in node.entries("headers").items()}
+    return Response(status, contents_of(node), headers, node.text("description"))
+
+
+def _schema(node: Node) -> Schema | None:
+    found = node.get("schema")
+    return schema_at(found) if found else None

@@ -1,0 +1,169 @@
+"""Requests to the endpoint over HTTP, and its replies as Python objects; blocking and not."""
+
+import json
+import os
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+import httpx
+import numpy as np
+
+from bridge.errors import LMStudioError
+from bridge.wire import from_safetensors
+
+DEFAULT_URL = "http://127.0.0.1:50111"
+TOKEN_VARIABLE = "NEUROSCOPE_TOKEN"
+Fields = Mapping[str, Any]
+
+
+class Transport:
+    """A connection to a running engine.
+
+    `timeout` is in seconds, for a whole request. The bearer token, where the engine asks for one,
+    is read from the environment variable NEUROSCOPE_TOKEN unless given. A refused request raises
+    LMStudioError with the engine's message; an engine that cannot be reached raises
+    httpx.TransportError. A field that is None is not sent.
+    """
+
+    def __init__(
+        self, base_url: str = DEFAULT_URL, *, token: str | None = None, timeout: float = 600
+    ) -> None:
+        self.base_url = base_url
+        self._http = httpx.Client(base_url=base_url, headers=_headers(token), timeout=timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()
+
+    def _json(self, verb: str, route: str, **parts: Fields) -> Any:
+        """Send one request; returns its JSON reply."""
+        return self._send(verb, route, parts).json()
+
+    def _arrays(self, verb: str, route: str, **parts: Fields) -> dict[str, np.ndarray]:
+        """Send one request; returns the arrays of its safetensors reply by their names."""
+        return from_safetensors(self._send(verb, route, parts).content)
+
+    def _events(self, verb: str, route: str, **parts: Fields) -> Iterator[dict[str, Any]]:
+        """Send one request; yields the events of its streamed reply."""
+        request = self._http.build_request(verb, **_content(route, parts, stream=True))
+        response = self._http.send(request, stream=True)
+        try:
+            if response.is_error:
+                response.read()
+            _check(response)
+            yield from _parsed(response.iter_lines())
+        finally:
+            response.close()
+
+    def _send(self, verb: str, route: str, parts: Mapping[str, Fields]) -> httpx.Response:
+        return _check(self._http.request(verb, **_content(route, parts)))
+
+
+class AsyncTransport:
+    """As `Transport`, for asynchronous code."""
+
+    def __init__(
+        self, base_url: str = DEFAULT_URL, *, token: str | None = None, timeout: float = 600
+    ) -> None:
+        self.base_url = base_url
+        self._http = httpx.AsyncClient(base_url=base_url, headers=_headers(token), timeout=timeout)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._http.aclose()
+
+    async def _json(self, verb: str, route: str, **parts: Fields) -> Any:
+        """Send one request; returns its JSON reply."""
+        return (await self._send(verb, route, parts)).json()
+
+    async def _arrays(self, verb: str, route: str, **parts: Fields) -> dict[str, np.ndarray]:
+        """Send one request; returns the arrays of its safetensors reply by their names."""
+        return from_safetensors((await self._send(verb, route, parts)).content)
+
+    async def _events(
+        self, verb: str, route: str, **parts: Fields
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Send one request; yields the events of its streamed reply."""
+        request = self._http.build_request(verb, **_content(route, parts, stream=True))
+        response = await self._http.send(request, stream=True)
+        try:
+            if response.is_error:
+                await response.aread()
+            _check(response)
+            async for line in response.aiter_lines():
+                for event in _parsed([line]):
+                    yield event
+        finally:
+            await response.aclose()
+
+    async def _send(self, verb: str, route: str, parts: Mapping[str, Fields]) -> httpx.Response:
+        return _check(await self._http.request(verb, **_content(route, parts)))
+
+
+def _headers(token: str | None) -> dict[str, str]:
+    token = token or os.environ.get(TOKEN_VARIABLE)
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def _content(route: str, parts: Mapping[str, Fields], stream: bool = False) -> dict[str, Any]:
+    """The address, query and body of a request, as httpx takes them."""
+    path = parts.get("path", {})
+    content: dict[str, Any] = {
+        "url": route.format(**{name: quote(str(value), safe="") for name, value in path.items()}),
+        "params": _given(parts.get("query", {})),
+    }
+    if "body" in parts:
+        content["json"] = _given(parts["body"]) | ({"stream": True} if stream else {})
+    return content
+
+
+def _given(fields: Fields) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _parsed(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    for line in lines:
+        data = line.removeprefix("data: ")
+        if data != line and data != "[DONE]":
+            event = json.loads(data)
+            if "error" in event:
+                raise _error(event["error"])
+            yield event
+
+
+def _check(response: httpx.Response) -> httpx.Response:
+    if response.is_success:
+        return response
+    try:
+        error = response.json()["error"]
+    except (ValueError, KeyError, TypeError):
+        raise LMStudioError(response.status_code, "unexpected", response.text[:500]) from None
+    raise _error({"code": response.status_code, **error})
+
+
+def _error(error: Fields) -> LMStudioError:
+    return LMStudioError(error["code"], error["type"], error["message"], error.get("param"))

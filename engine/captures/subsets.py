@@ -1,0 +1,81 @@
+"""Which part of a value a hook keeps, and how that part stands on its way to numpy."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import mlx.core as mx
+import numpy as np
+
+from engine.captures.hooks import ResolvedHook
+from engine.captures.host_memory import host_memory
+from engine.captures.records import numbers
+from engine.taps.points import Point, Span
+
+
+@dataclass(eq=False, frozen=True, slots=True)
+class Subset:
+    """The part of a value that is kept; None: all heads, all positions.
+
+    `axis` counts positions. With `has_keys`, the last axis counts those that were seen so far.
+    """
+
+    positions: tuple[int, ...] | None
+    heads: tuple[int, ...] | None
+    dtype: mx.Dtype
+    axis: int
+    has_keys: bool
+
+    def positions_in(self, positions: range) -> Sequence[int]:
+        """Those of a pass' positions that are kept."""
+        if self.positions is None:
+            return positions
+        return [position for position in self.positions if position in positions]
+
+    def of(self, value: mx.array, span: Span, positions: Sequence[int]) -> mx.array:
+        """The part of a value in its canonical shape that covers `span`, in the dtype asked for.
+
+        bfloat16, which numpy lacks, stands as its bits, also where numpy is to widen it to
+        float32: half as much has to be moved. A GPU with memory of its own widens it there, far
+        faster than numpy.
+        """
+        if self.heads is not None:
+            value = mx.take(value, mx.array(self.heads), axis=1)
+        if self.positions is not None or len(positions) < span.length:
+            index = mx.array([position - span.first for position in positions])
+            value = mx.take(value, index, axis=self.axis)
+        dtype = value.dtype
+        if dtype == mx.bfloat16 and self.dtype == mx.float32 and host_memory() is None:
+            return value.view(mx.uint16)
+        if not mx.issubdtype(dtype, mx.floating):
+            return value
+        value = value.astype(self.dtype)
+        return value.view(mx.uint16) if self.dtype == mx.bfloat16 else value
+
+    def nbytes(self, part: mx.array, prompt_end: int) -> int:
+        """The bytes of a part in its record, where a chunk's rows are as long as the prompt's."""
+        nbytes = part.nbytes
+        if part.dtype == mx.uint16:
+            nbytes = nbytes // 2 * self.dtype.size
+        if self.has_keys and part.shape[-1] < prompt_end:
+            return nbytes // part.shape[-1] * prompt_end
+        return nbytes
+
+    def rows(self, part: np.ndarray, is_copy: bool) -> tuple[list[np.ndarray], str]:
+        """Each of some joined parts, and the name of their dtype.
+
+        Each gets memory of its own, unless the part is a copy of MLX's already.
+        """
+        if part.dtype == np.uint16 and self.dtype == mx.float32:
+            return [numbers(row, "bfloat16") for row in part], "float32"
+        name = "bfloat16" if part.dtype == np.uint16 else part.dtype.name
+        return [row if is_copy else row.copy() for row in part], name
+
+
+@dataclass(eq=False, slots=True)
+class Selection:
+    """What one hook keeps at one of its points."""
+
+    hook: ResolvedHook
+    point: Point
+    is_input: bool
+    subset: Subset

@@ -1,0 +1,1 @@
+"""HTTP: the application, its routes, who may call it, and the bodies it returns."""

@@ -1,0 +1,98 @@
+"""The Flask application: every operation of the contract, bound to the function that does it."""
+
+from collections.abc import Callable
+from typing import Any
+
+from flask import Flask, Response
+
+from engine.contract.openapi import openapi_document
+from engine.contract.operations import OPERATIONS, Operation
+from engine.server.http import guard, logs
+from engine.server.http.requests import body_of, query_of
+from engine.server.http.responses import answer, error_response
+from engine.server.http.routes import (
+    captures,
+    circuits,
+    forward,
+    generation,
+    hooks,
+    lens,
+    models,
+    neurons,
+    sessions,
+    tokens,
+    weights,
+)
+from engine.server.service import Service
+
+HANDLERS: dict[str, Callable[..., Any]] = {
+    "health": models.health,
+    "openapi": lambda service: openapi_document(),
+    "listModels": models.list_models,
+    "retrieveModel": models.retrieve_model,
+    "listWeights": weights.list_weights,
+    "readWeight": weights.read_weight,
+    "loadModel": models.load_model,
+    "unloadModel": models.unload_model,
+    "tokenize": tokens.tokenize,
+    "detokenize": tokens.detokenize,
+    "createCompletion": generation.complete,
+    "createChatCompletion": generation.chat,
+    "createCompletionWithActivations": generation.complete,
+    "createChatCompletionWithActivations": generation.chat,
+    "forward": forward.forward,
+    "logitLens": lens.logit_lens,
+    "promotedTokens": neurons.promoted_tokens,
+    "patchCircuit": circuits.patch,
+    "verifyCircuit": circuits.verify,
+    "beginForwardSession": sessions.begin_forward,
+    "beginCompletionSession": sessions.begin_completion,
+    "continueSession": sessions.continue_session,
+    "cancelSession": sessions.cancel,
+    "registerHooks": hooks.register,
+    "listHooks": hooks.list_hooks,
+    "deleteHooks": hooks.remove_all,
+    "deleteHook": hooks.remove,
+    "clearHooks": hooks.remove_all,
+    "listCaptures": captures.list_captures,
+    "getCapture": captures.describe,
+    "deleteCapture": captures.forget,
+    "getTensors": captures.read_tensors,
+}
+
+
+def create_app(service: Service) -> Flask:
+    """The WSGI application of one server."""
+    app = Flask("neuroscope", static_folder=None)
+    app.url_map.merge_slashes = False
+    logs.install(app)
+    guard.install(app, service.settings)
+    app.register_error_handler(Exception, error_response)
+    for operation in OPERATIONS:
+        app.add_url_rule(
+            _rule(operation.path),
+            operation.id,
+            _view(service, operation),
+            methods=[operation.method.upper()],
+            provide_automatic_options=False,
+        )
+    return app
+
+
+def _rule(path: str) -> str:
+    """Flask's spelling of a contract path; ids that clients choose may contain slashes."""
+    for name in ("hook_id", "model_id"):
+        path = path.replace(f"{{{name}}}", f"<path:{name}>")
+    return path.replace("{", "<").replace("}", ">")
+
+
+def _view(service: Service, operation: Operation) -> Callable[..., Response]:
+    handler = HANDLERS[operation.id]
+
+    def view(**path: str) -> Response:
+        arguments = path | query_of(operation)
+        if operation.request:
+            arguments["request"] = body_of(operation.request, service.settings)
+        return answer(handler(service, **arguments))
+
+    return view

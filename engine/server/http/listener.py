@@ -1,0 +1,94 @@
+"""Waitress, made patient with nobody: clients that stop reading or sending are cut off, and what
+it refuses before the application sees it is answered with api.md's error body."""
+
+import time
+
+from flask import Flask
+from waitress.channel import HTTPChannel
+from waitress.server import TcpWSGIServer
+from waitress.task import ErrorTask
+from waitress.utilities import Error as WaitressError
+
+from engine.contract.schemas import ErrorDetail, ErrorResponse
+from engine.server.state.settings import Settings
+
+SPARE_THREADS = 16
+"""Threads beyond those that may wait for the generation thread, so that health always answers."""
+DRAINED = 4
+"""A body up to this many times the limit is read to its end, so that its client sees the 413."""
+OUTPUT_BUFFER = 16 << 20
+CHECKS = 6
+"""How often a client is looked at within the time that it may be stuck."""
+
+
+class JsonErrorTask(ErrorTask):
+    """Answers a request that is not HTTP, or is far too large."""
+
+    def execute(self) -> None:
+        error: WaitressError = self.request.error
+        kind = error.reason.lower().replace(" ", "_")
+        detail = ErrorDetail(message=error.body, type=kind, code=error.code)
+        body = ErrorResponse(error=detail).model_dump_json().encode()
+        self.status = f"{error.code} {error.reason}"
+        self.response_headers.append(("Content-Type", "application/json"))
+        self.set_close_on_finish()
+        self.content_length = len(body)
+        self.write(body)
+
+
+class Channel(HTTPChannel):
+    """A client's connection, which knows since when its current request has been arriving."""
+
+    error_task_class = JsonErrorTask
+    arriving_since: float | None = None
+
+    def received(self, data: bytes) -> bool:
+        kept = super().received(data)
+        if self.request is None:
+            self.arriving_since = None
+        elif self.arriving_since is None:
+            self.arriving_since = time.time()
+        return kept
+
+
+class Listener(TcpWSGIServer):
+    """The bound, listening server."""
+
+    channel_class = Channel
+
+    def __init__(self, app: Flask, settings: Settings) -> None:
+        self._patience = settings.client_patience
+        super().__init__(
+            app,
+            host=settings.host,
+            port=settings.port,
+            threads=settings.queue_size + SPARE_THREADS,
+            connection_limit=settings.connections,
+            max_request_body_size=settings.max_body_bytes * DRAINED,
+            channel_request_lookahead=1,  # notices that a client has gone while it is answered
+            channel_timeout=int(settings.client_patience),
+            cleanup_interval=max(1, int(settings.client_patience / CHECKS)),
+            outbuf_overflow=OUTPUT_BUFFER * 2,  # never a temporary file
+            outbuf_high_watermark=OUTPUT_BUFFER,
+            asyncore_use_poll=True,
+            clear_untrusted_proxy_headers=True,
+            ident="neuroscope",
+        )
+
+    @property
+    def url(self) -> str:
+        host = f"[{self.effective_host}]" if ":" in self.effective_host else self.effective_host
+        return f"http://{host}:{self.effective_port}"
+
+    def maintenance(self, now: float) -> None:
+        """Close idle connections, and those that are stuck in the middle of a request.
+
+        A stuck client's socket never becomes writable, so its channel is closed here and now.
+        """
+        super().maintenance(now)
+        cutoff = now - self._patience
+        for channel in list(self.active_channels.values()):
+            unread = channel.total_outbufs_len and channel.last_activity < cutoff
+            unsent = channel.arriving_since is not None and channel.arriving_since < cutoff
+            if unread or unsent:
+                channel.handle_close()

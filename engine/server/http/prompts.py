@@ -1,0 +1,60 @@
+"""Prompts to token ids, within the limits."""
+
+from collections.abc import Iterable
+
+from engine.contract.schemas import ChatMessage
+from engine.runs.kit import tokenize
+from engine.server.errors import ImpossibleError, LimitError, UnknownTokenError
+from engine.server.state.models import LoadedModel
+from engine.server.state.settings import Settings
+
+
+def text_tokens(model: LoadedModel, text: str, settings: Settings, param: str) -> list[int]:
+    _check_length(len(text), settings, param)
+    with model.lock:
+        return tokenize(model.kit, text)
+
+
+def chat_tokens(
+    model: LoadedModel, messages: list[ChatMessage], settings: Settings, param: str = "messages"
+) -> list[int]:
+    """The token ids of messages under the chat template."""
+    _check_length(sum(len(message.content) for message in messages), settings, param)
+    with model.lock:
+        return tokenize(model.kit, [message.model_dump() for message in messages])
+
+
+def prompt_tokens(
+    model: LoadedModel, prompt: str | list[int], settings: Settings, param: str = "prompt"
+) -> list[int]:
+    """The token ids of a text or of ids already; raises on none, too many, unknown ones."""
+    if isinstance(prompt, str):
+        prompt = text_tokens(model, prompt, settings, param)
+    return checked(model, prompt, settings, param)
+
+
+def checked(model: LoadedModel, tokens: list[int], settings: Settings, param: str) -> list[int]:
+    if not tokens:
+        raise ImpossibleError(f"{param} holds no token; at least one is needed.", param)
+    if len(tokens) > settings.max_prompt_tokens:
+        raise LimitError(
+            f"{param} holds {len(tokens)} tokens; at most {settings.max_prompt_tokens} are taken.",
+            param,
+        )
+    check_vocabulary(model, tokens, param)
+    return tokens
+
+
+def check_vocabulary(model: LoadedModel, tokens: Iterable[int], param: str) -> None:
+    size = model.kit.info.vocab_size
+    for token in tokens:
+        if not 0 <= token < size:
+            raise UnknownTokenError(
+                f"{param}: {token} is no token id; they go from 0 to {size - 1}.", param
+            )
+
+
+def _check_length(length: int, settings: Settings, param: str) -> None:
+    most = settings.max_prompt_characters
+    if length > most:
+        raise LimitError(f"{param} holds {length} characters; at most {most} are taken.", param)

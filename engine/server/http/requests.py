@@ -1,0 +1,65 @@
+"""The web request that is being answered: its body, query, id, and whether its client is there."""
+
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+from uuid import uuid4
+
+from flask import g, request
+from pydantic import ValidationError
+
+from engine.contract.operations import Operation
+from engine.contract.schemas import LARGEST, Request
+from engine.server.errors import BodyTooLargeError, MalformedError, RequestError
+from engine.server.state.settings import Settings
+
+Body = TypeVar("Body", bound=Request)
+REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
+
+
+def body_of(kind: type[Body], settings: Settings) -> Body:
+    """The validated body; raises MalformedError or BodyTooLargeError."""
+    if (request.content_length or 0) > settings.max_body_bytes:
+        raise BodyTooLargeError(
+            f"The body holds {request.content_length} bytes; "
+            f"at most {settings.max_body_bytes} are taken."
+        )
+    try:
+        return kind.model_validate_json(request.get_data(cache=False))
+    except ValidationError as error:
+        raise MalformedError(error) from None
+
+
+def query_of(operation: Operation) -> dict[str, Any]:
+    """The query parameters that the operation declares; any other is an error."""
+    for name in request.args:
+        if name not in operation.query:
+            known = ", ".join(operation.query) or "none"
+            raise RequestError(f"Unknown query parameter {name!r}; there are: {known}.", name)
+    return {name: _value(name, kind) for name, (kind, _) in operation.query.items()}
+
+
+def request_id() -> str:
+    """The id under which this request is logged: the client's own, if it is a plain one."""
+    if "request_id" not in g:
+        given = request.headers.get("X-Request-Id", "")
+        g.request_id = given if REQUEST_ID.fullmatch(given) else uuid4().hex[:16]
+    return g.request_id
+
+
+def client_gone() -> Callable[[], bool]:
+    """Asks whether this request's client has closed its connection; callable from any thread."""
+    return request.environ.get("waitress.client_disconnected", lambda: False)
+
+
+def _value(name: str, kind: type | re.Pattern[str]) -> Any:
+    text = request.args.get(name)
+    if text is None or kind is str:
+        return text
+    if isinstance(kind, re.Pattern):
+        if not kind.fullmatch(text):
+            raise RequestError(f"{name}: {text!r} does not match {kind.pattern}.", name)
+        return text
+    if not (re.fullmatch(r"[0-9]{1,10}", text) and int(text) <= LARGEST):
+        raise RequestError(f"{name}: {text!r} is not a whole number from 0 to {LARGEST}.", name)
+    return int(text)

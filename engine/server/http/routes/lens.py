@@ -1,0 +1,27 @@
+"""The logit lens: the likeliest tokens of each layer at each position."""
+
+from typing import Any
+
+from engine.analysis.logit_lens import logit_lens as engine_logit_lens
+from engine.contract import schemas as s
+from engine.server.http.prompts import prompt_tokens
+from engine.server.http.requests import client_gone
+from engine.server.http.top_tokens import top_tokens
+from engine.server.jobs.job import Job
+from engine.server.service import Service
+
+
+def logit_lens(service: Service, request: s.LogitLensRequest) -> dict[str, Any]:
+    model = service.models.get(request.model)
+    tokens = prompt_tokens(model, request.prompt, service.settings)
+
+    def work(job: Job) -> list[dict[str, Any]]:
+        layers = []
+        for layer, logits in engine_logit_lens(model.kit, tokens):
+            job.checkpoint()
+            top = [top_tokens(model, row, request.top_k) for row in logits]
+            layers.append({"layer": layer, "top": top})
+        return layers
+
+    layers = service.worker.call(work, client_gone())
+    return {"tokens": tokens, "texts": model.token_texts(tokens), "layers": layers}

@@ -1,0 +1,21 @@
+"""The likeliest next tokens of a row of logits, as the contract's TopToken."""
+
+from typing import Any
+
+import numpy as np
+
+from engine.server.state.models import LoadedModel
+
+
+def top_tokens(model: LoadedModel, logits: np.ndarray, count: int) -> list[dict[str, Any]]:
+    """At most `count` tokens, likeliest first, with probabilities among the whole vocabulary."""
+    logits = logits.astype(np.float64)
+    count = min(count, logits.size)
+    ids = np.sort(np.argpartition(-logits, count - 1)[:count])
+    ids = ids[np.argsort(-logits[ids], kind="stable")]
+    weights = np.exp(logits - logits.max())
+    probabilities = weights / weights.sum()
+    return [
+        {"id": token, "text": text, "logit": logits[token], "probability": probabilities[token]}
+        for token, text in zip(ids.tolist(), model.token_texts(ids.tolist()), strict=True)
+    ]

@@ -1,0 +1,1 @@
+"""Jobs: the generation thread and the work that requests give it."""

@@ -1,0 +1,83 @@
+"""A server from start to end: bound, its model loaded, serving, shut down in good order."""
+
+import logging
+import os
+import signal
+from collections.abc import Callable
+from types import FrameType
+
+from engine.contract.schemas import LoadModelRequest
+from engine.server.http.app import create_app
+from engine.server.http.guard import is_loopback
+from engine.server.http.listener import Listener
+from engine.server.service import Service, create_service
+from engine.server.state.models import LoadedModel
+from engine.server.state.settings import Settings
+
+log = logging.getLogger(__name__)
+DIED = 70
+"""Exit status when the generation thread died (EX_SOFTWARE)."""
+
+
+class UnprotectedError(Exception):
+    """Asked to listen beyond this machine without a token."""
+
+
+def run(
+    settings: Settings,
+    request: LoadModelRequest | None,
+    announce: Callable[[str, str], None],
+) -> int:
+    """Serve until SIGTERM or SIGINT; answers the exit status.
+
+    The port is bound first, then the model loads, then `announce` is called with the address and
+    a line about the model, and requests are answered. Raises UnprotectedError, OSError if the
+    port is taken, and what loading raises.
+    """
+    if settings.token is None and not is_loopback(settings.host):
+        raise UnprotectedError(
+            f"Listening on {settings.host} lets strangers in: set a token in NEUROSCOPE_TOKEN."
+        )
+    died = False
+
+    def on_death() -> None:
+        nonlocal died
+        died = True
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    service = create_service(settings, on_death)
+    listener = Listener(create_app(service), settings)
+    _leave_on_signals(service)
+    try:
+        description = "no model loaded yet"
+        if request:
+            model = service.worker.call(lambda job: service.models.load(request))
+            description = _description(model)
+        announce(listener.url, description)
+        listener.run()
+    except SystemExit:
+        log.info("interrupted while loading")
+    finally:
+        listener.close()
+        if not service.worker.stop(settings.shutdown_grace):
+            log.warning("the generation thread is still busy; leaving it behind")
+    return DIED if died else 0
+
+
+def _leave_on_signals(service: Service) -> None:
+    """On SIGTERM and SIGINT fail all jobs, so that every client is answered, and leave."""
+
+    def leave(signum: int, frame: FrameType | None) -> None:
+        service.worker.stop(grace=0)
+        raise SystemExit
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, leave)
+
+
+def _description(model: LoadedModel) -> str:
+    entry = model.entry
+    return (
+        f"{entry.id}: {entry.architecture}, {entry.layers} layers, {entry.heads} heads, "
+        f"hidden size {entry.hidden_size}, {len(entry.components)} components to capture"
+    )

@@ -1,0 +1,1 @@
+"""State: loaded models, kept captures, settings."""

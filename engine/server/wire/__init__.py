@@ -1,0 +1,1 @@
+"""Wire format: records and tensors as JSON and as safetensors."""

@@ -1,0 +1,89 @@
+"""Tensors as one safetensors body: a header, then the arrays as they lie in memory."""
+
+from collections.abc import Iterable, Iterator
+from itertools import accumulate
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import orjson
+
+from engine.captures.records import CapturedActivation
+
+CHUNK = 1 << 20
+ALIGNMENT = 8
+DTYPES = {
+    "float32": "F32",
+    "float16": "F16",
+    "bfloat16": "BF16",
+    "int32": "I32",
+    "uint32": "U32",
+    "int64": "I64",
+}
+
+
+def tensor_name(record: CapturedActivation) -> str:
+    """The name of a record's tensor in its capture: `hook/step`, an input's `hook/step/input`.
+
+    The later visits of a layer that a model runs several times end in `/visit1` and on.
+    """
+    side = "/input" if record.is_input else ""
+    visit = f"/visit{record.visit}" if record.visit else ""
+    return f"{record.hook_id}/{record.step}{side}{visit}"
+
+
+class Tensor(NamedTuple):
+    """An array under its name; of dtype ``bfloat16``, which numpy lacks, the bits as uint16."""
+
+    name: str
+    dtype: str
+    data: np.ndarray
+
+
+def tensors(records: Iterable[CapturedActivation]) -> list[Tensor]:
+    """The tensors of captured records."""
+    return [Tensor(tensor_name(record), record.dtype, record.data) for record in records]
+
+
+def header(tensors: Iterable[Tensor], metadata: dict[str, str]) -> bytes:
+    """The length, little-endian in 8 bytes, and the JSON that names and places each tensor."""
+    entries: dict[str, dict] = {"__metadata__": metadata}
+    end = 0
+    for tensor in tensors:
+        start, end = end, end + tensor.data.nbytes
+        entries[tensor.name] = {
+            "dtype": DTYPES[tensor.dtype],
+            "shape": list(tensor.data.shape),
+            "data_offsets": [start, end],
+        }
+    text = orjson.dumps(entries)
+    text += b" " * (-len(text) % ALIGNMENT)
+    return len(text).to_bytes(8, "little") + text
+
+
+def body(
+    tensors: Iterable[Tensor], metadata: dict[str, str]
+) -> tuple[int, Iterator[bytes | memoryview]]:
+    """The size of the body in bytes, and its pieces; the arrays are handed on, never copied."""
+    tensors = list(tensors)
+    head = header(tensors, metadata)
+    return len(head) + sum(tensor.data.nbytes for tensor in tensors), _pieces(head, tensors)
+
+
+def write_tensors(file: Path, tensors: Iterable[Tensor], metadata: dict[str, str]) -> list[int]:
+    """Write the body to `file`, all or nothing; returns the offset of each tensor's data."""
+    tensors = list(tensors)
+    head = header(tensors, metadata)
+    unfinished = file.with_suffix(".part")
+    with unfinished.open("wb") as output:
+        output.writelines(_pieces(head, tensors))
+    unfinished.replace(file)
+    return list(accumulate((tensor.data.nbytes for tensor in tensors[:-1]), initial=len(head)))
+
+
+def _pieces(head: bytes, tensors: Iterable[Tensor]) -> Iterator[bytes | memoryview]:
+    yield head
+    for tensor in tensors:
+        raw = np.ascontiguousarray(tensor.data).data.cast("B")
+        for start in range(0, len(raw), CHUNK):
+            yield raw[start : start + CHUNK]

@@ -1,0 +1,298 @@
+"""Operations become methods with distinct, stable and harmless names; the rest is said."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from foreign import client, document, generate_into, json_body, operation, our_base, read, written
+
+from bridge.generator.api.document import read_api
+from bridge.generator.choosing import wanted_by
+from bridge.generator.client import Client, client_of
+from bridge.generator.dialects import DIALECTS
+from bridge.generator.errors import GeneratorError
+from bridge.generator.generate import render
+from bridge.generator.names import camel_case, words_of
+from bridge.generator.naming import Choices
+from bridge.generator.packages import packages_of
+from bridge.generator.problems import ProblemKind, skipped_counts
+from bridge.generator.selectors import parse_pattern
+from bridge.generator.templates import Templates
+from bridge.resources import OPENAPI
+
+
+def selectors(made: Client) -> list[str]:
+    return [method.pattern.selector for method in made.methods]
+
+
+def said(made: Client, kind: ProblemKind) -> list[str]:
+    return [problem.text for problem in made.problems if problem.kind is kind]
+
+
+def gets(*ids: str) -> dict[str, Any]:
+    """Paths with a GET operation each, of these ids."""
+    return {f"/p{i}": {"get": operation(operationId=name)} for i, name in enumerate(ids)}
+
+
+def test_each_operation_of_ours_has_a_method_a_selector() -> None:
+    made = client_of(read_api(OPENAPI), our_base())
+    content = json.loads(OPENAPI.read_text())
+    declared = [
+        text
+        for item in content["paths"].values()
+        for entry in item.values()
+        for text in entry["x-smalltalk-selector"]
+    ]
+    assert selectors(made) == [parse_pattern(text).selector for text in declared]
+    assert not made.problems
+
+
+def test_arguments_go_to_path_query_and_body(tmp_path: Path) -> None:
+    entry = operation(
+        requestBody=json_body({"type": "object", "properties": {"max_tokens": {}}}),
+        parameters=[
+            {"name": "id", "in": "path", "required": True, "schema": {}},
+            {"name": "step", "in": "query", "schema": {}},
+        ],
+        **{"x-smalltalk-selector": ["do: id at: step limit: max_tokens with: options"]},
+    )
+    (method,) = client(tmp_path, document({"/a/{id}/b": {"post": entry}})).methods
+    assert str(method.pattern) == "do: id at: step limit: maxTokens with: options"
+    assert [p if isinstance(p, str) else p.name for p in method.path] == ["/a/", "id", "/b"]
+    assert [part.name for part in method.query] == ["step"]
+    assert [part.name for part in method.fields] == ["max_tokens"]
+    assert method.options
+    assert method.options.keyword == "with:"
+
+
+def test_an_operation_without_selectors_gets_what_it_must_have_and_all_it_can_have(
+    tmp_path: Path,
+) -> None:
+    entry = operation(
+        operationId="list_pets",
+        parameters=[
+            {"name": "shop-id", "in": "path", "required": True, "schema": {}},
+            {"name": "limit", "in": "query", "schema": {}},
+            {"name": "kind", "in": "query", "required": True, "schema": {}},
+        ],
+    )
+    made = client(tmp_path, document({"/{shop-id}": {"get": entry}}))
+    assert selectors(made) == ["listPets:kind:", "listPets:limit:kind:"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        (
+            operation(parameters=[{"name": "s", "in": "cookie", "required": True, "schema": {}}]),
+            "a required parameter in a cookie: s",
+        ),
+        (operation(requestBody={"content": {"image/png": {}}}), "not JSON: image/png"),
+        (operation(servers=[{"url": "https://other.example"}]), "a server of its own"),
+        (operation(**{"x-smalltalk-selector": ["do: nothing"]}), "parameter nothing"),
+        (operation(**{"x-smalltalk-selector": ["do: a and"]}), "not a message pattern"),
+        (operation(**{"x-smalltalk-selector": ["hash"]}), "every client or object"),
+    ],
+)
+def test_what_is_not_supported_is_skipped_and_counted(
+    tmp_path: Path, entry: dict[str, Any], problem: str
+) -> None:
+    paths = {"/some/path": {"post": entry}, **gets("other")}
+    made = client(tmp_path, document(paths, servers=[{"url": "https://h.example"}]))
+    assert selectors(made) == ["other"]
+    (skipped,) = (p for p in made.problems if p.kind is ProblemKind.SKIPPED)
+    assert problem in skipped.text
+    assert skipped.pointer == "#/paths/~1some~1path/post"
+    assert skipped_counts(made.problems).startswith("1 operation was skipped: 1 for ")
+
+
+def test_the_server_that_all_operations_name_is_the_clients(tmp_path: Path) -> None:
+    item = {"servers": [{"url": "https://h.example/"}], "get": operation()}
+    made = client(tmp_path, document({"/x": item}))
+    assert (made.base_url, selectors(made)) == ("https://h.example", ["doIt"])
+
+
+def test_an_address_that_is_relative_is_said(tmp_path: Path) -> None:
+    made = client(tmp_path, document(gets("a"), servers=[{"url": "/v1"}]))
+    assert made.base_url == "/v1"
+    assert "relative address" in said(made, ProblemKind.DOUBTFUL)[0]
+
+
+def test_operations_of_one_name_are_numbered_and_said(tmp_path: Path) -> None:
+    made = client(tmp_path, document(gets("list", "list", "list2", "list")))
+    assert selectors(made) == ["list", "list3", "list2", "list4"]
+    assert len(said(made, ProblemKind.RENAMED)) == 2
+
+
+def test_operations_without_an_id_are_named_after_their_route(tmp_path: Path) -> None:
+    paths = {path: {"get": {"responses": {}}} for path in ("/a/b", "/a-b", "/a/{b}", "/")}
+    made = client(tmp_path, document(paths))
+    assert selectors(made) == ["getAB", "getAB2", "getAB:", "get"]
+    assert len(said(made, ProblemKind.RENAMED)) == 4
+
+
+def test_an_id_in_any_script_becomes_a_name_and_is_said(tmp_path: Path) -> None:
+    made = client(tmp_path, document(gets("获取", "größe", "🙂", "+")))
+    assert selectors(made) == ["huoQu", "grosse", "slightSmile", "getP3"]
+    assert len(said(made, ProblemKind.RENAMED)) >= 3
+
+
+@pytest.mark.parametrize("name", ["class", "hash", "initialize", "name", "yourself", "release"])
+def test_no_operation_takes_the_place_of_what_every_object_understands(
+    tmp_path: Path, name: str
+) -> None:
+    made = client(tmp_path, document(gets(name)))
+    assert selectors(made) == [f"{name}Operation"]
+    (text,) = said(made, ProblemKind.RENAMED)
+    assert "every client or object understands" in text
+
+
+def test_no_operation_takes_the_place_of_what_every_connection_does(tmp_path: Path) -> None:
+    names = sorted(name for name in our_base().selectors if ":" not in name)
+    assert "token" in names
+    made = client(tmp_path, document(gets(*names)))
+    assert not {*selectors(made)} & our_base().selectors
+
+
+def test_arguments_are_distinct_and_no_variables_of_the_client(tmp_path: Path) -> None:
+    places = [("query", "id"), ("query", "self"), ("query", "base-url"), ("query", "+")]
+    given = [{"name": n, "in": p, "required": True, "schema": {}} for p, n in places]
+    entry = operation(parameters=given, requestBody=json_body({}))
+    made = client(tmp_path, document({"/{id}/{body}": {"post": entry}}))
+    (method,) = made.methods
+    (text,) = said(made, ProblemKind.RENAMED)
+    assert text.endswith(
+        "'id' id2, 'self' selfValue, 'base-url' baseUrlValue, '+' value, 'body' body2"
+    )
+    assert str(method.pattern) == (
+        "doIt: id body: body id2: id2 self: selfValue baseUrl: baseUrlValue value: value "
+        "body2: body2"
+    )
+    assert [part.place for part in method.pattern.parts] == ["path"] * 2 + ["query"] * 4 + ["body"]
+
+
+def test_what_squeak_cannot_have_is_left_out_and_said(tmp_path: Path) -> None:
+    def entry(required: bool) -> dict[str, Any]:
+        given = [
+            {"name": f"p{i}", "in": "query", "required": required, "schema": {}} for i in range(16)
+        ]
+        return operation(operationId=f"get{required}", parameters=given)
+
+    paths = {"/a": {"get": entry(False)}, "/b": {"get": entry(True)}}
+    made = client(tmp_path, document(paths))
+    assert selectors(made) == ["getFalse"]
+    assert "more required arguments than 15" in said(made, ProblemKind.SKIPPED)[0]
+    assert "optional arguments are left out" in said(made, ProblemKind.DOUBTFUL)[0]
+
+
+@pytest.mark.parametrize(
+    ("info", "name"),
+    [
+        ({"title": "Swagger Petstore"}, "SwaggerPetstoreClient"),
+        ({"title": "宠物商店"}, "ChongWuShangDianClient"),
+        ({"title": "Web"}, "WebApiClient"),
+        ({"title": "x", "x-smalltalk-class": "Dictionary"}, "DictionaryApiClient"),
+        ({"title": "x", "x-smalltalk-class": "LMStudioConnection"}, "ApiLMStudioConnection"),
+        ({"title": "NeuroScope"}, "ApiNeuroScopeClient"),
+        ({"title": "x", "x-smalltalk-class": "a b"}, "XClient"),
+        ({"title": "!"}, "UntitledClient"),
+        ({}, "UntitledClient"),
+        ({"title": None}, "UntitledClient"),
+    ],
+)
+def test_no_class_takes_the_place_of_another(
+    tmp_path: Path, info: dict[str, Any], name: str
+) -> None:
+    made = client(tmp_path, {**document(gets("a")), "info": {"version": "1", **info}})
+    assert made.name == name
+
+
+def test_long_names_are_cut_and_stay_distinct(tmp_path: Path) -> None:
+    made = client(tmp_path, document(gets("a" * 400, f"{'a' * 400}b")))
+    assert len({*selectors(made)}) == 2
+    assert all(len(selector) <= 150 for selector in selectors(made))
+    assert len(said(made, ProblemKind.RENAMED)) == 2
+
+
+def test_names_can_be_chosen(tmp_path: Path) -> None:
+    spec = written(tmp_path, document(gets("ping")))
+    generate_into(
+        tmp_path / "out",
+        spec,
+        "gst",
+        class_name="Zoo",
+        package="Zoo-Client",
+        prefix="Zo",
+        base_url="https://zoo.example",
+    )
+    text = (tmp_path / "out" / "gst" / "Zoo-Client.st").read_text()
+    assert "ZoConnection subclass: #Zoo" in text
+    assert "^self baseUrl: 'https://zoo.example'" in text
+    assert (tmp_path / "out" / "gst" / "Zo-Connection.st").exists()
+    for choice in ("class_name", "package", "prefix"):
+        with pytest.raises(GeneratorError, match="not a "):
+            Choices(**{choice: "a'b"})
+    with pytest.raises(GeneratorError, match="taken"):
+        client(tmp_path, document(gets("ping")), class_name="Dictionary")
+
+
+def test_a_foreign_client_has_no_names_of_the_bridge(tmp_path: Path) -> None:
+    spec = written(tmp_path, document({"/x": {"get": operation()}}))
+    generate_into(tmp_path / "out", spec, *DIALECTS)
+    for path in (tmp_path / "out").rglob("*.st"):
+        text = path.read_text()
+        assert "LMStudio" not in text, path
+        assert "NeuroScope" not in text, path
+        assert not re.search(r"\b(hook|layer|activation|language model)s?\b", text), path
+
+
+def test_style_rules_are_for_our_own_code(tmp_path: Path) -> None:
+    fields = {f"field{i}": {} for i in range(40)}
+    pattern = " ".join(f"{name}: {name}" for name in fields)
+    entry = operation(requestBody=json_body({"properties": fields}), summary="x" * 900)
+    entry["x-smalltalk-selector"] = [pattern]
+    made = client(tmp_path, document({"/x": {"post": entry}}))
+    assert render(made, (DIALECTS["gst"],)).files
+
+
+def test_operations_are_chosen_by_tag_path_and_id(tmp_path: Path) -> None:
+    paths = gets("listPets", "listShops", "addPet")
+    paths["/p0"]["get"]["tags"] = ["pets"]
+    api = read(tmp_path, document(paths))
+
+    def chosen(include: tuple[str, ...] = (), exclude: tuple[str, ...] = ()) -> list[str]:
+        return selectors(client_of(api, our_base(), wanted=wanted_by(api, include, exclude)))
+
+    assert chosen(("tag:pets",)) == ["listPets"]
+    assert chosen(("operation:list*",), ("path:/p0",)) == ["listShops"]
+    assert chosen((), ("operation:list*",)) == ["addPet"]
+    for pattern, problem in (
+        ("tag:dogs", "its tags are pets"),
+        ("pets", "not tag:NAME"),
+        ("id:x", "not tag:NAME"),
+    ):
+        with pytest.raises(GeneratorError, match=problem):
+            chosen((pattern,))
+
+
+def test_names_become_smalltalk_names() -> None:
+    assert camel_case("activation_hooks") == "activationHooks"
+    assert camel_case("X-Rate-Limit") == "xRateLimit"
+    assert camel_case("2fa") == "n2fa"
+    with pytest.raises(ValueError, match="no letters"):
+        camel_case("+")
+    assert words_of(["a-b", "a_b", "+", "self"], frozenset(["self"])) == [
+        "aB",
+        "aB2",
+        "value",
+        "selfValue",
+    ]
+
+
+def test_every_client_has_the_same_superclass_in_all_dialects(tmp_path: Path) -> None:
+    made = client(tmp_path, document(gets("ping")))
+    for dialect in DIALECTS.values():
+        connection, package = packages_of(made, dialect, Templates())
+        assert package.classes[0].superclass in {cls.name for cls in connection.classes}
