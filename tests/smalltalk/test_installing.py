@@ -53,10 +53,7 @@ def test_the_installer_says_what_the_image_lacks(squeak: Squeak) -> None:
         )
 
 
-@pytest.mark.parametrize(
-    "package",
-    ["NeuroScope-Bridge", "NeuroScope-Core", "NeuroScope-Tests", "NeuroScope-Server-Tests"],
-)
+@pytest.mark.parametrize("name", ["Bridge", "Core", "Tests", "Server-Tests"])
 def test_a_package_filed_in_too_early_says_what_it_needs(squeak: Squeak, name: str) -> None:
     package = f"NeuroScope-{name}"
     said = f"{package} needs the class [A-Za-z]+: file in NeuroScope-Connection.st first"
