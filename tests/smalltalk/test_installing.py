@@ -1,5 +1,6 @@
 """Filing in: the installer does it in order, and what is missing is said in words."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,17 @@ def test_squeaks_installer_files_in_all_packages(squeak: Squeak) -> None:
         "(Smalltalk at: #LMStudioRESTClient) default baseUrl"
     )
     assert squeak.evaluate(expression, *prepared, folder / "install.st") == ADDRESS
+
+
+def test_squeaks_installer_files_in_tests_of_which_some_need_no_server(squeak: Squeak) -> None:
+    folder = GENERATED / "squeak"
+    prepared = (SQUEAK / "library.st", SQUEAK / "webclient.st", SQUEAK / "sunit.st")
+    expression = (
+        f"NeuroScopeInstaller installFrom: '{folder}'; installTestsFrom: '{folder}'. "
+        "(Smalltalk at: #NeuroScopeTestRun) offline printString"
+    )
+    said = squeak.evaluate(expression, *prepared, folder / "install.st", limit=60)
+    assert re.fullmatch(r"\d\d+ run, 0 failed", said)
 
 
 def test_the_installer_says_what_the_image_lacks(squeak: Squeak) -> None:
