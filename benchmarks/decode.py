@@ -1,6 +1,6 @@
 """How fast each Smalltalk here takes in a tensor: base64 to bytes, and bytes to single floats.
 
-One million float32 (4 MB). Beside the milliseconds stands the ratio to a plain loop over the same
+One million float32 (4 MB). Beside the milliseconds is the ratio to a plain loop over the same
 bytes in the same run, which says how far from the system's own pace the decoding is, whatever the
 machine. GNU Smalltalk runs where `GST` names it or the path has it.
 
