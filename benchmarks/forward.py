@@ -1,8 +1,9 @@
-"""How much faster MLX is on a Linux CPU with OpenBLAS than with the BLAS in its own wheel.
+"""How much faster MLX is on a Linux CPU with the BLAS that the engine puts in place of its wheel's.
 
     python benchmarks/forward.py [--rounds 3]
 
-The default model in float32, measured in processes of their own, with either BLAS in turn.
+The default model in float32, measured in processes of their own, in turn: with the reference BLAS
+that MLX's wheel brings, and with the engine's choice, as `neuroscope-bridge doctor` names it.
 """
 
 import json
@@ -27,27 +28,27 @@ ROWS = {
 
 @click.command()
 @click.option("--rounds", default=3, show_default=True, help="Processes with each BLAS.")
-@click.option("--measure", type=click.Choice(["stock", "openblas"]), hidden=True)
+@click.option("--measure", type=click.Choice(["reference", "engine"]), hidden=True)
 def main(rounds: int, measure: str | None) -> None:
     """Print the times with either BLAS, and their ratio."""
     if measure:
         click.echo(json.dumps(timed(measure)))
         return
-    times: dict[str, list[dict[str, float]]] = {"stock": [], "openblas": []}
+    times: dict[str, list[dict[str, float]]] = {"reference": [], "engine": []}
     for _ in range(rounds):
         for blas, results in times.items():
             child = [sys.executable, __file__, "--measure", blas]
             results.append(json.loads(subprocess.check_output(child)))
-    table = Table("SmolLM2-135M, float32", "stock MLX", "OpenBLAS", "times faster", box=None)
+    table = Table("SmolLM2-135M, float32", "reference BLAS", "here", "times faster", box=None)
     for row, title in ROWS.items():
-        stock, ours = ([result[row] for result in results] for results in times.values())
-        table.add_row(title, spread(stock), spread(ours), f"{min(stock) / min(ours):.1f}")
+        reference, ours = ([result[row] for result in results] for results in times.values())
+        table.add_row(title, spread(reference), spread(ours), f"{min(reference) / min(ours):.1f}")
     Console(width=100).print(table, f"least (median) of {rounds} processes each", sep="\n")
 
 
 def timed(blas: str) -> dict[str, float]:
     """Milliseconds for each row in this process; imported first, MLX keeps its own BLAS."""
-    if blas == "stock":
+    if blas == "reference":
         logging.disable()
         import mlx.core as mx
     import engine  # noqa: F401, I001

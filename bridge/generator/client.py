@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from bridge.generator.api.document import Api
 from bridge.generator.api.operations import Operation
-from bridge.generator.names import camel_case
+from bridge.generator.names import MAX_LENGTH, camel_case
 from bridge.generator.naming import Choices, Naming, naming_of
 from bridge.generator.problems import Problem, ProblemKind
 from bridge.generator.reserved import reserved_selectors
@@ -186,8 +186,13 @@ class _Methods:
             most = least
         lists = [least] if least == most else [least, most]
         name = self._name(operation, lists)
-        for each in lists:
-            self._put(operation, pattern_for(name, each, self._base.variables))
+        patterns = [pattern_for(name, each, self._base.variables) for each in lists]
+        if changed := [part for part in patterns[-1].parts if not _is_natural(part)]:
+            listed = ", ".join(f"{part.name!r} {part.argument}" for part in changed)
+            text = f"its parameters are arguments of other names: {listed}"
+            self._problem(ProblemKind.RENAMED, operation, text)
+        for pattern in patterns:
+            self._put(operation, pattern)
 
     def _add_declared(self, operation: Operation) -> None:
         """Add the patterns that a document declares: each field is looked for by its name."""
@@ -226,6 +231,8 @@ class _Methods:
             why = why or "it has no operationId"
         elif not operation.id.isascii():
             why = why or f"it is {operation.id!r} in the document"
+        elif len(operation.id) > MAX_LENGTH:
+            why = why or f"its operationId has over {MAX_LENGTH} characters"
         if why:
             self._problem(ProblemKind.RENAMED, operation, f"it is called {name}: {why}")
         return name
@@ -245,6 +252,14 @@ def _natural_name(operation: Operation) -> str:
         except ValueError:
             continue
     return operation.verb.lower()
+
+
+def _is_natural(part: Part) -> bool:
+    """Whether an argument is called as its parameter is, but for how words are put together."""
+    try:
+        return part.name.isascii() and part.argument == camel_case(part.name)
+    except ValueError:
+        return False
 
 
 def _arguments(operation: Operation) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bridge.generator.api.document import Api
 from bridge.generator.errors import GeneratorError
-from bridge.generator.names import class_name, is_class_name, is_package_name
+from bridge.generator.names import MAX_LENGTH, class_name, is_class_name, is_package_name
 from bridge.generator.problems import Problem, ProblemKind
 from bridge.generator.reserved import reserved_globals
 
@@ -100,8 +100,8 @@ def _class_name(api: Api, problems: list[Problem]) -> str:
     if name != wanted:
         text = f"the class {wanted} is called {name}: an image may have a {wanted} already"
         problems.append(Problem(ProblemKind.RENAMED, "#/info/title", text))
-    elif not api.class_name and not api.title.isascii():
-        text = f"the class is called {name} after {api.title!r}"
+    elif not api.class_name and (not api.title.isascii() or len(api.title) > MAX_LENGTH):
+        text = f"the class is called {name} after {api.title[:MAX_LENGTH]!r}"
         problems.append(Problem(ProblemKind.RENAMED, "#/info/title", text))
     return name
 

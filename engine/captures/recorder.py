@@ -63,11 +63,14 @@ class Recorder:
         joined = [values.part for values in current.joined]
         return mx.depends(result, joined) if joined else result
 
-    def deliver(self) -> None:
-        """Begin to evaluate and to deliver what the last pass kept."""
+    def start(self) -> None:
+        """Begin to evaluate what the last pass kept, before the rest of its graph.
+
+        It is delivered by `take`, once this thread has no more of that graph to evaluate: MLX's
+        arrays are not for two threads at a time.
+        """
         for last in self.passes[-1:]:
             last.start()
-            last.deliver()
 
     def take(self, positions: range) -> list[PassPart]:
         """The parts of passes that cover positions, oldest first; older passes are forgotten.

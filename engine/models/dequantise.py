@@ -19,13 +19,15 @@ PLAIN = {
 PACKED = ("weight", "scales", "biases", "global_scale")
 
 
-def dequantise(model: nn.Module, kinds: Collection[type] = PLAIN.keys()) -> None:
-    """Replace the model's quantised layers of some kinds by plain float32 ones, by default of all.
+def dequantise(model: nn.Module, names: Collection[str] | None = None) -> None:
+    """Replace the model's quantised layers of these names by plain float32 ones; None: all.
 
     `mlx_lm.utils.dequantize_model` rounds to the scales' type, and knows three kinds of layer.
     """
     plain = [
-        (name, _plain_layer(layer)) for name, layer in model.named_modules() if type(layer) in kinds
+        (name, _plain_layer(layer))
+        for name, layer in model.named_modules()
+        if type(layer) in PLAIN and (names is None or name in names)
     ]
     model.update_modules(tree_unflatten(plain))
 
@@ -33,16 +35,23 @@ def dequantise(model: nn.Module, kinds: Collection[type] = PLAIN.keys()) -> None
 def dequantise_wrong_on_cuda(model: nn.Module) -> None:
     """Replace the quantised layers that MLX 0.32 multiplies wrongly on CUDA, in the model's type.
 
-    These are the layers with a weight for each head (`MultiLinear`, of latent attention): in a
-    batch, all heads but the first get other numbers.
+    These are the layers with a weight for each head (`MultiLinear`, of latent attention), which in
+    a batch give all heads but the first other numbers, and linear layers as narrow as one group,
+    for which Hopper GPUs have a kernel of their own.
     """
-    heads = [name for name, layer in model.named_modules() if type(layer) is QuantizedMultiLinear]
+    wrong = [name for name, layer in model.named_modules() if _is_wrong_on_cuda(layer)]
     weights = (weight for _, weight in tree_flatten(model.parameters()))
     dtype = next(w.dtype for w in weights if mx.issubdtype(w.dtype, mx.floating))
-    dequantise(model, [QuantizedMultiLinear])
+    dequantise(model, wrong)
     for name, layer in model.named_modules():
-        if name in heads:
+        if name in wrong:
             layer.set_dtype(dtype)
+
+
+def _is_wrong_on_cuda(layer: nn.Module) -> bool:
+    if type(layer) is nn.QuantizedLinear:
+        return layer.scales.shape[-1] == 1
+    return type(layer) is QuantizedMultiLinear
 
 
 def _plain_layer(layer: nn.Module) -> nn.Module:

@@ -76,10 +76,10 @@ def run_forward(
         with observed(kit.structure, changes.visitors(), recorder):
             output = kit.structure.logits(mx.array(batch))
         changes.check_done(length)
-        recorder.deliver()
+        recorder.start()
         chosen = _chosen(output, logits)
         if chosen is not None:
-            mx.async_eval(chosen)  # while what was captured is on its way to the host
+            mx.async_eval(chosen)  # computed while what was captured is on its way to the host
         activations = records(recorder.take(range(length)))
         return ForwardResult(batch, None if chosen is None else np.array(chosen), activations)
 

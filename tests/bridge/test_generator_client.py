@@ -160,7 +160,12 @@ def test_arguments_are_distinct_and_no_variables_of_the_client(tmp_path: Path) -
     places = [("query", "id"), ("query", "self"), ("query", "base-url"), ("query", "+")]
     given = [{"name": n, "in": p, "required": True, "schema": {}} for p, n in places]
     entry = operation(parameters=given, requestBody=json_body({}))
-    (method,) = client(tmp_path, document({"/{id}/{body}": {"post": entry}})).methods
+    made = client(tmp_path, document({"/{id}/{body}": {"post": entry}}))
+    (method,) = made.methods
+    (text,) = said(made, ProblemKind.RENAMED)
+    assert text.endswith(
+        "'id' id2, 'self' selfValue, 'base-url' baseUrlValue, '+' value, 'body' body2"
+    )
     assert str(method.pattern) == (
         "doIt: id body: body id2: id2 self: selfValue baseUrl: baseUrlValue value: value "
         "body2: body2"
@@ -208,6 +213,7 @@ def test_long_names_are_cut_and_stay_distinct(tmp_path: Path) -> None:
     made = client(tmp_path, document(gets("a" * 400, f"{'a' * 400}b")))
     assert len({*selectors(made)}) == 2
     assert all(len(selector) <= 150 for selector in selectors(made))
+    assert len(said(made, ProblemKind.RENAMED)) == 2
 
 
 def test_names_can_be_chosen(tmp_path: Path) -> None:

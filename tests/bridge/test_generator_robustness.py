@@ -16,6 +16,7 @@ from bridge.generator.dialects import DIALECTS
 from bridge.generator.diff import diff_of
 from bridge.generator.digests import Digests
 from bridge.generator.errors import GeneratorError
+from bridge.generator.linter import lint
 from bridge.generator.packages import packages_of
 from bridge.generator.templates import Templates
 
@@ -80,7 +81,7 @@ def test_any_value_anywhere_is_read_or_refused(tmp_path: Path, name: str) -> Non
         try:
             diff_of(old, new)
             Digests(new.api)
-            if len(place) < 5:
-                packages_of(new, DIALECTS["gst"], templates)
+            if len(place) < 6:
+                lint(packages_of(new, DIALECTS["gst"], templates), DIALECTS["gst"], style=False)
         except Exception as error:
             raise AssertionError(f"{place}: {json.dumps(VALUES[name])}: {error!r}") from error

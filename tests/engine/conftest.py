@@ -1,5 +1,7 @@
 """The fixtures of tests that run on every architecture, and where such a test is to fail."""
 
+from collections.abc import Iterator
+
 import pytest
 from subjects import TOKENS, Subject, everywhere
 from tiny import tiny_kit
@@ -30,3 +32,14 @@ def subject(architecture: str) -> Subject:
     kit = tiny_kit(architecture)
     result = forward(kit, [TOKENS], everywhere(kit.structure), logits="all")
     return Subject(architecture, kit, result)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """PyTorch's threads wait for each other in a busy loop, which a busy machine punishes."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -26,6 +26,8 @@ from engine.interventions.intervention import Intervention
 from engine.runs.forward import forward
 from engine.runs.kit import ModelKit, load_model
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SHORTER = Task(clean=[5, 17, 8, 60], corrupted=[5, 17, 44, 60], answer=7, distractor=11)
 
 

@@ -1,6 +1,6 @@
 """Circuit analysis of the real model agrees, cell by cell, with PyTorch."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import mlx.core as mx
@@ -47,15 +47,6 @@ def heads(smollm2, task) -> Effects:
 
 
 # --- against transformers in PyTorch --------------------------------------------------------
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """PyTorch's threads wait for each other in a busy loop, which a busy machine punishes."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def reference_scores(model, task: Task, tokens, hooked=None, hook: Callable | None = None):

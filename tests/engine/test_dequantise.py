@@ -71,15 +71,17 @@ def test_weights_stored_with_half_precision_scales_are_the_exact_products():
 
 
 @pytest.mark.parametrize("quantisation", [AFFINE, MXFP4], ids=["affine", "mxfp4"])
-def test_heads_that_a_gpu_multiplies_wrongly_are_plain_there(quantisation):
+def test_what_a_gpu_multiplies_wrongly_is_plain_there(quantisation):
     heads, call = LAYERS["heads"]
-    model = nn.Sequential(heads.to_quantized(**quantisation), nn.QuantizedLinear(64, 32))
+    narrow = nn.QuantizedLinear(64, 8, group_size=64, bits=8)
+    wide = nn.QuantizedLinear(64, 32, group_size=32)
+    model = nn.Sequential(heads.to_quantized(**quantisation), wide, narrow)
     model.set_dtype(mx.bfloat16)
     with mx.stream(mx.cpu):
         expected = np.array(call(model.layers[0]).astype(mx.float32))
     dequantise_wrong_on_cuda(model)
-    plain, other = model.layers
-    assert (type(plain), type(other)) == (MultiLinear, nn.QuantizedLinear)
+    plain, wide, narrow = model.layers
+    assert (type(plain), type(wide), type(narrow)) == (MultiLinear, nn.QuantizedLinear, nn.Linear)
     assert plain.weight.dtype == mx.bfloat16
     answer = np.array(call(plain).astype(mx.float32))
     np.testing.assert_allclose(answer, expected, rtol=0, atol=3e-2)

@@ -1,5 +1,7 @@
 """Faithfulness, completeness and minimality of a circuit are those that PyTorch's hooks measure."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,8 @@ from engine.analysis.verification import verify_circuit
 from engine.errors import InvalidRequestError, UnknownHeadError, UnknownLayerError
 from engine.interventions.intervention import Intervention
 from engine.runs.kit import load_model
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 LAYERS, HEADS, HEAD_DIM = 6, 4, 16
 SHORTER = Task(clean=[5, 17, 8, 60], corrupted=[5, 17, 44, 60], answer=7, distractor=11)
@@ -48,12 +52,12 @@ def head_outputs(model, tokens) -> list[torch.Tensor]:
     return seen
 
 
-def knocked_out(model, heads, kind: str = "mean") -> float:
+def knocked_out(model, outputs_of, heads, kind: str) -> float:
     """F of the model without some heads: the mean score over the clean prompts, in PyTorch."""
     scores = []
     for task in TASKS:
         references = [t.corrupted for t in TASKS if len(t.corrupted) == len(task.clean)]
-        outputs = [head_outputs(model, tokens) for tokens in references]
+        outputs = [outputs_of[tuple(tokens)] for tokens in references]
         handles = []
         for layer, projection in enumerate(projections(model)):
             mean = torch.stack([output[layer] for output in outputs]).mean(0)
@@ -79,9 +83,14 @@ def test_the_three_criteria_are_those_of_their_definitions(both, kind):
     model, kit = both
     found = verify_circuit(kit, TASKS, CIRCUIT, ablation=Ablation(kind), subsets=4, seed=1)
     circuit = set(HEADS_OF)
+    outputs = {tuple(t.corrupted): head_outputs(model, t.corrupted) for t in TASKS}
+
+    @cache
+    def without(heads: frozenset) -> float:
+        return knocked_out(model, outputs, heads, kind)
 
     def f(kept) -> float:
-        return knocked_out(model, EVERY_HEAD - set(kept), kind)
+        return without(frozenset(EVERY_HEAD - set(kept)))
 
     def parts(subset):
         return {HEADS_OF[number] for number in subset}

@@ -143,13 +143,13 @@ def test_what_is_refused_before_the_first_event_has_its_own_status(server):
 
 
 def test_what_fails_later_is_the_last_event(server, monkeypatch):
-    original = generation.create_generator_with_activations
+    original = generation.generate
 
     def breaking(*arguments, **options):
         yield next(original(*arguments, **options))
         raise RuntimeError("a secret of the server")
 
-    monkeypatch.setattr(generation, "create_generator_with_activations", breaking)
+    monkeypatch.setattr(generation, "generate", breaking)
     with server.http.stream("POST", "/v1/completions", json=ASKED) as response:
         first, last = events(response)
     assert "choices" in first

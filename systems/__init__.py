@@ -10,11 +10,11 @@ from tempfile import TemporaryDirectory
 from threading import Timer
 from typing import Any, Protocol
 
-from squeak.machine import HERE as SQUEAK
-from squeak.machine import Squeak
+from systems.squeak.machine import HERE as SQUEAK
+from systems.squeak.machine import Squeak
 
 HERE = Path(__file__).parent
-GENERATED = HERE.parents[1] / "smalltalk"
+GENERATED = HERE.parent / "smalltalk"
 LIMIT_SECONDS = 240  # of one run: all SUnit tests of a class, on a machine that does other things
 
 

@@ -27,7 +27,7 @@ import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from .image import evaluating
+from systems.squeak.image import evaluating
 
 IMAGE = Path("/usr/share/scratch/Scratch.image")
 MACHINES = Path("/usr/lib/squeak")
