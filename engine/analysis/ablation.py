@@ -141,7 +141,7 @@ class AblatedValues:
     def _mean(self, runs: Sequence[Values], point: Point) -> mx.array:
         values = [each[point].astype(mx.float32) for each in runs]
         if self._ablation.over == "prompts":
-            mean = sum(values) / len(values)
+            mean = mx.stack(values).mean(0)
         else:
             axis = sequence_axis(point)
             mean = mx.concatenate(values, axis=axis).mean(axis, keepdims=True)

@@ -45,7 +45,7 @@ from engine.analysis.parts import (
 from engine.analysis.patching import Run, patched_scores, run
 from engine.analysis.task import Task
 from engine.components import NEURONS, PER_HEAD, ComponentType
-from engine.errors import InvalidRequestError, UnknownHeadError, UnknownNeuronError
+from engine.errors import EngineError, InvalidRequestError, UnknownHeadError, UnknownNeuronError
 from engine.machine.gaps import gaps_explained
 from engine.runs.kit import ModelKit
 from engine.taps.points import Point
@@ -134,9 +134,10 @@ def patch_effects(
     if positions == "each" and len(set(experiment.lengths)) > 1:
         lengths = sorted(set(experiment.lengths))
         raise InvalidRequestError(f"positions: 'each' needs examples of one length, not {lengths}")
+    unit_choices: Sequence[int | None] = units or [None]
     found = experiment.scores(
         [
-            [[[Part(p, unit, group)] for unit in units or [None] for group in each] for p in points]
+            [[[Part(p, unit, group)] for unit in unit_choices for group in each] for p in points]
             for each in groups
         ],
         batch_bytes,
@@ -150,7 +151,7 @@ def patch_effects(
         found.corrupted_scores,
         found.scores.reshape(-1, *shape),
         found.effects.reshape(shape),
-        layers=[point.layer for point in points],
+        layers=[point.layer for point in points if point.layer is not None],
         heads=units if component in PER_HEAD else None,
         neurons=units if component in NEURONS else None,
         positions=[list(g) for g in groups[0]] if groups.count(groups[0]) == len(groups) else None,
@@ -287,7 +288,7 @@ class _Experiment:
             sums = np.zeros(len(rows))
             for values in changes:
                 masks = (masks_of(row, base.shapes) for row in rows)
-                found = []
+                found: list[float] = []
                 for batch in patched_scores(
                     self._kit, base, masks, values, task.score, batch_bytes
                 ):
@@ -350,7 +351,8 @@ def _units(
     """The heads or neurons that are changed by themselves, None where there are none."""
     component = points[0].component
     kind = "neurons" if component in NEURONS else "heads"
-    chosen, error = None, UnknownHeadError
+    chosen: list[int] | None = None
+    error: type[EngineError] = UnknownHeadError
     for name, given, kinds in (("heads", heads, PER_HEAD), ("neurons", neurons, NEURONS)):
         if given is None:
             continue
@@ -368,6 +370,6 @@ def _units(
     for unit in chosen or ():
         if not 0 <= unit < counts[0]:
             raise error(f"{unit}: {component} has {kind} 0 to {counts[0] - 1}")
-        if chosen.count(unit) > 1:
+        if chosen is not None and chosen.count(unit) > 1:
             raise InvalidRequestError(f"{kind}: {unit} is given twice")
     return list(range(counts[0])) if chosen is None else chosen

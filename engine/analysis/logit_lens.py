@@ -14,7 +14,7 @@ from engine.components import ComponentType
 from engine.runs.kit import ModelKit
 from engine.structure.places import places_named
 from engine.taps.observation import observed
-from engine.taps.points import Point
+from engine.taps.points import Point, Visitor
 
 
 def logit_lens(kit: ModelKit, tokens: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
@@ -28,6 +28,10 @@ def logit_lens(kit: ModelKit, tokens: Sequence[int]) -> Iterator[tuple[int, np.n
     points = [Point(place.layer, place.component) for place in places]
     streams = run(kit, tokens, points, lambda logits: logits[:, -1, 0]).values
     for point in points:
-        with observed(kit.structure, {points[-1]: lambda _, span, p=point: streams[p]}):
+        with observed(kit.structure, {points[-1]: _returning(streams[point])}):
             logits = kit.structure.logits(mx.array([list(tokens)]))[0]
-        yield point.layer, np.array(logits.astype(mx.float32))
+        yield point.layer or 0, np.array(logits.astype(mx.float32))
+
+
+def _returning(stream: mx.array) -> Visitor:
+    return lambda value, span: stream

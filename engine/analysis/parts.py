@@ -1,5 +1,6 @@
 """The parts of a model that an analysis changes: where they are, and as masks of values."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -72,8 +73,8 @@ def points_of(kit: ModelKit, component: ComponentType, layers: Sequence[int] | N
     """
     if layers is not None and len(layers) == 0:
         raise InvalidRequestError("layers: at least one is needed")
-    for layer in layers or ():
-        if layers.count(layer) > 1:
+    for layer, times in Counter(layers or ()).items():
+        if times > 1:
             raise InvalidRequestError(f"layers: {layer} is given twice")
     names = ["*"] if layers is None else [str(layer) for layer in layers]
     points = [
@@ -105,7 +106,7 @@ def resolved(kit: ModelKit, part: CircuitPart, length: int) -> Part:
     UnknownNeuronError, UnknownPositionError, each naming what exists.
     """
     (point,) = points_of(kit, check_component(part.component), [part.layer])
-    count = units_of(kit, point)
+    count = units_of(kit, point) or 0
     unit, where = None, f"{point.component} of layer {part.layer}"
     for kind, number, kinds, error in (
         ("head", part.head, PER_HEAD, UnknownHeadError),

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import cast
 
 import mlx.core as mx
 import numpy as np
@@ -65,7 +66,7 @@ def run(kit: ModelKit, tokens: Sequence[int], points: Sequence[Point], score: Sc
             )
     values = {point: values[0] for point, values in seen.items() if len(values) == 1}
     mx.eval(scores, list(values.values()))
-    return Run(list(tokens), scores.item(), values)
+    return Run(list(tokens), float(cast(float, scores.item())), values)
 
 
 def patched_scores(
@@ -99,7 +100,7 @@ def _visitors(base: Run, batch: Sequence[Masks], values: Values) -> Visitors:
     visitors: dict[Point, Visitor] = {}
     points = {point for row in batch for point in row}
     if points:
-        first = min(points, key=lambda point: point.layer)
+        first = min(points, key=lambda point: point.layer or 0)
         kept = base.values.get(_stream_before(first))
         if kept is not None:
             stream = mx.broadcast_to(kept, (len(batch), *kept.shape[1:]))
@@ -137,7 +138,7 @@ def _last_position(value: mx.array, span: Span) -> mx.array:
 
 def _stream_before(point: Point) -> Point:
     """The residual stream as it enters the layer of `point`."""
-    return Point(point.layer - 1, ComponentType.RESIDUAL)
+    return Point((point.layer or 0) - 1, ComponentType.RESIDUAL)
 
 
 def _row_bytes(kit: ModelKit, length: int) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import cache
 from queue import SimpleQueue
 from threading import Lock, Thread
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 T = TypeVar("T")
 
@@ -30,16 +30,18 @@ class Delivery(Generic[T]):
             pass
         if self._error is not None:
             raise self._error
-        return self._value
+        return cast(T, self._value)
 
     def make(self) -> None:
         """Compute it, on the delivering thread."""
+        compute = self._compute
         try:
-            self._value = self._compute()
+            if compute is not None:
+                self._value = compute()
         except BaseException as error:  # for whoever awaits the result
             self._error = error
         finally:
-            self._compute = None
+            self._compute = compute = None
             self._underway.release()
 
 

@@ -32,6 +32,7 @@ class JoinedValues:
         `visits` counts the values of each selection: a pass may visit a point several times, as
         looped layers do.
         """
+        assert self.part is not None, "it is moved once"
         part, is_copy = on_host(self.part)
         self.part = None
         part = part.reshape(len(self.selections), -1, *part.shape[1:])

@@ -3,6 +3,8 @@
 import base64
 from typing import Any, Literal
 
+import numpy as np
+
 from engine.captures.records import Activations, CapturedActivation, numbers
 from engine.errors import InvalidRequestError
 
@@ -28,7 +30,8 @@ def _data(record: CapturedActivation, format: Format) -> dict[str, Any]:
         case "array":
             return {"data": numbers(record.data, record.dtype).tolist()}
         case "base64":
-            return {"data_base64": base64.b64encode(record.data).decode()}
+            raw = np.ascontiguousarray(record.data).data
+            return {"data_base64": base64.b64encode(raw).decode()}
         case "metadata":
             return {}
     raise InvalidRequestError(f"format is {format!r}, not one of array, base64, metadata")

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import mlx.core as mx
 import numpy as np
 
 from engine.components import ComponentType
 from engine.errors import InterventionError
-from engine.interventions.intervention import Intervention
+from engine.interventions.intervention import Function, Intervention
 from engine.taps.points import UNSEEN, Point, Span, sequence_axis
 
 
@@ -45,7 +46,7 @@ class Edit:
 
     def _part(self, value: mx.array, span: Span) -> "Part":
         axis = sequence_axis(self.point)
-        index = [slice(None)] * axis
+        index: list[slice | mx.array] = [slice(None)] * axis
         here = range(span.first, span.first + span.length)
         positions = [p for p in self.positions or here if p in here]
         if self.positions is not None:
@@ -98,15 +99,15 @@ def _mean(edit: Edit, part: Part) -> mx.array:
 
 
 def _scaling(edit: Edit, part: Part) -> mx.array:
-    return part.slice * edit.intervention.factor
+    return part.slice * cast(float, edit.intervention.factor)
 
 
 def _addition(edit: Edit, part: Part) -> mx.array:
-    return part.slice + edit.given(edit.intervention.value, part)
+    return part.slice + edit.given(cast(np.ndarray, edit.intervention.value), part)
 
 
 def _replacement(edit: Edit, part: Part) -> mx.array:
-    return edit.given(edit.intervention.value, part)
+    return edit.given(cast(np.ndarray, edit.intervention.value), part)
 
 
 def _noise(edit: Edit, part: Part) -> mx.array:
@@ -121,12 +122,13 @@ def _noise(edit: Edit, part: Part) -> mx.array:
         ],
         part.axis,
     )
-    return part.slice + mx.array(noise * edit.intervention.scale)
+    return part.slice + mx.array(noise * cast(float, edit.intervention.scale))
 
 
 def _function(edit: Edit, part: Part) -> mx.array | None:
     value = np.array(part.slice.astype(mx.float32))
-    answer = edit.intervention.function(value, edit.point, part.positions)
+    function = cast(Function, edit.intervention.function)
+    answer = function(value, edit.point, part.positions)
     if answer is None:
         return None
     try:

@@ -1,5 +1,6 @@
 """Interventions on one model in one run: what they change, and whether each of them did."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import mlx.core as mx
@@ -115,6 +116,6 @@ def _positions(
 
 
 def _check_distinct(kind: str, numbers: tuple[int, ...] | None, what: str) -> None:
-    for number in numbers or ():
-        if numbers.count(number) > 1:
+    for number, times in Counter(numbers or ()).items():
+        if times > 1:
             raise InterventionError(f"{what} names {kind} {number} twice")

@@ -22,6 +22,9 @@ PARAMETERS = {
 """The operations, each with the parameters that it needs; it reads no others."""
 
 
+Function = Callable[[np.ndarray, Point, tuple[int, ...]], np.ndarray | None]
+
+
 @dataclass(frozen=True)
 class Intervention:
     """One change of a component's output, on some heads and positions (None: on all).
@@ -65,7 +68,7 @@ class Intervention:
     value: np.ndarray | None = None
     scale: float | None = None
     seed: int | None = None
-    function: Callable[[np.ndarray, Point, tuple[int, ...]], np.ndarray | None] | None = None
+    function: Function | None = None
 
     def __post_init__(self) -> None:
         if self.operation not in PARAMETERS:

@@ -44,7 +44,7 @@ def _compile(folder: Path) -> None:
     compiler = next(filter(shutil.which, [os.environ.get("CC", ""), *COMPILERS]), None)
     if compiler is None:
         raise NotCompiledError("there is no C compiler")
-    options = ["-O2", "-shared", "-fPIC", "-o", folder / "libfew_rows.so"]
+    options: list[str | Path] = ["-O2", "-shared", "-fPIC", "-o", folder / "libfew_rows.so"]
     try:
         subprocess.run([compiler, *options, SOURCE], check=True, capture_output=True, text=True)
     except subprocess.CalledProcessError as refused:

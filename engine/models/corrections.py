@@ -143,7 +143,8 @@ def _slide(model: nn.Module, config: dict[str, Any]) -> list[Correction]:
         return []
     for block in model.layers[:: 2 if kind in SLIDING_EVERY_OTHER else 1]:
         block.window = window
-        block.__class__ = _sliding(type(block))
+        kind_of_block: type[nn.Module] = type(block)
+        block.__class__ = _sliding(kind_of_block)
     reason = f"attention slides over {window} tokens here, which mlx-lm does not read"
     return [_logged("sliding_window", reason)]
 

@@ -1,6 +1,7 @@
 """Quantised layers turned back into plain ones, of which the numbers are the same."""
 
 from collections.abc import Collection
+from typing import Any, cast
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -40,7 +41,8 @@ def dequantise_wrong_on_cuda(model: nn.Module) -> None:
     for which Hopper GPUs have a kernel of their own.
     """
     wrong = [name for name, layer in model.named_modules() if _is_wrong_on_cuda(layer)]
-    weights = (weight for _, weight in tree_flatten(model.parameters()))
+    flat = cast(list[tuple[str, mx.array]], tree_flatten(model.parameters()))
+    weights = (weight for _, weight in flat)
     dtype = next(w.dtype for w in weights if mx.issubdtype(w.dtype, mx.floating))
     dequantise(model, wrong)
     for name, layer in model.named_modules():
@@ -55,8 +57,8 @@ def _is_wrong_on_cuda(layer: nn.Module) -> bool:
 
 
 def _plain_layer(layer: nn.Module) -> nn.Module:
-    kind = PLAIN[type(layer)]
-    plain = kind.__new__(kind)
+    kind: Any = PLAIN[type(layer)]
+    plain: Any = kind.__new__(kind)
     nn.Module.__init__(plain)
     for name, value in layer.items():
         if name not in PACKED:
@@ -89,13 +91,13 @@ def dense_weight(
     kind["dtype"] = mx.float32
     global_scale = arrays.get("global_scale")
     if global_scale is None or global_scale.ndim == 0:
-        biases = _widened(arrays.get("biases"))
+        biases = arrays.get("biases")
+        biases = None if biases is None else _widened(biases)
         return mx.dequantize(packed, scales, biases, global_scale=global_scale, **kind)
     experts = zip(packed, scales, global_scale, strict=True)
     return mx.stack([mx.dequantize(w, s, global_scale=g, **kind) for w, s, g in experts])
 
 
-def _widened(scales: mx.array | None) -> mx.array | None:
-    """In float32, unless they are absent or packed in bytes, as in the microscaling formats."""
-    packed = scales is None or scales.dtype == mx.uint8
-    return scales if packed else scales.astype(mx.float32)
+def _widened(scales: mx.array) -> mx.array:
+    """In float32, unless they are packed in bytes, as in the microscaling formats."""
+    return scales if scales.dtype == mx.uint8 else scales.astype(mx.float32)

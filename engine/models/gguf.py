@@ -4,7 +4,7 @@ import json
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import mlx.core as mx
 import numpy as np
@@ -46,7 +46,8 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
 
     Raises ValueError if the file's architecture or tokenizer is not one that is understood.
     """
-    arrays, raw = mx.load(str(gguf), return_metadata=True)
+    loaded = mx.load(str(gguf), return_metadata=True)
+    arrays, raw = cast(tuple[dict[str, mx.array], dict[str, Any]], loaded)
     metadata = {key: _plain(value) for key, value in raw.items()}
     _check_kind(metadata)
     weights = _weights(arrays, metadata)
@@ -62,7 +63,7 @@ def _plain(value: Any) -> Any:
     if not isinstance(value, mx.array):
         return value
     if value.dtype == mx.float32 and value.ndim == 0:
-        return float(str(np.float32(value.item())))
+        return float(str(np.float32(cast(float, value.item()))))
     return value.tolist()
 
 
@@ -84,7 +85,10 @@ def _weights(arrays: Weights, metadata: Metadata) -> Weights:
     }
     weights = {}
     for name, array in arrays.items():
-        block, module, parameter = re.fullmatch(r"(?:blk\.(\d+)\.)?(\w+)\.(\w+)", name).groups()
+        match = re.fullmatch(r"(?:blk\.(\d+)\.)?(\w+)\.(\w+)", name)
+        if match is None:
+            raise ValueError(f"{name!r} is no tensor of a model")
+        block, module, parameter = match.groups()
         prefix = f"model.layers.{block}." if block else ""
         if module in heads:
             array = _rotary_halves(array, heads[module])

@@ -51,7 +51,7 @@ def _download(scratch: Path, progress: Progress) -> Path:
     command += ["--dest", str(scratch), "--requirement", str(requirements)]
     said = []
     with Popen(command, stdout=PIPE, stderr=STDOUT, text=True) as pip:
-        for line in pip.stdout:
+        for line in pip.stdout or ():
             if counted := re.fullmatch(r"Progress (\d+) of (\d+)\n", line):
                 progress(int(counted[1]), int(counted[2]))
             else:

@@ -1,7 +1,7 @@
 """Mixture of experts: which experts the router chooses, with what weight, and what they return."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -33,17 +33,17 @@ class Weighting:
         (point,) = self.points
         if not scope.wants(point):
             return function(*args, **kwargs)
-        operand = args[self.operand]
-        weights = operand.reshape(scope.choice.shape)
-        is_chosen = scope.choice[..., None] == mx.arange(self.experts)
+        operand, choice = args[self.operand], cast(mx.array, scope.choice)
+        weights = operand.reshape(choice.shape)
+        is_chosen = choice[..., None] == mx.arange(self.experts)
         shown = (weights[..., None] * is_chosen).sum(axis=-2)
         answer = scope.visit(point, shown)
         if answer is shown:
             return function(*args, **kwargs)
-        chosen = mx.take_along_axis(answer, scope.choice, axis=-1) * (weights != 0)
+        chosen = mx.take_along_axis(answer, choice, axis=-1) * (weights != 0)
         chosen = chosen.reshape(operand.shape)
-        args = [chosen if i == self.operand else a for i, a in enumerate(args)]
-        return function(*args, **kwargs)
+        given = [chosen if i == self.operand else a for i, a in enumerate(args)]
+        return function(*given, **kwargs)
 
 
 def expert_calls(events: list[Event]) -> list[Event]:

@@ -11,7 +11,7 @@ from engine.taps.attention import CacheUpdate, Kernel
 from engine.taps.instrument import ROTATIONS
 from engine.taps.parts import QueryOfLatent, RotatedKeys, RotatedQuery, UnrotatedQuery
 from engine.taps.points import Point
-from engine.taps.roles import RoleOf, Through, add_point
+from engine.taps.roles import RoleOf, Through, add_point, through
 from engine.taps.unfused import PatternSoftmax, ScoresProduct, ValuesProduct
 
 KERNEL = "scaled_dot_product_attention"
@@ -39,7 +39,7 @@ class LayerMap:
 
     def apply(self) -> None:
         """Give every module and operation of the block its hook points."""
-        role = self.role_of(self.block.module)
+        role = self.role_of(self.block.called)
         role.argument = self.entry
         add_point(role.inputs, self._point(C.RESIDUAL, True))
         add_point(role.outputs, self._point(C.RESIDUAL))
@@ -57,7 +57,7 @@ class LayerMap:
         entering = self.block.argument(self.entry)
         if entering.ndim == 3:
             return entering
-        own = [id(module) for module in self.block.module.children().values()]
+        own = [id(module) for module in self.block.called.children().values()]
         norms = (e for e in self.events if is_norm(e) and id(e.module) in own and e.inputs)
         return next((norm.inputs[0] for norm in norms), entering)
 
@@ -65,7 +65,7 @@ class LayerMap:
         return Point(self.layer, component, is_input)
 
     def _through(self, event: Event) -> Through:
-        return self.role_of(event.owner).operations.setdefault(event.site, Through())
+        return through(self.role_of(event.owner).operations, event.operation)
 
     # --- the residual stream -------------------------------------------------------------
 
@@ -90,7 +90,7 @@ class LayerMap:
         elif contribution.attends:
             makers = [call for maker in makers for call in self._attending_calls(maker)]
         if makers:
-            add_point(self.role_of(makers[0].module).inputs, self._point(component, True))
+            add_point(self.role_of(makers[0].called).inputs, self._point(component, True))
 
     def _attending_calls(self, maker: Event) -> list[Event]:
         """The innermost calls that attend, inside a call that made a contribution."""
@@ -101,7 +101,7 @@ class LayerMap:
         """Where no addition says what a part adds, what the part returns is taken for it."""
         calls = [e for e in self.events if e.module is not None and e.owner is self.block.module]
         if not mixing:
-            mixers = [e for e in calls if e.module.children() and not (is_mlp(e) or is_norm(e))]
+            mixers = [e for e in calls if e.called.children() and not (is_mlp(e) or is_norm(e))]
             attending = [e for e in mixers if any(k.is_within(e) for k in self.kernels)]
             for call in attending or mixers[:1]:
                 self._map_whole(C.ATTENTION, call)
@@ -112,7 +112,7 @@ class LayerMap:
 
     def _map_whole(self, component: C, call: Event) -> None:
         if call.outputs and call.outputs[0].shape == self.stream.entering.shape:
-            role = self.role_of(call.module)
+            role = self.role_of(call.called)
             add_point(role.inputs, self._point(component, True))
             add_point(role.outputs, self._point(component))
 
@@ -138,12 +138,14 @@ class LayerMap:
 
     def _map_kernel(self, kernel: Event) -> None:
         operations = self.role_of(kernel.owner).operations
-        role = operations[kernel.site] = Kernel(self.layer, kernel.owner, kernel.args[0].shape[-1])
+        role = operations[kernel.operation] = Kernel(
+            self.layer, kernel.owner, kernel.args[0].shape[-1]
+        )
         keys, values = kernel.args[1:3]
         for event in self._beside(kernel):
             is_update = _is_operation(event, "update_and_fetch") and event.answers(keys)
             if is_update and keys is not values:
-                operations[event.site] = CacheUpdate(self.layer)
+                operations[event.operation] = CacheUpdate(self.layer)
             if _is_operation(event, "embed_q") and event.answers(kernel.args[0]):
                 role.in_parts = self._map_parts(kernel, event)
                 if not role.in_parts:
@@ -164,41 +166,43 @@ class LayerMap:
         maker = next((e for e in beside if e.answers(unrotated)), None)
         product = next((e for e in beside if mask is not None and e.answers(mask)), None)
         scaled = product and next((e for e in beside if e.answers(product.args[0])), None)
-        if maker is None or scaled is None:
+        if maker is None or product is None or scaled is None:
             return False
         operand = next(i for i, a in enumerate(scaled.args) if getattr(a, "ndim", 0) == 4)
         rotated = scaled.args[operand]
         if unrotated.shape[-1] + rotated.shape[-1] not in widths:
             return False
-        operations[maker.site] = UnrotatedQuery(self.layer)
-        operations[scaled.site] = RotatedQuery(self.layer, operand)
-        operations[product.site] = RotatedKeys(self.layer)
-        operations[projection.site] = QueryOfLatent(self.layer)
+        operations[maker.operation] = UnrotatedQuery(self.layer)
+        operations[scaled.operation] = RotatedQuery(self.layer, operand)
+        operations[product.operation] = RotatedKeys(self.layer)
+        operations[projection.operation] = QueryOfLatent(self.layer)
         return True
 
     def _map_sharing(self, kernel: Event) -> None:
         """Have a layer's cache known where a later layer attends to what it returned."""
         for event in self.trace.events:
             if _is_operation(event, "update_and_fetch") and event.answers(kernel.args[1]):
-                update = self.role_of(event.owner).operations.get(event.site)
+                update = self.role_of(event.owner).operations.get(event.operation)
                 if isinstance(update, CacheUpdate) and update.layer != self.layer:
                     update.readers.add(self.layer)
 
     def _map_softmax(self, softmax: Event) -> None:
         operations = self.role_of(softmax.owner).operations
-        operations[softmax.site] = PatternSoftmax(self.layer)
+        operations[softmax.operation] = PatternSoftmax(self.layer)
         beside = self._beside(softmax)
         products = [event for event in beside if _is_operation(event, "matmul")]
         before = [product for product in products if product.end < softmax.start]
         after = [product for product in products if product.start > softmax.end]
-        operations[before[-1].site] = ScoresProduct(self.layer)
-        operations[after[0].site] = ValuesProduct(self.layer)
+        operations[before[-1].operation] = ScoresProduct(self.layer)
+        operations[after[0].operation] = ValuesProduct(self.layer)
         for event in beside:
             if _is_operation(event, "update_and_fetch"):
-                operations[event.site] = CacheUpdate(self.layer)
+                operations[event.operation] = CacheUpdate(self.layer)
         self._map_rotations(softmax)
         for event in beside:
-            if self._point(C.QUERY_PRE_ROPE) in getattr(operations.get(event.site), "points", ()):
+            if self._point(C.QUERY_PRE_ROPE) in getattr(
+                operations.get(event.operation), "points", ()
+            ):
                 self._through(event).result = self._point(C.QUERY)
 
     def _map_rotations(self, attention: Event) -> None:
@@ -236,15 +240,15 @@ class LayerMap:
 
     def _map_experts(self) -> None:
         for call in expert_calls(self.events):
-            role = self.role_of(call.module)
+            role = self.role_of(call.called)
             add_point(role.outputs, self._point(C.EXPERT_OUTPUT))
             role.choice = self._point(C.ROUTER_CHOICE)
             found = weighting(call, self.events)
             if found is not None:
                 event, operand = found
-                experts = expert_count(call.module)
+                experts = expert_count(call.called)
                 operations = self.role_of(event.owner).operations
-                operations[event.site] = Weighting(self.layer, operand, experts)
+                operations[event.operation] = Weighting(self.layer, operand, experts)
 
 
 def _is_operation(event: Event, name: str) -> bool:

@@ -7,8 +7,10 @@ does not matter how a model names them, nor whether gate and up are one projecti
 
 import inspect
 from dataclasses import dataclass
+from typing import cast
 
 import mlx.core as mx
+import mlx.nn as nn
 from mlx.utils import tree_flatten
 
 from engine.components import ComponentType as C
@@ -18,7 +20,7 @@ from engine.structure.trace import Event
 from engine.taps.experts import RowOrder
 from engine.taps.instrument import sources
 from engine.taps.points import Point
-from engine.taps.roles import RoleOf, Through, add_point
+from engine.taps.roles import RoleOf, add_point, through
 
 ARITHMETIC = frozenset({"add", "mul", "matmul"})
 SORTING = "_gather_sort"
@@ -66,8 +68,11 @@ def _networks(calls: list[Event], events: list[Event]) -> list[Network]:
 
 def _network_of(frame: list[Event]) -> Network | None:
     """The MLP that the events of one call's own code make up."""
-    *ups, down = [event for event in frame if _projects(event)] or [None]
-    if not ups or ups[0].inputs[0].shape[-1] != down.outputs[0].shape[-1]:
+    projections = [event for event in frame if _projects(event)]
+    if len(projections) < 2:
+        return None
+    *ups, down = projections
+    if ups[0].inputs[0].shape[-1] != down.outputs[0].shape[-1]:
         return None
     width = down.inputs[0].shape[-1]
     between = (e for e in frame if ups[0].end < e.start and e.end < down.start)
@@ -80,20 +85,19 @@ def _network_of(frame: list[Event]) -> Network | None:
 
 def _map_network(layer: int, network: Network, experts: Event | None, role_of: RoleOf) -> None:
     gate, hidden = Point(layer, C.MLP_GATE), Point(layer, C.MLP_HIDDEN)
-    into = role_of(network.down.module)
+    into = role_of(network.down.called)
     add_point(into.inputs, hidden)
     value = network.activation.args[network.gate]
     maker = next((event for event in network.ups if event.outputs[0] is value), None)
     if maker is not None:
-        add_point(role_of(maker.module).outputs, gate)
+        add_point(role_of(maker.called).outputs, gate)
     elif network.activation.module is None:
         operations = role_of(network.activation.owner).operations
-        through = operations.setdefault(network.activation.site, Through())
-        through.operands[network.gate] = gate
+        through(operations, network.activation.operation).operands[network.gate] = gate
     if experts is not None:
         for projection in (*network.ups, network.down):
-            role_of(projection.module).runs_experts = True
-        operations = role_of(experts.module).operations
+            role_of(projection.called).runs_experts = True
+        operations = role_of(experts.called).operations
         for site, source in sources.items():
             if source.operation == SORTING:
                 operations[site] = RowOrder(layer)
@@ -105,7 +109,13 @@ def _projects(event: Event) -> bool:
         return False
     if min(event.inputs[0].ndim, event.outputs[0].ndim) < 2:
         return False
-    return any(array.ndim >= 2 for _, array in tree_flatten(event.module.parameters()))
+    return any(array.ndim >= 2 for array in _parameters(event.called))
+
+
+def _parameters(module: nn.Module) -> list[mx.array]:
+    return [
+        array for _, array in cast(list[tuple[str, mx.array]], tree_flatten(module.parameters()))
+    ]
 
 
 def _arguments_of_width(event: Event, width: int) -> list[int]:

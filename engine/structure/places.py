@@ -167,6 +167,8 @@ def _whole_place(
 ) -> Place:
     meant = _whole_named(layer_name)
     component = component or _whole_named(name or layer_name)
+    if component is None:
+        raise UnknownComponentError(f"{name or layer_name!r} names no component")
     if layer_name != "*" and meant is not component:
         raise UnknownLayerError(
             f"{component} belongs to the whole model, not to {layer_name!r}; "

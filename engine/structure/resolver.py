@@ -68,7 +68,8 @@ class Structure:
     @property
     def absent_layers(self) -> dict[C, list[int]]:
         """The layers that lack a component that others have."""
-        present, lacking = self.components, {}
+        present = self.components
+        lacking: dict[C, list[int]] = {}
         for layer, component in self.absent:
             if layer is not None and component in present:
                 lacking.setdefault(component, []).append(layer)
@@ -131,11 +132,11 @@ def resolve(model: nn.Module) -> Structure:
     structure.needs_cache = with_cache != without or traces[0].modules != traces[2].modules
     structure.shapes = with_cache if structure.needs_cache else without
     structure.module_points = module_points(roles, blocks, traces[0])
-    for layer, component in _all(structure):
-        if Point(layer, component) not in structure.shapes:
-            present = {point.component for point in structure.shapes if point.layer == layer}
-            reason = reason_absent(component, layer, present, blocks, traces[0])
-            structure.absent[layer, component] = reason
+    for where, component in _all(structure):
+        if Point(where, component) not in structure.shapes:
+            present = {point.component for point in structure.shapes if point.layer == where}
+            reason = reason_absent(component, where, present, blocks, traces[0])
+            structure.absent[where, component] = reason
     return structure
 
 
@@ -165,23 +166,23 @@ def _map_ends(
     """The points before the first block and after the last."""
     role_of(model).outputs[:] = [Point(None, C.LOGITS)]
     embedding = next(e for e in trace.events if e.module is not None and _embeds(e))
-    add_point(role_of(embedding.module).inputs, Point(None, C.EMBEDDING, True))
+    add_point(role_of(embedding.called).inputs, Point(None, C.EMBEDDING, True))
     calls = [call for block in blocks for call in trace.calls(block)]
     if calls and calls[0].argument(entry).ndim == 3:
-        into, embedded = role_of(calls[0].module).inputs, Point(None, C.EMBEDDING)
+        into, embedded = role_of(calls[0].called).inputs, Point(None, C.EMBEDDING)
         into[:] = [embedded, *(point for point in into if point != embedded)]
     else:
-        add_point(role_of(embedding.module).outputs, Point(None, C.EMBEDDING))
+        add_point(role_of(embedding.called).outputs, Point(None, C.EMBEDDING))
     norm = _final_norm(trace, calls)
     if norm is None:
         return
-    into, out = Point(None, C.FINAL_NORM, True), Point(None, C.FINAL_NORM)
+    entering, leaving = Point(None, C.FINAL_NORM, True), Point(None, C.FINAL_NORM)
     if norm.module is None:
         operations = role_of(norm.owner).operations
-        operations[norm.site] = Through({0: into}, out)
+        operations[norm.operation] = Through({0: entering}, leaving)
     else:
-        add_point(role_of(norm.module).inputs, into)
-        add_point(role_of(norm.module).outputs, out)
+        add_point(role_of(norm.called).inputs, entering)
+        add_point(role_of(norm.called).outputs, leaving)
 
 
 def _embeds(event: Event) -> bool:
@@ -190,7 +191,7 @@ def _embeds(event: Event) -> bool:
         and mx.issubdtype(event.inputs[0].dtype, mx.integer)
         and len(event.outputs) == 1
         and event.outputs[0].ndim == event.inputs[0].ndim + 1
-        and not event.module.children()
+        and not event.called.children()
     )
 
 

@@ -42,9 +42,21 @@ class Event:
         return self.owners[-1]
 
     @property
+    def called(self) -> nn.Module:
+        """The module, of an event that is the call of one."""
+        assert self.module is not None, "an operation calls no module"
+        return self.module
+
+    @property
+    def operation(self) -> int:
+        """The site, of an event that is an operation."""
+        assert self.site is not None, "the call of a module has no site"
+        return self.site
+
+    @property
     def source(self) -> Source:
         """What the model's author wrote for this operation."""
-        return sources[self.site]
+        return sources[self.operation]
 
     def argument(self, index: int) -> mx.array:
         """The positional argument `index`, or the first array if all have names."""

@@ -6,7 +6,7 @@ only if a visitor replaces one of them is the output computed from the pattern i
 
 import inspect
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -137,7 +137,7 @@ class Kernel:
             unrotated = project[0](newest(call["keys"]), transpose=False)
             if not self.in_parts:
                 return unrotated
-            rotated = newest(scope.rotated_keys)
+            rotated = newest(cast(mx.array, scope.rotated_keys))
             shape = (*unrotated.shape[:-1], rotated.shape[-1])
             return mx.concatenate([unrotated, mx.broadcast_to(rotated, shape)], axis=-1)
 
@@ -190,10 +190,11 @@ def _length(keys: mx.array | list[mx.array]) -> int:
     return (keys if isinstance(keys, mx.array) else keys[0]).shape[2]
 
 
-def _dequantised(keys: mx.array | list[mx.array], cache) -> mx.array:
+def _dequantised(keys: mx.array | list[mx.array], cache: Any) -> mx.array:
     if isinstance(keys, mx.array):
         return keys
-    return mx.dequantize(*keys, group_size=cache.group_size, bits=cache.bits)
+    packed, scales, biases = keys
+    return mx.dequantize(packed, scales, biases, group_size=cache.group_size, bits=cache.bits)
 
 
 def masked_scores(queries: mx.array, keys: mx.array, scale: float, mask) -> mx.array:

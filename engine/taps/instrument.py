@@ -13,7 +13,7 @@ import textwrap
 from collections.abc import Callable
 from functools import cache
 from types import FunctionType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from mlx.nn.layers import activations
 
@@ -72,14 +72,14 @@ def _is_helper(value: Any, function: FunctionType) -> bool:
 def _parsed(function: FunctionType) -> ast.Module:
     lines, first = inspect.getsourcelines(function)
     tree = ast.parse(textwrap.dedent("".join(lines)))
-    tree.body[0].decorator_list = []
+    cast(ast.FunctionDef, tree.body[0]).decorator_list = []
     return ast.increment_lineno(tree, first - 1)
 
 
 def _enclosed(tree: ast.Module, names: tuple[str, ...]) -> ast.Module:
     """The function inside one that binds its free names, so that they stay free."""
     outer = ast.parse(f"def __enclosing__({', '.join(names)}): pass")
-    outer.body[0].body = tree.body
+    cast(ast.FunctionDef, outer.body[0]).body = tree.body
     return outer
 
 

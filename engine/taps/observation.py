@@ -26,7 +26,8 @@ class Observer(Protocol):
     At the end it gets the values at the points of `marks`, and of each the marks that it has.
     """
 
-    marks: Mapping[Point, list[Any]]
+    @property
+    def marks(self) -> Mapping[Point, list[Any]]: ...
 
     def begin_pass(self, span: Span, batch: int) -> None: ...
 

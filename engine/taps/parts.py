@@ -6,7 +6,7 @@ points are the joined query and key.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import mlx.core as mx
 
@@ -44,12 +44,12 @@ class RotatedQuery:
     def __call__(self, scope: Scope, function, args: tuple, kwargs: dict) -> Any:
         (point,) = self.points
         if scope.wants(point):
-            args = list(args)
-            joined = mx.concatenate([scope.unrotated, args[self.operand]], axis=-1)
+            unrotated, rotated = cast(mx.array, scope.unrotated), args[self.operand]
+            joined = mx.concatenate([unrotated, rotated], axis=-1)
             answer = scope.visit(point, joined)
             if answer is not joined:
-                at = [scope.unrotated.shape[-1]]
-                scope.unrotated, args[self.operand] = mx.split(answer, at, axis=-1)
+                scope.unrotated, rotated = mx.split(answer, [unrotated.shape[-1]], axis=-1)
+                args = (*args[: self.operand], rotated, *args[self.operand + 1 :])
         return function(*args, **kwargs)
 
 

@@ -36,12 +36,18 @@ class Through:
         return [*self.operands.values(), *([self.result] if self.result else [])]
 
     def __call__(self, scope: Scope, function, args: tuple, kwargs: dict) -> Any:
-        if self.operands:
-            args = list(args)
-            for index, point in self.operands.items():
-                args[index] = scope.visit(point, args[index])
-        result = function(*args, **kwargs)
+        given = list(args)
+        for index, point in self.operands.items():
+            given[index] = scope.visit(point, given[index])
+        result = function(*given, **kwargs)
         return visited(scope, [self.result], result) if self.result else result
+
+
+def through(operations: dict[int, Operation], site: int) -> Through:
+    """The `Through` at a site, made there if it has no operation yet."""
+    operation = operations.setdefault(site, Through())
+    assert isinstance(operation, Through), "the site has an operation of another kind"
+    return operation
 
 
 @dataclass(eq=False, slots=True)
@@ -96,14 +102,15 @@ class ModuleRole:
         return {self.choice, *(Point(layer, c) for c in (ComponentType.ROUTER, *NEURONS))}
 
     def call(self, scope: Scope, forward, module: nn.Module, args: tuple, kwargs: dict) -> Any:
-        args, kwargs = list(args), dict(kwargs)
+        given, named = list(args), dict(kwargs)
         if self.inputs:
-            place, key = (args, self.argument) if args else (kwargs, first_array(kwargs))
+            place: Any = given if given else named
+            key = self.argument if given else first_array(named)
             place[key] = self._visited(scope, self.inputs, place[key])
         if self.choice:
-            args[1] = scope.choice = scope.visit(self.choice, args[1])
+            given[1] = scope.choice = scope.visit(self.choice, given[1])
             scope.row_places = None
-        return self._visited(scope, self.outputs, forward(module, *args, **kwargs))
+        return self._visited(scope, self.outputs, forward(module, *given, **named))
 
     def _visited(self, scope: Scope, points: Iterable[Point], result: Any) -> Any:
         if not (self.runs_experts and points):

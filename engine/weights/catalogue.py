@@ -184,7 +184,7 @@ class Weights:
         return Tensors({"A": np.array(a), "B": np.array(mx.contiguous(b))}, described)
 
     def _part(self, weight: Weight, given: dict) -> Part:
-        part = {}
+        part: dict[str, int | Sequence[int]] = {}
         for parameter, index in given.items():
             axis = next((a for a in SELECTORS[parameter] if a in weight.sizes), None)
             if axis is None:
@@ -192,8 +192,9 @@ class Weights:
                 raise InvalidRequestError(f"{parameter}: {weight.name} has the axes {axes} alone")
             size = weight.sizes[axis]
             if parameter == "tokens":
-                part[axis] = [_checked("tokens", token, size) for token in index]
-                if not part[axis]:
+                chosen = [_checked("tokens", token, size) for token in index]
+                part[axis] = chosen
+                if not chosen:
                     raise InvalidRequestError("tokens: at least one token is needed")
             else:
                 error = UnknownHeadError if parameter == "head" else InvalidRequestError

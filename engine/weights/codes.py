@@ -41,9 +41,9 @@ def codes() -> dict[str, Code]:
     constants = {"zero": 0.0, "one": 1.0, "minus": -1.0}
     passes: dict[str, Code] = {name: _constantly(value) for name, value in constants.items()}
     for place in range(PLACES["number"]):
-        passes[f"number{place}"] = lambda number, index, place=place: _digit(number, place)
+        passes[f"number{place}"] = _numbered(place)
     for place in range(PLACES["index"]):
-        passes[f"index{place}"] = lambda number, index, place=place: _digit(index, place)
+        passes[f"index{place}"] = _indexed(place)
     return passes | {"check": _check}
 
 
@@ -69,6 +69,14 @@ def decoded(read: dict[str, np.ndarray]) -> Origin | None:
 
 def _constantly(value: float) -> Code:
     return lambda number, index: np.full(np.shape(index), value, np.float32)
+
+
+def _numbered(place: int) -> Code:
+    return lambda number, index: _digit(number, place)
+
+
+def _indexed(place: int) -> Code:
+    return lambda number, index: _digit(index, place)
 
 
 def _digit(values: np.ndarray | int, place: int) -> np.ndarray:

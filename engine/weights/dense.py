@@ -46,7 +46,9 @@ def matrix(
     """
     if isinstance(module, STORED) or not _is_linear(module):
         return dense_weight(module, expert=expert, rows=rows)
-    inputs, outputs = widths(module)
+    found_widths = widths(module)
+    assert found_widths is not None, "a linear layer has widths"
+    inputs, outputs = found_widths
     if "Embedding" in type(module).__name__:
         found = module(mx.arange(outputs) if rows is None else rows).astype(mx.float32)
         return found.reshape(-1, inputs)

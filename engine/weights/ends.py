@@ -51,7 +51,7 @@ class Ends:
         tables = {id(event.module): event for event in reversed(self.tables)}
         events = sorted(tables.values(), key=lambda event: event.start)
         layers = [
-            layer for event in events if (layer := self._layer(event.module)).inputs == hidden
+            layer for event in events if (layer := self._layer(event.called)).inputs == hidden
         ]
         if not layers:
             reason = f"no table of embeddings is as wide as the stream, {hidden}"

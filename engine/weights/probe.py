@@ -176,7 +176,9 @@ class Probe:
                 scope.roles[id(module)] = role
                 if any(map(scope.wants, role.points_inside)):
                     scope.inside.add(id(module))
-        for layer in self.layers if outputs else ():
+        for layer in self.layers:
+            if outputs is None:
+                break
             module = modules.setdefault(id(layer.module), layer.module)
             inner = scope.roles.get(id(module), ModuleRole())
             scope.roles[id(module)] = _Answering(inner, layer, outputs(layer), reading)

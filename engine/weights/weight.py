@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import cast
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -98,7 +99,7 @@ class Weight:
     def array(self, part: Part | None = None) -> mx.array:
         """The weight in float32, or the part of it at some indices of its axes."""
         part = part or {}
-        expert = part.get("expert") if self.experts else None
+        expert = cast(int | None, part.get("expert") if self.experts else None)
         outputs = self.outputs.part(part)
         inputs = self.inputs.part(part) if self.inputs else None
         array = (
