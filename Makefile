@@ -18,7 +18,7 @@ BACKEND ?= $(if $(filter Linux,$(shell uname -s)),$(if $(shell command -v nvidia
 comma := ,
 bin := .venv/bin
 VENV_PYTHON ?= $(bin)/python
-amber := tests/smalltalk/node_modules/.package-lock.json
+amber := systems/node_modules/.package-lock.json
 
 .PHONY: demo test check unit integration smalltalk gpu fuzz regenerate clean
 
@@ -68,8 +68,8 @@ regenerate: .venv/test
 	$(bin)/pip install --quiet --editable '.[$(if $(BACKEND),$(BACKEND)$(comma))test]'
 	touch $@
 
-$(amber): tests/smalltalk/package.json tests/smalltalk/package-lock.json
-	npm ci --prefix tests/smalltalk --no-fund --no-audit
+$(amber): systems/package.json systems/package-lock.json
+	npm ci --prefix systems --no-fund --no-audit
 
 clean:
-	rm -rf .venv tests/smalltalk/node_modules
+	rm -rf .venv systems/node_modules

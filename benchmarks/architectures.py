@@ -475,7 +475,7 @@ def tiny_model(name: str, **changes: Any) -> nn.Module:
 
 
 def tiny_config(name: str) -> dict[str, Any]:
-    """The configuration of the tiny model, as its ``config.json`` would hold it."""
+    """The configuration of the tiny model, as its ``config.json`` would contain it."""
     config = deepcopy(SHARED | {"model_type": name} | (DIFFERENCES | TEXT_CONFIGS)[name])
     if "text_config" in config:
         config["text_config"] = tiny_config(config["text_config"])

@@ -1,23 +1,21 @@
 """How fast each Smalltalk here takes in a tensor: base64 to bytes, and bytes to single floats.
 
-One million float32 (4 MB). Beside the milliseconds stands the ratio to a plain loop over the same
+One million float32 (4 MB). Beside the milliseconds is the ratio to a plain loop over the same
 bytes in the same run, which says how far from the system's own pace the decoding is, whatever the
 machine. GNU Smalltalk runs where `GST` names it or the path has it.
+
+    python -m benchmarks.decode
 """
 
 import json
-import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from rich.console import Console
 from rich.table import Table
 
-ROOT = Path(__file__).parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "smalltalk")]
-
-from squeak.machine import Squeak  # noqa: E402
-from systems import Amber, GnuSmalltalk, OldSqueak, System, gst_program  # noqa: E402
+from systems import Amber, GnuSmalltalk, OldSqueak, System, gst_program
+from systems.squeak.machine import Squeak
 
 COUNT = 1_000_000
 REPEATS = {"amber": 20, "squeak": 20, "gst": 1}

@@ -1,6 +1,6 @@
 """The architectures for which a promise made of all of them does not hold, and why.
 
-Each is a strict expected failure of its test: once it holds, the test says so.
+Each is a strict expected failure of its test: once it contains, the test says so.
 """
 
 MASK_OF_ZEROS = "mlx-lm adds its mask as zeros and ones, so that tokens attend to later ones"

@@ -1,4 +1,4 @@
-"""The residual stream as one would take it oneself: what our captures' speed is held against.
+"""The residual stream as one would take it oneself: what our captures' speed is compared with.
 
 A subclass of the block appends its output to a list; the model stacks the list inside the step,
 where it is evaluated with the logits; numpy gets the stack a token later. One array a token, no

@@ -21,7 +21,7 @@ class EngineStartError(BridgeError):
 
 @contextmanager
 def running_engine(model: str, *options: str) -> Iterator[LMStudioNeuroScopeClient]:
-    """Serve `model` on a free port, answer a client of it, and stop it on every way out.
+    """Serve `model` on a free port, yield a client of it, and stop it on every way out.
 
     `options` are further ones of `neuroscope-bridge serve`. Raises EngineStartError.
     """

@@ -63,4 +63,4 @@ def from_record(record: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) ->
         return values.reshape(record["shape"])
     if record.get("tensor") in tensors:
         return tensors[record["tensor"]]
-    raise InvalidRecordError(f"the record of {record['hook_id']!r} holds no data")
+    raise InvalidRecordError(f"the record of {record['hook_id']!r} contains no data")

@@ -16,7 +16,7 @@ def cache_folder() -> Path:
 
 
 def models_folder() -> Path:
-    """The folder that holds one mlx-lm folder a pulled model, named for the model."""
+    """The folder that contains one mlx-lm folder a pulled model, named for the model."""
     return cache_folder() / "models"
 
 

@@ -19,7 +19,7 @@ from bridge.engine_process import running_engine
 from bridge.neuroscope import NeuroScopeActivationBridge
 
 HERE = Path(__file__).parent
-AMBER = HERE.parent / "tests" / "smalltalk" / "amber.js"
+AMBER = HERE.parent / "systems" / "amber.js"
 PACKAGES = ("NeuroScope-Connection", "NeuroScope-Bridge")
 PROMPT = "When Mary and John went to the store, John gave a drink to"
 LAYERS = (0, 15, 29)

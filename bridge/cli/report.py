@@ -63,7 +63,7 @@ def report(
             with status, LMStudioNeuroScopeClient(url) as client:
                 view = collect(client, prompt or "", contrast)
     except httpx.TransportError as error:
-        raise click.ClickException(f"no engine answers at {url}: {error}") from error
+        raise click.ClickException(f"no engine can be reached at {url}: {error}") from error
     except BridgeError as error:
         raise click.ClickException(str(error)) from error
     if save:

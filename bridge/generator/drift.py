@@ -49,7 +49,7 @@ class Drift:
 def drifts(folder: Path, old: Manifest | None, new: Manifest) -> list[Drift]:
     """All differences between a folder, what its manifest says, and a fresh render.
 
-    `new` holds the whole folder: what was just rendered, and the old entries of the dialects
+    `new` contains the whole folder: what was just rendered, and the old entries of the dialects
     that were not.
     """
     known = old or Manifest(new.generator, new.title, new.document)

@@ -6,7 +6,7 @@ class GeneratorError(Exception):
 
 
 class DocumentError(GeneratorError):
-    """The OpenAPI document cannot be read, or holds something that is not supported."""
+    """The OpenAPI document cannot be read, or contains something that is not supported."""
 
     def __init__(self, pointer: str, problem: str) -> None:
         super().__init__(f"{pointer}: {problem}")

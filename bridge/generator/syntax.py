@@ -38,7 +38,7 @@ class Facts:
 
 
 class Parser:
-    """Reads one method; `facts` holds what was found. Raises SmalltalkSyntaxError."""
+    """Reads one method; `facts` contains what was found. Raises SmalltalkSyntaxError."""
 
     def __init__(self, source: str, outer: frozenset[str] = frozenset()) -> None:
         """`outer` are the names that are taken already: the class's instance variables."""

@@ -36,5 +36,5 @@ def _data(view: View) -> dict[str, Any]:
 
 
 def _script_json(data: dict[str, Any]) -> str:
-    """JSON that may stand inside a script element, whatever the tokens' texts hold."""
+    """JSON that may be inside a script element, whatever the tokens' texts hold."""
     return orjson.dumps(data).decode().replace("<", "\\u003c")

@@ -15,7 +15,7 @@ class CapturedActivation:
     """One activation of one step: step 0 is the whole prompt, step k one generated token.
 
     `positions` are the first and last position of the sequence that `data` covers. With dtype
-    ``bfloat16``, for which numpy has no type, `data` holds the same bits as uint16. `visit` counts
+    ``bfloat16``, for which numpy has no type, `data` is the same bits as uint16. `visit` counts
     the records of one step where a model runs through a layer several times.
     """
 

@@ -48,5 +48,5 @@ def _widened(rows: np.ndarray, keys: int, fill: float) -> np.ndarray:
 
 
 def _bits(fill: float, dtype: np.dtype) -> float | int:
-    """A number as it stands in data: bfloat16's bits are the upper half of float32's."""
+    """A number as it is in data: bfloat16's bits are the upper half of float32's."""
     return int(np.float32(fill).view(np.uint32) >> 16) if dtype == np.uint16 else fill

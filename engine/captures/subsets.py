@@ -1,4 +1,4 @@
-"""Which part of a value a hook keeps, and how that part stands on its way to numpy."""
+"""Which part of a value a hook keeps, and in which form it goes to numpy."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Subset:
     def of(self, value: mx.array, span: Span, positions: Sequence[int]) -> mx.array:
         """The part of a value in its canonical shape that covers `span`, in the dtype asked for.
 
-        bfloat16, which numpy lacks, stands as its bits, also where numpy is to widen it to
+        bfloat16, which numpy lacks, is its bits, also where numpy is to widen it to
         float32: half as much has to be moved. A GPU with memory of its own widens it there, far
         faster than numpy.
         """

@@ -64,7 +64,7 @@ def openapi_document() -> dict[str, Any]:
 
 
 def openapi_json() -> str:
-    """The document as the committed file holds it, byte for byte."""
+    """The document as the committed file contains it, byte for byte."""
     return json.dumps(openapi_document(), indent=2, ensure_ascii=False) + "\n"
 
 

@@ -1,6 +1,6 @@
 """Every operation of the endpoint: route, schemas, and its selector in Smalltalk.
 
-`smalltalk` holds method patterns: `forward: prompt hooks: activation_hooks` is the selector
+`smalltalk` contains method patterns: `forward: prompt hooks: activation_hooks` is the selector
 `forward:hooks:` whose arguments are sent as the fields `prompt` and `activation_hooks` of the
 request, or as the path or query parameters of those names. The first is the operation's own, the
 others variants. The last keyword may bind `options`, a dictionary of any further fields.
@@ -30,7 +30,7 @@ class Operation:
     request: type[s.Request] | None = None
     query: Mapping[str, tuple[QueryKind, str]] = field(default_factory=dict)
     media_type: str = "application/json"
-    streams: bool = False  # answers server-sent events when the request says stream
+    streams: bool = False  # returns server-sent events when the request says stream
     errors: tuple[int, ...] = ()
 
 

@@ -133,7 +133,7 @@ def _function(edit: Edit, part: Part) -> mx.array | None:
         return mx.array(np.broadcast_to(np.asarray(answer, np.float32), value.shape))
     except ValueError:
         raise InterventionError(
-            f"{edit.name}: the function answered shape {np.shape(answer)} for the slice of shape "
+            f"{edit.name}: the function returned shape {np.shape(answer)} for the slice of shape "
             f"{value.shape}"
         ) from None
 

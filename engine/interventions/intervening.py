@@ -41,7 +41,7 @@ class Interventions:
         ]
 
     def visitors(self) -> Visitors:
-        """One a point: its edits one after another, each of what the one before answered."""
+        """One a point: its edits one after another, each of what the one before returned."""
         edits: dict[Point, list[Edit]] = {}
         for edit in self.edits:
             edits.setdefault(edit.point, []).append(edit)

@@ -46,7 +46,7 @@ class Intervention:
     - ``replacement`` and ``patching``: `value` itself;
     - ``noise``: plus Gaussian noise of standard deviation `scale`, the same for the same `seed`,
       layer, component and position, however the run is cut into passes;
-    - ``function``: what ``function(slice, point, positions)`` answers for the slice in float32,
+    - ``function``: what ``function(slice, point, positions)`` returns for the slice in float32,
       called at each pass; None leaves it as it is.
 
     Edited scores and patterns take part in the pass: attention's output is calculated from them.

@@ -106,7 +106,7 @@ def _from_hub(model_id: str) -> Path:
         return Path(snapshot_download(model_id, allow_patterns=HUB_FILES))
     except (OSError, ValueError) as reason:
         raise ModelNotFoundError(
-            f"no folder {model_id!r} here, and the hub does not answer with it: {reason}"
+            f"no folder {model_id!r} here, and the hub does not have it: {reason}"
         ) from reason
 
 

@@ -71,11 +71,11 @@ def create_generator_with_activations(
     The `options` are the fields of `Sampling`, such as ``max_tokens=20, temperature=0.7``. The
     kit's registered hooks capture too, and keep what they captured.
 
-    Step 0 holds the whole prompt, step k the pass over the k-th generated token, one position.
+    Step 0 contains the whole prompt, step k the pass over the k-th generated token, one position.
     The end-of-text token and stop strings are not part of any text. With a `prompt_cache`,
-    `tokens` continue what it holds, and positions count from its beginning (the cache of a state
+    `tokens` continue what it contains, and positions count from its beginning (the cache of a state
     space is then one that this function or an observed pass has filled); with a `draft_model` it
-    holds the model's caches and then the draft model's. The prompt runs in passes of at most
+    contains the model's caches and then the draft model's. The prompt runs in passes of at most
     `prefill_step_size` tokens, its last token alone; step 0 is all of them, joined.
 
     Passes are observed only while a token is being made: another run may come between two. Raises

@@ -119,7 +119,7 @@ class ModelKit:
             ) from error
 
     def register_activation_hook(self, spec: ActivationHookSpec) -> str:
-        """Capture on every later run; answers the id. Raises what `resolve_hooks` raises."""
+        """Capture on every later run; returns the id. Raises what `resolve_hooks` raises."""
         return self.hooks.register(spec)
 
     def unregister_activation_hook(self, hook_id: str) -> None:

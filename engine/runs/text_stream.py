@@ -37,7 +37,7 @@ class TextStream:
         return added
 
     def finish(self) -> str:
-        """The text of what is left; a character that never became whole stands as U+FFFD."""
+        """The text of what is left; a character that never became whole is shown as U+FFFD."""
         text, self._new = self._text(), []
         return text[len(self._before) :]
 

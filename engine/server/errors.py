@@ -1,4 +1,4 @@
-"""Every failure as api.md's error body: status, type, and a message that says what exists."""
+"""Every failure as the contract's error body: status, type, and a message that says what exists."""
 
 from collections.abc import Iterator
 
@@ -59,7 +59,7 @@ class UnknownSessionError(RequestError):
 
 
 class SessionActiveError(RequestError):
-    """A session while another is not over, or an answer while none is waited for."""
+    """A session while another is not over, or a value while none is waited for."""
 
     status, kind = 409, "session_active"
 
@@ -154,7 +154,7 @@ def error_detail(error: BaseException) -> ErrorDetail:
         case e.EngineError():
             nearest = next(kind for kind in type(error).__mro__ if kind in ENGINE_ERRORS)
             return _detail(*ENGINE_ERRORS[nearest], str(error))
-    return _detail(500, "internal_error", "The server failed; its log holds the reason.")
+    return _detail(500, "internal_error", "The server failed; its log contains the reason.")
 
 
 def error_body(error: BaseException) -> dict:

@@ -28,10 +28,10 @@ def run(
     request: LoadModelRequest | None,
     announce: Callable[[str, str], None],
 ) -> int:
-    """Serve until SIGTERM or SIGINT; answers the exit status.
+    """Serve until SIGTERM or SIGINT; returns the exit status.
 
     The port is bound first, then the model loads, then `announce` is called with the address and
-    a line about the model, and requests are answered. Raises UnprotectedError, OSError if the
+    a line about the model, and requests are served. Raises UnprotectedError, OSError if the
     port is taken, and what loading raises.
     """
     if settings.token is None and not is_loopback(settings.host):
@@ -65,7 +65,7 @@ def run(
 
 
 def _leave_on_signals(service: Service) -> None:
-    """On SIGTERM and SIGINT fail all jobs, so that every client is answered, and leave."""
+    """On SIGTERM and SIGINT fail all jobs, so that every client gets a reply, and leave."""
 
     def leave(signum: int, frame: FrameType | None) -> None:
         service.worker.stop(grace=0)

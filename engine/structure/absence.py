@@ -15,17 +15,17 @@ REASONS = {
     C.KEY_PRE_ROPE: NO_ROTATION,
     C.RESIDUAL: "the block passes on several streams, not one [batch, seq, hidden]",
     C.RESIDUAL_MID: "no part of the block reads the stream between attention and mlp",
-    C.LAYERNORM: "no norm stands between the residual stream and attention",
+    C.LAYERNORM: "there is no norm between the residual stream and attention",
     C.ATTENTION: "the block has neither attention nor another mixer",
     C.MLP: "the block has no mlp",
     C.MLP_GATE: "the block has no mlp",
     C.MLP_HIDDEN: "the block has no mlp",
-    C.ROUTER: "the experts' answers are not weighted",
+    C.ROUTER: "what the experts return is not weighted",
     C.ROUTER_CHOICE: NO_EXPERTS,
     C.EXPERT_OUTPUT: NO_EXPERTS,
     C.EMBEDDING: "no token embedding was found",
-    C.FINAL_NORM: "no norm stands between the last block and the logits",
-    C.LOGITS: "the model answers no logits",
+    C.FINAL_NORM: "there is no norm between the last block and the logits",
+    C.LOGITS: "the model returns no logits",
 }
 
 

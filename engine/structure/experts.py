@@ -1,4 +1,4 @@
-"""Mixture of experts: which experts the router chooses, with what weight, and what they answer."""
+"""Mixture of experts: which experts the router chooses, with what weight, and what they return."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +18,7 @@ class Weighting:
 
     They are ``[…, chosen, 1]`` in a product, ``[…, chosen]`` as the argument of a function. As a
     hook point the weights are spread over all `experts`, 0 where not chosen. A choice with
-    weight 0 stands for no expert, and stays so.
+    weight 0 means no expert, and stays so.
     """
 
     layer: int
@@ -47,7 +47,7 @@ class Weighting:
 
 
 def expert_calls(events: list[Event]) -> list[Event]:
-    """The calls that are given tokens and integers, and answer one vector for each integer."""
+    """The calls that are given tokens and integers, and return one vector for each integer."""
     return [event for event in events if event.module is not None and _runs_experts(event)]
 
 
@@ -79,7 +79,7 @@ def weighting(experts: Event, events: list[Event]) -> tuple[Event, int] | None:
 
 
 def expert_count(module: nn.Module) -> int:
-    """How many experts a module holds: the first axis of each of its weights."""
+    """How many experts a module contains: the first axis of each of its weights."""
     return next(weight.shape[0] for weight in _weights(module))
 
 

@@ -21,7 +21,7 @@ PRE_ROPE = {"q": C.QUERY_PRE_ROPE, "k": C.KEY_PRE_ROPE}
 class LayerMap:
     """Maps one call of a block, whose argument `entry` is the residual stream.
 
-    `role_of` answers the role of a module, to be added to.
+    `role_of` returns the role of a module, to be added to.
     """
 
     def __init__(self, layer: int, block: Event, entry: int, trace: Trace, role_of: RoleOf):
@@ -98,7 +98,7 @@ class LayerMap:
         return [event for event in self.events if event.opens in frames]
 
     def _map_uncontributed(self, mixing: list[Contribution], mlps: list[Contribution]) -> None:
-        """Where no addition says what a part adds, what the part answers stands for it."""
+        """Where no addition says what a part adds, what the part returns is taken for it."""
         calls = [e for e in self.events if e.module is not None and e.owner is self.block.module]
         if not mixing:
             mixers = [e for e in calls if e.module.children() and not (is_mlp(e) or is_norm(e))]
@@ -177,7 +177,7 @@ class LayerMap:
         return True
 
     def _map_sharing(self, kernel: Event) -> None:
-        """Have a layer's cache known where a later layer attends to what it answered."""
+        """Have a layer's cache known where a later layer attends to what it returned."""
         for event in self.trace.events:
             if _is_operation(event, "update_and_fetch") and event.answers(kernel.args[1]):
                 update = self.role_of(event.owner).operations.get(event.site)

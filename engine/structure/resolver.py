@@ -150,7 +150,7 @@ def _blocks(model: nn.Module, trace: Trace) -> list[nn.Module]:
 
 
 def _entry(blocks: list[nn.Module], trace: Trace) -> int:
-    """Which argument of a block is what the block before it answered."""
+    """Which argument of a block is what the block before it returned."""
     for before, block in pairwise(blocks):
         for first, then in zip(trace.calls(before), trace.calls(block), strict=False):
             for index, argument in enumerate(then.args):
@@ -195,7 +195,7 @@ def _embeds(event: Event) -> bool:
 
 
 def _final_norm(trace: Trace, calls: list[Event]) -> Event | None:
-    """The norm that takes what the last block answered, or else the last norm of the pass."""
+    """The norm that takes what the last block returned, or else the last norm of the pass."""
     norms = [e for e in trace.events if is_norm(e) and e.outputs]
     if calls:
         norms = [norm for norm in norms if norm.start > calls[-1].end]

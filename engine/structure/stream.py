@@ -113,7 +113,7 @@ class ResidualStream:
         self.contributions.append(Contribution(event, index, tuple(makers), attends))
 
     def _chain(self, array) -> list[Event]:
-        """The calls through which an operand came, each taking what the one before answered."""
+        """The calls through which an operand came, each taking what the one before returned."""
         chain: list[Event] = []
         maker = self._maker(array)
         while maker is not None and maker not in chain:
@@ -123,7 +123,7 @@ class ResidualStream:
         return chain
 
     def _maker(self, array) -> Event | None:
-        """The outermost call that answered an array first of all."""
+        """The outermost call that returned an array first of all."""
         calls = (e for e in self.events if e.module is not None and e.outputs[:1])
         makers = (e for e in calls if e.outputs[0] is array)
         return min(makers, key=lambda event: len(event.owners), default=None)

@@ -18,7 +18,7 @@ class Event:
 
     `owners` are the modules whose calls it happened in, outermost first; `frame` is the number
     of the innermost of these calls, `opens` the number of a module's own call. Arrays are compared
-    by identity: what one event answers and another takes is the same object.
+    by identity: what one event returns and another takes is the same object.
     """
 
     owners: tuple[nn.Module, ...]

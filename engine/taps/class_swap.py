@@ -35,7 +35,7 @@ class Scope:
     Visitors see values in their canonical shapes and may replace them. Values at the points of
     `marks` are then kept in `values`, as the model has them, and the marks of each in `seen`.
 
-    Most modules have no role but marks, in `answers`: what they answer is kept, be it an array or
+    Most modules have no role but marks, in `answers`: what they return is kept, be it an array or
     a tuple that begins with one. This runs for each block of each token. Between two tokens MLX's
     work replaces what the processor's caches hold, so that an object costs more to be touched than
     to be worked on: nothing else is looked at.
@@ -46,7 +46,7 @@ class Scope:
     what a router chose; both are set for the operation that comes next. `row_places` are the places
     of the rows that the chosen experts sorted, None if they sort none. `unrotated` is the part of a
     query that is not rotated, `rotated_keys` the parts of keys that are, where attention keeps them
-    apart. `caches` are the keys that caches answered in this pass, each with its cache, for layers
+    apart. `caches` are the keys that caches returned in this pass, each with its cache, for layers
     that share them.
     """
 
@@ -82,7 +82,7 @@ class Scope:
         return [mark for point in points for mark in self.marks[point]]
 
     def visit(self, point: Point, value: mx.array) -> mx.array:
-        """Pass a value through a point; answers the value to go on with."""
+        """Pass a value through a point; returns the value to go on with."""
         if point in self.visitors:
             shown = canonical(value, sequence_axis(point), self.batch, self.span.length)
             answer = self.visitors[point](shown, self.span)

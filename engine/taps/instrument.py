@@ -61,7 +61,7 @@ def instrumented(function: FunctionType, report: Callable[..., Any]) -> Function
 
 
 def _is_helper(value: Any, function: FunctionType) -> bool:
-    """Whether a name stands for a function of the same file that runs as it is written.
+    """Whether a name is that of a function of the same file that runs as it is written.
 
     What `mx.compile` made, which claims to be a function, does not: its operations are fused, and
     on a GPU rounded once where the same operations one by one are rounded twice.

@@ -21,7 +21,7 @@ class Tappable(Protocol):
 
 
 class Observer(Protocol):
-    """Hears when a pass begins and ends, and answers the pass' result.
+    """Is called when a pass begins and ends, and returns the pass' result.
 
     At the end it gets the values at the points of `marks`, and of each the marks that it has.
     """

@@ -32,13 +32,13 @@ class Span(NamedTuple):
 
 
 Visitor = Callable[[mx.array, Span], mx.array]
-"""Sees the value at a point and answers the value that the model goes on with."""
+"""Sees the value at a point and returns the value that the model goes on with."""
 
 Visitors = Mapping[Point, Visitor]
 
 
 UNSEEN = {ComponentType.ATTENTION_SCORES: -mx.inf, ComponentType.ATTENTION_PATTERN: 0.0}
-"""Components with one column a key, and what stands where a position does not see the key."""
+"""Components with one column a key, and the number where a position does not see the key."""
 
 
 def sequence_axis(point: Point) -> int:

@@ -27,7 +27,7 @@ def tokens_in(cache: list | None) -> int:
     if parts[0] not in _counted:
         kinds = ", ".join(sorted({type(part).__name__ for part in parts}))
         raise InvalidRequestError(
-            f"a cache of {kinds} does not tell how many tokens it holds, and was filled or copied "
+            f"a cache of {kinds} does not tell how many tokens are in it, and was filled or copied "
             "outside of the engine: begin with an empty one"
         )
     return _counted[parts[0]]

@@ -49,7 +49,7 @@ class ModuleRole:
     """A module, some of whose inputs, outputs and operations are hook points.
 
     The input is the positional `argument`, or the first array if all have names; the output is
-    the first array answered. `choice` is the second argument of a module that runs experts, and a
+    the first array returned. `choice` is the second argument of a module that runs experts, and a
     module that `runs_experts` as a part of it takes and returns rows of the chosen experts.
     """
 
@@ -80,7 +80,7 @@ class ModuleRole:
         )
 
     def is_answer(self, scope: Scope) -> bool:
-        """Whether a scope only keeps what the module answers, once the role is narrowed to it."""
+        """Whether a scope only keeps what the module returns, once the role is narrowed to it."""
         is_more = self.inputs or self.choice or self.runs_experts
         is_more = is_more or any(map(scope.wants, self.points_inside))
         return not is_more and scope.visitors.keys().isdisjoint(self.outputs)

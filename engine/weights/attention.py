@@ -81,7 +81,7 @@ class Attention:
     # --- output --------------------------------------------------------------------------
 
     def _passes_with_coded_heads(self) -> dict[str, Reading]:
-        """Passes in which each head's output is coded, and every layer answers zero; in the last
+        """Passes in which each head's output is coded, and every layer returns zero; in the last
         two, one."""
         points = [p for p in self.structure.shapes if p.component is C.HEAD_OUTPUT]
 

@@ -1,4 +1,4 @@
-"""Passes in which linear layers answer with codes in place of what they compute.
+"""Passes in which linear layers return codes in place of what they compute.
 
 What is not read is never evaluated, so that such a pass costs no more than building it.
 """
@@ -52,7 +52,7 @@ class Layer:
 
 
 Outputs = Callable[[Layer], np.ndarray]
-"""What a layer answers: an array of its `outputs` numbers, for every token or for each."""
+"""What a layer returns: an array of its `outputs` numbers, for every token or for each."""
 
 
 @dataclass(eq=False)
@@ -76,7 +76,7 @@ class Reading:
 
 
 class Probe:
-    """A model whose linear layers can be made to answer with codes."""
+    """A model whose linear layers can be made to return codes."""
 
     def __init__(self, structure: Structure):
         self.structure = structure
@@ -103,11 +103,11 @@ class Probe:
 
     @cached_property
     def coded(self) -> dict[str, Reading]:
-        """The passes in which all layers answer with their codes, by the names of the codes."""
+        """The passes in which all layers return their codes, by the names of the codes."""
         return self.passes({})
 
     def passes(self, held: dict[int, np.ndarray]) -> dict[str, Reading]:
-        """Passes in which all layers answer with their codes, but that some outputs are one:
+        """Passes in which all layers return their codes, but that some outputs are one:
         `held` says which, by the numbers of the layers."""
 
         def outputs(code: Code) -> Outputs:
@@ -148,7 +148,7 @@ class Probe:
 
     @cached_property
     def _first_is_zero(self) -> Reading:
-        """As the pass ``one``, but that layers answer zero for the first token."""
+        """As the pass ``one``, but that layers return zero for the first token."""
         return self.run(lambda layer: np.outer([0, 1], np.ones(layer.outputs)).astype(np.float32))
 
     def run(
@@ -160,7 +160,7 @@ class Probe:
         tokens: Iterable[int] = range(TOKENS),
         read: Collection[C] = READ,
     ) -> Reading:
-        """Run a pass: layers answer with `outputs` (None: with what they compute), points of
+        """Run a pass: layers return `outputs` (None: with what they compute), points of
         `values` with what those return for a point's shape, norms with what they are given.
 
         The values of the components to `read` are kept, not yet evaluated.

@@ -85,7 +85,7 @@ def test_bfloat16_widens_to_the_float32_with_the_same_upper_bits():
 
 
 def test_a_record_without_data_is_refused_by_name():
-    with pytest.raises(InvalidRecordError, match="'layer_5_residual' holds no data"):
+    with pytest.raises(InvalidRecordError, match="'layer_5_residual' contains no data"):
         Bridge.convert_activations_for_neuroscope({"h": [record()]})
 
 

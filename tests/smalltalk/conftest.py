@@ -4,10 +4,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from squeak.machine import Squeak
-from systems import Amber, GnuSmalltalk, OldSqueak, System, gst_program
 
 from bridge.client import LMStudioNeuroScopeClient
+from systems import Amber, GnuSmalltalk, OldSqueak, System, gst_program
+from systems.squeak.machine import Squeak
 
 SQUEAK = ["squeak"] if sys.platform == "linux" else []  # Debian's
 SYSTEMS = ["amber", *SQUEAK, *(["gst"] if gst_program() else [])]

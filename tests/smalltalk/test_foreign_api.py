@@ -10,8 +10,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from foreign import document, generate_into, operation, written
-from squeak.machine import Squeak
-from systems import HERE, Amber, GnuSmalltalk, OldSqueak, System, answer, gst_program
+
+from systems import Amber, GnuSmalltalk, OldSqueak, System, answer, gst_program
+from systems.squeak.machine import Squeak
 
 
 class Store(BaseHTTPRequestHandler):
@@ -67,7 +68,7 @@ def image_names() -> list[str]:
 def image(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> System:
     """Each system, with the client of the pet store filed in."""
     folder = tmp_path_factory.mktemp("pets")
-    generate_into(folder, HERE / "petstore.json", request.param)
+    generate_into(folder, Path(__file__).parent / "petstore.json", request.param)
     return system_with(folder, request.param, tmp_path_factory.mktemp("image"))
 
 

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
-from squeak.machine import HERE as SQUEAK
-from squeak.machine import Squeak, SqueakError
+
 from systems import GENERATED, HERE, Amber, SmalltalkError, checked
+from systems.squeak.machine import HERE as SQUEAK
+from systems.squeak.machine import Squeak, SqueakError
 
 INSTALL = "NeuroScopeInstaller installFrom: '{}'. LMStudioRESTClient default baseUrl"
 ADDRESS = "http://127.0.0.1:50111"
@@ -57,8 +58,7 @@ def test_the_installer_says_what_the_image_lacks(squeak: Squeak) -> None:
     "package",
     ["NeuroScope-Bridge", "NeuroScope-Core", "NeuroScope-Tests", "NeuroScope-Server-Tests"],
 )
-def test_a_package_filed_in_too_early_says_what_it_needs(squeak: Squeak, name: str) -> None:
-    package = f"NeuroScope-{name}"
+def test_a_package_filed_in_too_early_says_what_it_needs(squeak: Squeak, package: str) -> None:
     said = f"{package} needs the class [A-Za-z]+: file in NeuroScope-Connection.st first"
     with pytest.raises(SmalltalkError, match=said):
         amber(GENERATED / "amber" / f"{package}.st", expression="nil")

@@ -3,10 +3,8 @@ from pathlib import Path
 import pytest
 
 from bridge.resources import resource_folder
+from systems.squeak.machine import HERE, Squeak
 
-from .machine import Squeak
-
-HERE = Path(__file__).parent
 GENERATED = resource_folder("smalltalk") / "squeak"
 
 

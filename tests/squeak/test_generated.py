@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
+from systems.squeak.machine import Squeak, SqueakError
+
 from .conftest import GENERATED
-from .machine import Squeak, SqueakError
 
 Files = tuple[Path, ...]
 

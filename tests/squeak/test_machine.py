@@ -6,9 +6,9 @@ from threading import Thread
 
 import pytest
 
-from . import machine
-from .image import UnknownImageError, evaluating
-from .machine import Squeak, SqueakError, SqueakTimeLimitError
+from systems.squeak import machine
+from systems.squeak.image import UnknownImageError, evaluating
+from systems.squeak.machine import Squeak, SqueakError, SqueakTimeLimitError
 
 COUNTER = """Object subclass: #Counter
 	instanceVariableNames: 'log'

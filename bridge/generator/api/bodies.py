@@ -42,7 +42,7 @@ class RequestBody:
 
 @dataclass(frozen=True)
 class Response:
-    """What a status answers with; `status` is a code, `2XX` and the like, or `default`."""
+    """What a status comes with; `status` is a code, `2XX` and the like, or `default`."""
 
     status: str
     contents: tuple[Content, ...]

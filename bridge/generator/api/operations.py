@@ -1,4 +1,4 @@
-"""Operations: what each is sent and answers."""
+"""Operations: what each is sent and returns."""
 
 import re
 from collections.abc import Iterator
@@ -51,7 +51,7 @@ class Operation:
 
     @property
     def answer(self) -> Response | None:
-        """The first response that says success, or what answers in every case."""
+        """The first response that says success, or what is returned in every case."""
         wanted = [r for r in self.responses if r.is_success]
         wanted += [r for r in self.responses if r.status == "default"]
         return next(iter(wanted), None)

@@ -42,7 +42,7 @@ def _count(value: Any, source: str, sizes: dict[int, int], above: set[int]) -> i
         return 1
     key = id(value)
     if key in above:
-        raise DocumentError(source, "a YAML alias stands within its own anchor")
+        raise DocumentError(source, "a YAML alias is within its own anchor")
     if key not in sizes:
         above.add(key)
         children = value.values() if isinstance(value, dict) else value

@@ -150,7 +150,7 @@ class Node:
         return found if isinstance(found, str) else None
 
     def resolved(self) -> "Node":
-        """The value itself, or what its `$ref` leads to with the members that stand beside it.
+        """The value itself, or what its `$ref` leads to with the members that are beside it.
 
         Raises DocumentError for a reference that leads nowhere or back to itself.
         """

@@ -1,7 +1,7 @@
 """Every request and response of the endpoint, declared once.
 
 Requests forbid unknown fields: a misspelt parameter is an error that names it, never ignored.
-What breaks a schema is answered with 400; what fits it and cannot be done on this model, with 422.
+What breaks a schema is refused with 400; what fits it and cannot be done on this model, with 422.
 """
 
 from engine.contract.schemas.activations import *

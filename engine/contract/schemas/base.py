@@ -12,7 +12,7 @@ from engine.field_names import BY_NAME
 Dtype = Literal["float32", "float16", "bfloat16"]
 ActivationFormat = Literal["array", "base64", "metadata", "reference"]
 LARGEST = 2**31 - 1
-"""Bound of every integer: what each JSON reader and every index type holds."""
+"""Bound of every integer: what each JSON reader and every index type contains."""
 MOST_HOOKS = 1024
 MOST_SEQUENCES = 1024
 MOST_STOPS = 64

@@ -26,7 +26,7 @@ class ForwardRequest(Capturing):
     tokens: TokenIds | Batch | None = Field(None, description="Token ids, in place of `prompt`.")
     model: str | None = None
     logits: Literal["last", "all", "none"] = Field(
-        "last", description="Positions whose logits are answered."
+        "last", description="Positions whose logits are returned."
     )
     top_k: Likeliest = Field(10, description="How many next tokens to list.")
 

@@ -41,7 +41,7 @@ class Sampling(Request):
     logit_bias: Biases | None = Field(None, description="Token id to what is added to its logit.")
     stream: bool = False
     stream_options: StreamOptions | None = None
-    n: Literal[1] = Field(1, description="How many answers; always one.")
+    n: Literal[1] = Field(1, description="How many choices; always one.")
     user: str | None = Field(None, description="Taken for OpenAI's clients; not used.")
 
 

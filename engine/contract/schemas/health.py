@@ -1,4 +1,4 @@
-"""What went wrong, and whether the server answers."""
+"""What went wrong, and whether the server is ready."""
 
 from typing import Literal
 
@@ -23,5 +23,5 @@ class Health(Response):
     version: str
     api_version: str
     model: str | None = Field(description="The id of the loaded model, null if there is none.")
-    ready: bool = Field(description="The generation thread answers.")
+    ready: bool = Field(description="The generation thread is ready.")
     queue_depth: int = Field(description="Requests that wait for the generation thread.")

@@ -57,7 +57,7 @@ class CompletionSessionRequest(CompletionWithActivationsRequest, WithBreakpoints
     then each token that another follows. A pass begins before it is known whether its token ends
     the text, so the blocks may see one pass more than an early end needs."""
 
-    stream: Literal[False] = Field(False, description="The answer is whole.")
+    stream: Literal[False] = Field(False, description="The reply is whole.")
 
 
 class ContinueSessionRequest(Request):
@@ -74,7 +74,7 @@ class SessionState(Response):
         None, description="If paused: the value at the breakpoint, in float32."
     )
     result: Forward | CompletionWithActivations | None = Field(
-        None, description="If done: what the forward pass or the completion answers."
+        None, description="If done: what the forward pass or the completion returns."
     )
 
 

@@ -29,7 +29,7 @@ class Collector:
         return result
 
     def keep(self) -> dict[str, Any]:
-        """Put the capture into the store; answers its description for a whole reply."""
+        """Put the capture into the store; returns its description for a whole reply."""
         if self._form or self._capture.activations:
             self._store.add(self._capture)
         return self.described(self._capture.activations)

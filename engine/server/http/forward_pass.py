@@ -102,7 +102,7 @@ def _batch(service: Service, model: LoadedModel, request: s.ForwardRequest) -> l
         )
     if sum(map(len, batch)) > settings.max_batch_tokens:
         raise LimitError(
-            f"{param} holds {sum(map(len, batch))} tokens in all; "
+            f"{param} contains {sum(map(len, batch))} tokens in all; "
             f"at most {settings.max_batch_tokens} are taken.",
             param,
         )

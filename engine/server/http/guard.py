@@ -17,7 +17,7 @@ PREFLIGHT_SECONDS = "600"
 
 
 def install(app: Flask, settings: Settings) -> None:
-    """Check each request before it is routed, and tell browsers which pages may read the answer."""
+    """Check each request before it is routed, and tell browsers which pages may read the reply."""
 
     @app.before_request
     def check() -> Response | None:

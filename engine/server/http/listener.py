@@ -1,5 +1,5 @@
 """Waitress, made patient with nobody: clients that stop reading or sending are cut off, and what
-it refuses before the application sees it is answered with api.md's error body."""
+it refuses before the application sees it gets the contract's error body."""
 
 import time
 
@@ -13,7 +13,7 @@ from engine.contract.schemas import ErrorDetail, ErrorResponse
 from engine.server.state.settings import Settings
 
 SPARE_THREADS = 16
-"""Threads beyond those that may wait for the generation thread, so that health always answers."""
+"""Threads beyond those that may wait for the generation thread, so that health always replies."""
 DRAINED = 4
 """A body up to this many times the limit is read to its end, so that its client sees the 413."""
 OUTPUT_BUFFER = 16 << 20
@@ -22,7 +22,7 @@ CHECKS = 6
 
 
 class JsonErrorTask(ErrorTask):
-    """Answers a request that is not HTTP, or is far too large."""
+    """Replies to a request that is not HTTP, or is far too large."""
 
     def execute(self) -> None:
         error: WaitressError = self.request.error
@@ -65,7 +65,7 @@ class Listener(TcpWSGIServer):
             threads=settings.queue_size + SPARE_THREADS,
             connection_limit=settings.connections,
             max_request_body_size=settings.max_body_bytes * DRAINED,
-            channel_request_lookahead=1,  # notices that a client has gone while it is answered
+            channel_request_lookahead=1,  # notices that a client has gone while it is served
             channel_timeout=int(settings.client_patience),
             cleanup_interval=max(1, int(settings.client_patience / CHECKS)),
             outbuf_overflow=OUTPUT_BUFFER * 2,  # never a temporary file

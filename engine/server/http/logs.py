@@ -48,7 +48,7 @@ def configure(json: bool) -> None:
 
 
 def install(app: Flask) -> None:
-    """Log each request when its answer has been sent, and name it in a header."""
+    """Log each request when its reply has been sent, and name it in a header."""
 
     @app.before_request
     def start() -> None:

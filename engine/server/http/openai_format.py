@@ -56,7 +56,7 @@ class Reply(ABC):
 
     @abstractmethod
     def _choice(self, results: Sequence[GenerationResult]) -> dict[str, Any]:
-        """The only choice of a whole answer."""
+        """The only choice of a whole reply."""
 
     @abstractmethod
     def _delta(self, result: GenerationResult) -> dict[str, Any]:

@@ -35,10 +35,10 @@ def prompt_tokens(
 
 def checked(model: LoadedModel, tokens: list[int], settings: Settings, param: str) -> list[int]:
     if not tokens:
-        raise ImpossibleError(f"{param} holds no token; at least one is needed.", param)
+        raise ImpossibleError(f"{param} contains no token; at least one is needed.", param)
     if len(tokens) > settings.max_prompt_tokens:
         raise LimitError(
-            f"{param} holds {len(tokens)} tokens; at most {settings.max_prompt_tokens} are taken.",
+            f"{param} has {len(tokens)} tokens; at most {settings.max_prompt_tokens} are taken.",
             param,
         )
     check_vocabulary(model, tokens, param)
@@ -57,4 +57,4 @@ def check_vocabulary(model: LoadedModel, tokens: Iterable[int], param: str) -> N
 def _check_length(length: int, settings: Settings, param: str) -> None:
     most = settings.max_prompt_characters
     if length > most:
-        raise LimitError(f"{param} holds {length} characters; at most {most} are taken.", param)
+        raise LimitError(f"{param} contains {length} characters; at most {most} are taken.", param)

@@ -1,4 +1,4 @@
-"""The web request that is being answered: its body, query, id, and whether its client is there."""
+"""The web request that is being served: its body, query, id, and whether its client is there."""
 
 import re
 from collections.abc import Callable
@@ -21,7 +21,7 @@ def body_of(kind: type[Body], settings: Settings) -> Body:
     """The validated body; raises MalformedError or BodyTooLargeError."""
     if (request.content_length or 0) > settings.max_body_bytes:
         raise BodyTooLargeError(
-            f"The body holds {request.content_length} bytes; "
+            f"The body contains {request.content_length} bytes; "
             f"at most {settings.max_body_bytes} are taken."
         )
     try:

@@ -1,4 +1,4 @@
-"""Answers as HTTP: JSON bodies, event streams, errors."""
+"""Replies as HTTP: JSON bodies, event streams, errors."""
 
 import logging
 from collections.abc import Iterator
@@ -53,7 +53,7 @@ def error_response(error: Exception) -> Response:
 def event_stream(events: Iterator[dict[str, Any]], job: Job) -> Response:
     """Server-sent events, each sent as soon as it is there, then `[DONE]`.
 
-    What fails before the first event is answered with its own status; what fails later is the
+    What fails before the first event gets its own status; what fails later is the
     last event, an error body. A client that goes away ends the job.
     """
     try:

@@ -52,7 +52,7 @@ def hook_entry(hook: ResolvedHook) -> HookSpec:
 def interventions(
     specs: Iterable[InterventionSpec], captures: CaptureStore
 ) -> tuple[Intervention, ...]:
-    """Each with its tensor at hand: the value that was sent, or the kept activation it names."""
+    """Each with its tensor: the value that was sent, or the kept activation it names."""
     return tuple(
         Intervention(
             layer_name=spec.layer_name,
@@ -86,7 +86,7 @@ def _kept_activation(capture: Capture, hook_id: str, step: int, param: str) -> n
     if not records:
         known = ", ".join(f"{r.hook_id} step {r.step}" for r in capture.records()) or "nothing"
         raise ImpossibleError(
-            f"{param}: {capture.capture_id} holds no {hook_id!r} at step {step}; it holds {known}",
+            f"{param}: {capture.capture_id} contains no {hook_id!r} at step {step}; it has {known}",
             param,
         )
     return numbers(records[-1].data, records[-1].dtype)

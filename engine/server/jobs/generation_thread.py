@@ -74,7 +74,7 @@ class GenerationThread:
         function: Callable[[Job[Result]], Result],
         gone: Callable[[], bool] = lambda: False,
     ) -> Result:
-        """Run `function` on the generation thread and answer what it answers."""
+        """Run `function` on the generation thread and return what it returns."""
 
         def work(job: Job[Result]) -> Generator[Result, None, None]:
             yield function(job)
@@ -85,7 +85,7 @@ class GenerationThread:
         raise UnavailableError("The request was cancelled: its client is gone.")
 
     def stop(self, grace: float) -> bool:
-        """Fail all jobs and end the thread; answers whether it ended within `grace` seconds."""
+        """Fail all jobs and end the thread; returns whether it ended within `grace` seconds."""
         with self._changed:
             self._stopping = True
             self._fail_all(ShuttingDownError("The server is shutting down."))

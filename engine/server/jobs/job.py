@@ -10,7 +10,7 @@ from engine.server.errors import SlowClientError
 
 Result = TypeVar("Result")
 BOUND = 256
-"""Results that may wait for their reader, so a short answer never waits for a slow one."""
+"""Results that may wait for their reader, so a short reply never waits for a slow one."""
 
 
 class AbandonedError(Exception):

@@ -21,10 +21,10 @@ from engine.server.jobs.generation_thread import GenerationThread
 from engine.server.jobs.job import AbandonedError, Job
 
 Ask = Callable[[CapturedActivation], np.ndarray | None]
-"""Shows the client a value; answers the changed one, or None if it stays as it is."""
+"""Shows the client a value; returns the changed one, or None if it stays as it is."""
 
 Event = CapturedActivation | Any
-"""What a client waits for: the value at the next breakpoint, or what the run answers at its end."""
+"""What a client waits for: the value at the next breakpoint, or what the run returns at its end."""
 
 Run = Callable[[Job[Event], Ask], Any]
 """Runs, on the generation thread, a forward pass or a generation that asks at its breakpoints."""
@@ -65,7 +65,7 @@ class Session:
         describe: Describe,
         gone: Callable[[], bool],
     ) -> dict[str, Any]:
-        """Run to the first breakpoint, or to the end; answers which of them, described."""
+        """Run to the first breakpoint, or to the end; returns which of them, described."""
 
         def work(job: Job[Event]) -> Generator[Event, None, None]:
             try:
@@ -152,7 +152,7 @@ class Session:
         return value
 
     def _client_gone(self) -> bool:
-        """Whether the client of the request that is being answered now, if any, has gone."""
+        """Whether the client of the request that is being served now, if any, has gone."""
         gone = self._gone
         return gone is not None and gone()
 

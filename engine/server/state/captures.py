@@ -75,7 +75,7 @@ class CaptureStore:
         size = capture.nbytes
         if size > self.budget_bytes:
             raise CaptureTooLargeError(
-                f"The capture holds {size} bytes; the budget for all captures is "
+                f"The capture contains {size} bytes; the budget for all captures is "
                 f"{self.budget_bytes} bytes."
             )
         with self._lock:

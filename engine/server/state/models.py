@@ -65,7 +65,7 @@ class LoadedModel:
 
 
 class Models:
-    """Loaded models; the one loaded last answers requests that name none."""
+    """Loaded models; the one loaded last serves requests that name none."""
 
     def __init__(self) -> None:
         self._loaded: dict[str, LoadedModel] = {}
@@ -86,7 +86,7 @@ class Models:
         raise UnknownModelError(f"{wanted} is loaded; loaded: {known}.", "model")
 
     def load(self, request: LoadModelRequest) -> LoadedModel:
-        """Load a model, or answer the one that the same request loaded. For the generation thread.
+        """Load a model, or return the one that the same request loaded. For the generation thread.
 
         Raises ModelNotFoundError, or InvalidRequestError if another model has the id.
         """

@@ -10,7 +10,7 @@ import orjson
 PIECE = 3 << 16
 """Bytes that are turned into base64 at a time: whole groups of three, kept in the cache."""
 HOLE = b"\0"
-"""Stands for a base64 string in JSON text, which never holds this byte."""
+"""The place of a base64 string in JSON text, which never contains this byte."""
 
 
 class Base64:
@@ -33,7 +33,7 @@ class Base64:
 def json_pieces(value: Any) -> tuple[int, Iterator[bytes]]:
     """The length of the JSON text of `value` in bytes, and the text in pieces.
 
-    `value` may hold arrays, which become nested lists, and Base64.
+    `value` may contain arrays, which become nested lists, and Base64.
     """
     strings: list[Base64] = []
 

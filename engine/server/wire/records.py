@@ -50,7 +50,7 @@ def _listed(record: CapturedActivation) -> np.ndarray:
     data = np.ascontiguousarray(numbers(record.data, record.dtype))
     if not np.isfinite(data).all() and not np.all(np.isfinite(data) | np.isneginf(data)):
         raise ImpossibleError(
-            f"{record.hook_id!r} holds NaN or infinity, which lists cannot; ask for base64."
+            f"{record.hook_id!r} contains NaN or infinity, which lists cannot; ask for base64."
         )
     return data
 
@@ -83,7 +83,7 @@ def _from_lists(value: TensorValue, param: str) -> np.ndarray:
             raise OverflowError
         return floats
     except (FloatingPointError, OverflowError):
-        raise ImpossibleError(f"{param}: data holds a number beyond float32", param) from None
+        raise ImpossibleError(f"{param}: data contains a number beyond float32", param) from None
     except TypeError:
         raise ImpossibleError(
             f"{param}: data must be lists of numbers, none ragged", param

@@ -38,7 +38,7 @@ def read_tensors(
     if not records and (hook_id, step) != (None, None):
         known = ", ".join(map(safetensors_body.tensor_name, capture.records())) or "nothing"
         raise UnknownCaptureError(
-            f"{capture_id} holds no tensor of hook {hook_id!r} at step {step}; it holds {known}.",
+            f"{capture_id} contains no tensor of hook {hook_id!r} at step {step}; it has {known}.",
             "hook_id" if hook_id is not None else "step",
         )
     size, pieces = safetensors_body.body(

@@ -11,7 +11,7 @@ Language
     ('already being evaluated'); keeping two blocks made by one loop, for they share its variable.
     A block's argument with the name of a method's temporary is a syntax error.
     The blocks of `ifNotNil:` and its relatives take no argument. `_` means assignment. No `#[1 2]`.
-    `#(true nil)` holds Symbols. `2e3` is an Integer. `<primitive: n>` follows the temporaries.
+    `#(true nil)` contains Symbols. `2e3` is an Integer. `<primitive: n>` follows the temporaries.
 Library
     Of exceptions just what exceptions.st brings. Every failure but a division by zero and a
     message that is not understood is a plain Error.
@@ -19,15 +19,15 @@ Library
     Not understood: `isSymbol isArray isCharacter isDictionary isBlock isClass ifEmpty: notEmpty
     xor: displayString codePoint trimBoth substrings: join: format: sorted: count: allSatisfy: sum:
     detectMax: at:incrementBy: wordAt: utf8Encoded base64Encoded`.
-    `1/3` is a Float, `0.0 negated` is 0.0. A String holds bytes; its lines end in CR.
-    webclient.st and sunit.st stand in for as much of these packages as generated code uses.
+    `1/3` is a Float, `0.0 negated` is 0.0. A String contains bytes; its lines end in CR.
+    webclient.st and sunit.st replace as much of these packages as generated code uses.
 """
 
 import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from .image import evaluating
+from systems.squeak.image import evaluating
 
 IMAGE = Path("/usr/share/scratch/Scratch.image")
 MACHINES = Path("/usr/lib/squeak")
@@ -60,9 +60,9 @@ class Squeak:
         self.image.write_bytes(evaluating(IMAGE.read_bytes(), LOADER))
 
     def evaluate(self, expression: str, *files: Path, limit: float = 20) -> str:
-        """File in `files` in their order, evaluate `expression` and answer its value as text.
+        """File in `files` in their order, evaluate `expression` and return its value as text.
 
-        The expression may declare temporaries and hold several statements. A String is answered
+        The expression may declare temporaries and hold several statements. A String is returned
         as it is, anything else as it prints; text is UTF-8 outside and bytes in the image.
 
         Raises SqueakError for an unhandled exception, a syntax error, a name that nothing

@@ -10,11 +10,11 @@ from tempfile import TemporaryDirectory
 from threading import Timer
 from typing import Any, Protocol
 
-from squeak.machine import HERE as SQUEAK
-from squeak.machine import Squeak
+from systems.squeak.machine import HERE as SQUEAK
+from systems.squeak.machine import Squeak
 
 HERE = Path(__file__).parent
-GENERATED = HERE.parents[1] / "smalltalk"
+GENERATED = HERE.parent / "smalltalk"
 LIMIT_SECONDS = 240  # of one run: all SUnit tests of a class, on a machine that does other things
 
 
@@ -28,7 +28,7 @@ class System(Protocol):
     name: str
 
     def run(self, expression: str, *files: Path) -> str:
-        """File in more files, evaluate an expression that answers a String, and answer that."""
+        """File in more files, evaluate an expression whose value is a String, and return that."""
         ...
 
     def run_with_tests(self, expression: str) -> str:
@@ -210,7 +210,7 @@ def installer_in(folder: Path) -> str:
 
 
 def checked(command: list[Any], complaint: re.Pattern[str] | None = None) -> str:
-    """Run a program and answer its output; SmalltalkError if it failed or complained."""
+    """Run a program and return its output; SmalltalkError if it failed or complained."""
     done = subprocess.run(
         [str(part) for part in command], capture_output=True, text=True, timeout=LIMIT_SECONDS
     )

@@ -24,7 +24,7 @@ class UnknownImageError(ValueError):
 
 
 def evaluating(image: bytes, source: str) -> bytes:
-    """Answer a copy of `image` that, once started, sends `evaluate:` with `source` to Compiler.
+    """Return a copy of `image` that, once started, sends `evaluate:` with `source` to Compiler.
 
     Raises UnknownImageError for any other image format, ValueError for a `source` that does not
     fit an object with a short header (more than 248 bytes).
@@ -119,7 +119,7 @@ class ObjectMemory:
         return self.append(METHOD_CONTEXT, POINTERS, struct.pack(f"<{len(slots)}I", *slots))
 
     def append(self, compact_class: int, format: int, body: bytes) -> int:
-        """Add an object of a compact class at the end of the object memory; answer its oop."""
+        """Add an object of a compact class at the end of the object memory; return its oop."""
         unused = -len(body) % 4
         size = 4 + len(body) + unused
         if size > LONGEST:
