@@ -36,6 +36,9 @@ class Letters:
 
     eos_token_ids = frozenset()
 
+    def convert_ids_to_tokens(self, token: int) -> str:
+        return str(token)
+
     def decode(self, tokens: list[int]) -> str:
         return "".join(chr(ord("a") + token % 26) for token in tokens)
 

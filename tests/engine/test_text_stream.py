@@ -1,7 +1,10 @@
 """A prompt and the pieces that follow it are one text."""
 
+import random
+
 import pytest
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from engine.models.loading import load
 from engine.runs.generation import create_generator_with_activations
@@ -29,7 +32,59 @@ def metaspace():
         [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()]
     )
     tokenizer.decoder = decoders.Metaspace()
-    return tokenizer
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer)
+
+
+@pytest.fixture(scope="module")
+def byte_fallback():
+    """A tokenizer as Llama 2's and Gemma's: what is not in its vocabulary is bytes."""
+    names = ["<unk>", *(f"<0x{byte:02X}>" for byte in range(256)), *"▁abcdefghijklmnopqrstuvwxyz,."]
+    vocabulary = {name: number for number, name in enumerate(names)}
+    tokenizer = Tokenizer(models.BPE(vocabulary, [], unk_token="<unk>", byte_fallback=True))
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+    )
+    tokenizer.decoder = decoders.Sequence(
+        [
+            decoders.Replace("▁", " "),
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            decoders.Strip(" ", 1, 0),
+        ]
+    )
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer)
+
+
+ALPHABET = [*"ab c,.", "é", "ß", "日", "本", "🙂", "👨‍👩‍👧", "\u0301"]
+
+
+def random_texts(count: int) -> list[str]:
+    chance = random.Random(7)
+    return ["".join(chance.choices(ALPHABET, k=chance.randint(1, 40))) for _ in range(count)]
+
+
+@pytest.mark.parametrize("kind", ["byte_level", "byte_fallback", "metaspace"])
+def test_streamed_text_is_the_decoding_of_all_tokens_minus_that_of_the_prompt(kind, request):
+    tokenizer = request.getfixturevalue(kind)
+    for text in random_texts(400):
+        tokens = tokenizer.encode(text, add_special_tokens=False)
+        split = len(tokens) // 3
+        whole = tokenizer.decode(tokens)
+        before = tokenizer.decode(tokens[:split]).rstrip("\ufffd")
+        shown = pieces(tokenizer, tokens, split)
+        assert "".join(shown) == whole.removeprefix(before), text
+        assert not any("\ufffd" in piece for piece in shown), text
+
+
+def test_bytes_that_make_no_character_read_as_the_tokenizer_reads_them(byte_fallback):
+    tokens = byte_fallback.encode("a🙂b", add_special_tokens=False)
+    broken = [*tokens[:6], tokens[3], *tokens[6:]]
+    assert "".join(pieces(byte_fallback, broken, 2)) == byte_fallback.decode(broken)[1:]
+
+
+def test_five_emoji_after_a_prompt_that_ends_in_one_come_out_whole(byte_fallback):
+    tokens = byte_fallback.encode("a🙂🙂🙂🙂🙂🙂 b", add_special_tokens=False)
+    assert "".join(pieces(byte_fallback, tokens, 6)) == "🙂🙂🙂🙂🙂 b"
 
 
 def pieces(tokenizer, tokens: list[int], split: int) -> list[str]:
@@ -46,7 +101,7 @@ def test_wherever_a_text_is_cut_its_continuation_joins_it_without_a_seam(byte_le
 
 
 def test_a_space_before_the_first_new_word_is_kept_by_a_decoder_that_drops_it(metaspace):
-    tokens = metaspace.encode(TEXTS[0]).ids
+    tokens = metaspace.encode(TEXTS[0])
     assert "".join(pieces(metaspace, tokens, 5)) == TEXTS[0].removeprefix(
         metaspace.decode(tokens[:5])
     )

@@ -18,6 +18,9 @@ class Numbers:
     def __init__(self, *eos_token_ids: int):
         self.eos_token_ids = set(eos_token_ids)
 
+    def convert_ids_to_tokens(self, token: int) -> str:
+        return str(token)
+
     def decode(self, tokens: list[int]) -> str:
         return "".join(f"{token} " for token in tokens)
 
