@@ -126,7 +126,7 @@ def recorded(model, tokens) -> dict[str, tuple[mx.array, mx.array]]:
     try:
         model(mx.array([tokens]))
     finally:
-        for module, own in swapped:
+        for module, own in reversed(swapped):  # layers share some modules
             module.__class__ = own
     return {path: calls[0] for path, calls in seen.items() if len(calls) == 1}
 

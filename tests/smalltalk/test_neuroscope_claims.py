@@ -1,12 +1,13 @@
 """Where an image has a class of NeuroScope's name, that class stays and ours steps aside."""
 
 import json
+import re
 from pathlib import Path
 
 from systems import GENERATED, System
 
 THEIRS = """Object subclass: #CircuitFinder
-	instanceVariableNames: 'model component targetBehavior searchDepth confidenceThreshold'
+	instanceVariableNames: '{variables}'
 	classVariableNames: ''
 	poolDictionaries: ''
 	category: 'Somebody-Else'!
@@ -25,10 +26,18 @@ BOTH = """NeuroScopePlatform current writeJson: {
 	Circuit category asString}"""
 
 
+def variables_of_ours(package: Path) -> str:
+    """Those of our class, which the system already has when theirs takes its place."""
+    definition = re.search(
+        r"#CircuitFinder\b[^!]*?instanceVariableNames: '(.*)'", package.read_text()
+    )
+    return definition[1]
+
+
 def test_a_class_of_somebody_else_stays_as_it_is(system: System, tmp_path: Path) -> None:
     theirs = tmp_path / "theirs.st"
-    theirs.write_text(THEIRS)
     ours = GENERATED / system.name / "NeuroScope-Core.st"
+    theirs.write_text(THEIRS.format(variables=variables_of_ours(ours)))
     said = system.run(BOTH, theirs, ours).splitlines()[-1]
     assert json.loads(said) == [
         "found by them",
