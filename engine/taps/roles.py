@@ -1,6 +1,6 @@
 """What modules and operations do in an observed pass: which hook points they pass through."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -36,9 +36,11 @@ class Through:
         return [*self.operands.values(), *([self.result] if self.result else [])]
 
     def __call__(self, scope: Scope, function, args: tuple, kwargs: dict) -> Any:
-        given = list(args)
-        for index, point in self.operands.items():
-            given[index] = scope.visit(point, given[index])
+        given: Sequence[Any] = args
+        if self.operands:
+            given = changed = list(args)
+            for index, point in self.operands.items():
+                changed[index] = scope.visit(point, changed[index])
         result = function(*given, **kwargs)
         return visited(scope, [self.result], result) if self.result else result
 
