@@ -151,7 +151,7 @@ def patch_effects(
         found.corrupted_scores,
         found.scores.reshape(-1, *shape),
         found.effects.reshape(shape),
-        layers=[point.layer for point in points if point.layer is not None],
+        layers=[point.in_layer for point in points],
         heads=units if component in PER_HEAD else None,
         neurons=units if component in NEURONS else None,
         positions=[list(g) for g in groups[0]] if groups.count(groups[0]) == len(groups) else None,

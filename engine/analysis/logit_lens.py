@@ -30,7 +30,7 @@ def logit_lens(kit: ModelKit, tokens: Sequence[int]) -> Iterator[tuple[int, np.n
     for point in points:
         with observed(kit.structure, {points[-1]: _returning(streams[point])}):
             logits = kit.structure.logits(mx.array([list(tokens)]))[0]
-        yield point.layer or 0, np.array(logits.astype(mx.float32))
+        yield point.in_layer, np.array(logits.astype(mx.float32))
 
 
 def _returning(stream: mx.array) -> Visitor:

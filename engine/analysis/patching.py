@@ -100,7 +100,7 @@ def _visitors(base: Run, batch: Sequence[Masks], values: Values) -> Visitors:
     visitors: dict[Point, Visitor] = {}
     points = {point for row in batch for point in row}
     if points:
-        first = min(points, key=lambda point: point.layer or 0)
+        first = min(points, key=lambda point: point.in_layer)
         kept = base.values.get(_stream_before(first))
         if kept is not None:
             stream = mx.broadcast_to(kept, (len(batch), *kept.shape[1:]))
@@ -138,7 +138,7 @@ def _last_position(value: mx.array, span: Span) -> mx.array:
 
 def _stream_before(point: Point) -> Point:
     """The residual stream as it enters the layer of `point`."""
-    return Point((point.layer or 0) - 1, ComponentType.RESIDUAL)
+    return Point(point.in_layer - 1, ComponentType.RESIDUAL)
 
 
 def _row_bytes(kit: ModelKit, length: int) -> int:

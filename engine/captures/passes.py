@@ -26,14 +26,19 @@ class JoinedValues:
     nbytes: int
     part: mx.array | None
 
+    @property
+    def kept(self) -> mx.array:
+        """The values, until they are moved to the host."""
+        assert self.part is not None, "they are moved once"
+        return self.part
+
     def to_host(self, step: int, visits: Counter[Selection]) -> Iterator[CapturedActivation]:
         """A record of each value in numpy; MLX's memory is given back.
 
         `visits` counts the values of each selection: a pass may visit a point several times, as
         looped layers do.
         """
-        assert self.part is not None, "it is moved once"
-        part, is_copy = on_host(self.part)
+        part, is_copy = on_host(self.kept)
         self.part = None
         part = part.reshape(len(self.selections), -1, *part.shape[1:])
         rows, dtype = self.selections[0].subset.rows(part, is_copy)

@@ -60,7 +60,7 @@ class Recorder:
         self._charge(current.nbytes)
         if earlier:
             self._deliver(earlier[-1])
-        joined = [values.part for values in current.joined if values.part is not None]
+        joined = [values.kept for values in current.joined]
         return mx.depends(result, joined) if joined else result
 
     def start(self) -> None:

@@ -36,14 +36,16 @@ def reason_absent(
     if layer is not None and not trace.calls(blocks[layer]):
         return "the model weaves the parts of its layers together in a function of its own"
     if component in PER_HEAD and C.QUERY not in present:
-        block = blocks[layer or 0]
+        assert layer is not None, f"{component} is of a layer"
+        block = blocks[layer]
         events = trace.within(trace.calls(block)[0])
         mixer = _mixer(block, events)
         if any(event.site is not None and KERNEL in event.source.operation for event in events):
             return f"{mixer} gathers keys for each query apart: there is no one row of keys"
         return f"{mixer} has no softmax attention"
     if component in NEURONS and C.MLP in present:
-        return _reason_without_neurons(trace.within(trace.calls(blocks[layer or 0])[0]))
+        assert layer is not None, f"{component} is of a layer"
+        return _reason_without_neurons(trace.within(trace.calls(blocks[layer])[0]))
     if component is C.ROUTER and C.ROUTER_CHOICE not in present:
         return NO_EXPERTS
     return REASONS[component]

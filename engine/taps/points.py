@@ -16,6 +16,12 @@ class Point(NamedTuple):
     is_input: bool = False
 
     @property
+    def in_layer(self) -> int:
+        """The layer, of a point that is in one."""
+        assert self.layer is not None, f"{self.component} is of the whole model"
+        return self.layer
+
+    @property
     def default_id(self) -> str:
         """The id of a hook on the component that is given none: ``layer_5_residual``, or
         ``embedding_output`` for a component of the whole model."""
