@@ -34,7 +34,8 @@ check: .venv/test
 	$(bin)/mypy
 
 unit: .venv/test
-	$(VENV_PYTHON) -m pytest -m "not (slow or server or smollm2 or image or browser)" $(PYTEST)
+	$(VENV_PYTHON) -m pytest tests/engine tests/bridge \
+		-m "not (slow or server or smollm2 or image or browser)" $(PYTEST)
 
 integration: .venv/test
 	$(VENV_PYTHON) -m pytest -m "(slow or server or smollm2 or browser) and not image" $(PYTEST)

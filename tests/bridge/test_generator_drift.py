@@ -11,6 +11,8 @@ from bridge.cli import main
 from bridge.generator.manifest import MANIFEST, hash_of
 from bridge.resources import OPENAPI, resource_folder
 
+pytestmark = pytest.mark.slow
+
 
 def bridge(*arguments: str | Path) -> str:
     """What `neuroscope-bridge generate` prints, behind its exit status."""

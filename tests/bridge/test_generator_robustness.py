@@ -20,6 +20,8 @@ from bridge.generator.linter import lint
 from bridge.generator.packages import packages_of
 from bridge.generator.templates import Templates
 
+pytestmark = pytest.mark.slow
+
 VALUES: dict[str, Any] = {
     "null": None,
     "true": True,

@@ -10,6 +10,8 @@ from test_generator_drift import bridge
 from bridge.generator.errors import GeneratorError
 from bridge.generator.settings import SETTINGS_FILE, read_settings
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

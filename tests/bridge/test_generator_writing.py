@@ -17,6 +17,8 @@ from bridge.generator.generate import Rendering, render
 from bridge.generator.manifest import MANIFEST, hash_of
 from bridge.generator.settings import SETTINGS_FILE
 
+pytestmark = pytest.mark.slow
+
 
 def rendering(folder: Path, *ids: str, title: str = "Pets", dialect: str = "gst") -> Rendering:
     """The bindings of an API that has one operation for each of these ids."""

@@ -305,6 +305,7 @@ def test_a_refused_capture_is_refused_before_anything_is_computed(kit):
     assert mx.get_peak_memory() - before < 1 << 16
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("component", [C.ATTENTION_PATTERN, C.VALUE, C.RESIDUAL])
 @pytest.mark.parametrize("selected", [False, True])
 def test_what_a_capture_holds_is_its_payload(kit, component, selected):

@@ -130,6 +130,7 @@ print("bit for bit")
 """
 
 
+@pytest.mark.slow
 def test_a_prompt_in_chunks_is_stitched_bit_for_bit():
     """Where a row of a matrix product does not depend on how many rows there are.
 

@@ -8,6 +8,8 @@ from benchmarks.architectures import ARCHITECTURES
 from engine.errors import InvalidRequestError
 from engine.runs.generation import create_generator_with_activations
 
+pytestmark = pytest.mark.slow
+
 WIDTHS = {
     "head_dim": 32,
     "hidden_size": 128,

@@ -13,6 +13,8 @@ from tiny import tiny_kit
 from engine.runs.kit import ModelKit, load_model
 from engine.structure.resolver import resolve
 
+pytestmark = pytest.mark.slow
+
 LAYER = 2
 FUSED_OR_LATENT = {
     "gpt2",
