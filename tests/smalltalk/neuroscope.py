@@ -4,9 +4,9 @@ import re
 from typing import Any
 
 import numpy as np
-from systems import System, answer
 
 from bridge.client import LMStudioNeuroScopeClient
+from systems import System, answer
 
 IOI = "When Mary and John went to the store, John gave a drink to"
 IOI_CORRUPTED = "When Mary and John went to the store, Mary gave a drink to"

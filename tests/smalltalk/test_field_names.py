@@ -2,10 +2,10 @@
 
 import numpy as np
 from neuroscope import ask, capture
-from systems import System, answer
 
 from bridge.client import LMStudioNeuroScopeClient
 from engine.field_names import FIELD_NAMES
+from systems import System, answer
 
 TOKENS = [5, 6, 7, 8]
 SAMPLE = {

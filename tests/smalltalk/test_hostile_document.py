@@ -10,8 +10,9 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
 from foreign import HOSTILE, document, generate_into, operation, written
-from systems import System, answer
 from test_foreign_api import image_names, system_with
+
+from systems import System, answer
 
 
 class Echo(BaseHTTPRequestHandler):

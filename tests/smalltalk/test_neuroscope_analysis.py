@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 from neuroscope import ask, capture
-from systems import System
 
 from bridge.client import LMStudioNeuroScopeClient
+from systems import System
 
 LAYERS, HEADS = 30, 9
 REPEATED = 12

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from neuroscope import ask, capture
-from systems import System
 
 from bridge.client import LMStudioNeuroScopeClient
+from systems import System
 
 CASES = {"The capital of France is": "Paris", "Two plus two is": "four"}
 TEXTS = ("The capital of Italy is", "Paris is the capital of", "One two three four")

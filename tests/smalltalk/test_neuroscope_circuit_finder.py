@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from counting import counted
 from neuroscope import IOI, IOI_CORRUPTED, ask
-from systems import System
 
 from bridge.client import LMStudioNeuroScopeClient
+from systems import System
 
 EXAMPLE = (
     f"(NeuroScopeCircuitExample clean: '{IOI}' corrupted: '{IOI_CORRUPTED}' "

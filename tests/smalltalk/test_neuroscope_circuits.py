@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from neuroscope import IOI, IOI_CORRUPTED, ask, capture
-from systems import System
 
 from bridge.client import LMStudioNeuroScopeClient
+from systems import System
 
 EXAMPLE = (
     f"(NeuroScopeCircuitExample clean: '{IOI}' corrupted: '{IOI_CORRUPTED}' "

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from neuroscope import capture
-from systems import System
 
 from bridge.client import LMStudioNeuroScopeClient
+from systems import System
 
 CLEAN, CORRUPTED = "The dog ran to the park", "The cat ran to the park"
 PREDICT = f"""

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from neuroscope import ask, capture
-from systems import System
 
 from bridge.client import LMStudioNeuroScopeClient
+from systems import System
 
 PROMPT = "The capital of France is"
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from neuroscope import ask, capture
-from systems import System, answer
 
 from bridge.client import LMStudioNeuroScopeClient
+from systems import System, answer
 
 TEXT = 'if (a < b && b > c) print "no"'
 SVG = "{http://www.w3.org/2000/svg}"

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from systems import System, answer
 
 DOUBLES = np.arange(24, dtype=np.float32).reshape(2, 3, 4).astype(np.float64) * 0.375 - 4.0

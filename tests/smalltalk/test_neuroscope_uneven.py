@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from mlx_lm.utils import save_model
 from neuroscope import ask, capture
-from systems import System
 
 from benchmarks.architectures import tiny_config, tiny_model
 from benchmarks.words import words
 from bridge.client import LMStudioNeuroScopeClient
 from bridge.engine_process import running_engine
+from systems import System
 
 TOKENS, CORRUPTED = [3, 31, 4, 15, 9], [3, 31, 4, 26, 9]
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 from neuroscope import ask
-from systems import System
 
 from bridge.client import LMStudioNeuroScopeClient
+from systems import System
 
 
 def test_a_head_s_weights_are_those_that_python_reads(

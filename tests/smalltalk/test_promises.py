@@ -1,9 +1,9 @@
 """In Amber each call has a variant that answers a Promise at once."""
 
 import pytest
-from systems import Amber, SmalltalkError
 
 from bridge.client import LMStudioNeuroScopeClient
+from systems import Amber, SmalltalkError
 
 
 @pytest.fixture(scope="module")

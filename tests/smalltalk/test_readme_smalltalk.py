@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
-from systems import System
 
 from bridge.client import LMStudioNeuroScopeClient
+from systems import System
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 LOOK, FIND, REACH = re.findall(r"```smalltalk\n(.*?)```", README, re.S)

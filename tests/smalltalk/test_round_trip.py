@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from systems import System, answer
 
 from bridge.client import LMStudioNeuroScopeClient
 from bridge.neuroscope import NeuroScopeActivationBridge
+from systems import System, answer
 
 PROMPT = "The capital of France is"
 HOOK = '{{"layer_name": "5", "component": "{}", "dtype": "{}"}}'

@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
-from systems import GENERATED, Cuis, System, sorted_tests
 
 from bridge.client import LMStudioNeuroScopeClient
+from systems import GENERATED, Cuis, System, sorted_tests
 
 Outcomes = dict[str, str | None]
 """By a test's class and selector, what went wrong; None if nothing did."""

@@ -4,6 +4,7 @@ import base64
 
 import numpy as np
 import pytest
+
 from systems import System, answer
 
 VALUES = np.arange(24, dtype=np.float32).reshape(2, 3, 4) / 7 - 1
