@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import pytest
 
-from systems import GENERATED, LIMIT_SECONDS, Amber
+from systems import GENERATED, HERE, LIMIT_SECONDS, Amber
 
 BYTES = bytes(range(256)) * 4
 PACKAGES = ("NeuroScope-Connection", "NeuroScope-Bridge")
@@ -25,7 +25,7 @@ class Site(SimpleHTTPRequestHandler):
     answers: Queue[str] = Queue()
 
     def translate_path(self, path: str) -> str:
-        root = GENERATED if path.startswith("/amber/") else Path(__file__).parent
+        root = GENERATED if path.startswith("/amber/") else HERE
         return str(root / path.split("?")[0].lstrip("/"))
 
     def do_GET(self) -> None:
