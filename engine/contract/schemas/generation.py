@@ -15,6 +15,7 @@ from engine.contract.schemas.base import (
     Index,
     Request,
     Response,
+    Seed,
     StopString,
     Text,
     TokenIds,
@@ -35,7 +36,11 @@ class Sampling(Request):
     top_p: float = Field(1.0, gt=0, le=1)
     top_k: Index = Field(0, description="0: all.")
     min_p: float = Field(0.0, ge=0, le=1)
-    seed: Index | None = None
+    seed: Seed | None = Field(
+        None,
+        description="The same seed draws the same text, whatever runs before or beside it. "
+        "Any integer of 64 bits. Default: each request draws differently.",
+    )
     stop: Text | Annotated[list[StopString], Field(max_length=MOST_STOPS)] | None = None
     repetition_penalty: float | None = Field(None, ge=0.01, le=100)
     logit_bias: Biases | None = Field(None, description="Token id to what is added to its logit.")
