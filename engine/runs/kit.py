@@ -22,7 +22,6 @@ from engine.structure.resolver import Structure, resolve
 from engine.taps.points import Point
 from engine.weights.catalogue import Weights
 
-
 POSITIONS = (
     "max_position_embeddings",
     "n_positions",
@@ -38,11 +37,11 @@ POSITIONS = (
 class ModelInfo:
     """What a model is, in the names of its architecture's field.
 
-    The last two are what its configuration says, if it does: the most positions that it was made
-    for, and the width inside the MLP of a block, of which a mixture of experts has none.
     `context_length` is the number of positions that a prompt and what is generated after it may
     have together: that of its learned embeddings of positions, which is a limit, or else
     `max_position_embeddings`, beyond which a model runs and was not trained. None if neither says.
+    The last two are what its configuration says, if it does: the most positions that it was made
+    for, and the width inside the MLP of a block, of which a mixture of experts has none.
     """
 
     architecture: str
@@ -152,6 +151,24 @@ class ModelKit:
     def clear_captured_activations(self) -> None:
         """Forget what the registered hooks captured; they go on capturing."""
         self.hooks.clear_captured()
+
+    @property
+    def warnings(self) -> list[str]:
+        """What to know of the model before its numbers are relied upon."""
+        most = self.info.context_length
+        if most is None or self.structure.learned_positions is not None:
+            return []
+        return [
+            f"the model was made for {most} positions (max_position_embeddings): it runs more of "
+            "them, and what it computes there may mean nothing"
+        ]
+
+    def warnings_of(self, positions: int) -> list[str]:
+        """What to know of a run over so many positions: whether the model was made for fewer."""
+        most = self.info.context_length
+        if most is None or positions <= most:
+            return []
+        return [f"{positions} positions were run; {each}" for each in self.warnings]
 
     def check_tokens(self, batch: Sequence[Sequence[int]]) -> None:
         """Raise InvalidRequestError for no tokens, unequal lengths, or ids that do not exist."""

@@ -6,10 +6,22 @@ something else, which MLX reads without an error.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import mlx.core as mx
 
+from engine.errors import ContextLengthError
 from engine.structure.trace import Event, Trace
+
+
+def check_positions(needed: int, learned: int | None) -> None:
+    """Raise ContextLengthError if more positions are needed than have learned embeddings."""
+    if learned is not None and needed > learned:
+        raise ContextLengthError(
+            f"{needed} positions are needed, those of the prompt and of max_tokens after it; the "
+            f"model has learned embeddings of {learned} positions, and none beyond: shorten the "
+            "prompt, or lower max_tokens"
+        )
 
 
 def learned_positions(traces: Sequence[Trace]) -> int | None:
@@ -43,7 +55,7 @@ def _looks_up(event: Event) -> bool:
 def _first_row(event: Event, step: Trace) -> int | None:
     """The row of position 0, which some tables begin later, if the rows are those of positions."""
     rows = _flat(event)
-    if len(rows) < 2 or any(after != row + 1 for row, after in zip(rows, rows[1:], strict=False)):
+    if len(rows) < 2 or any(after != row + 1 for row, after in pairwise(rows)):
         return None
     following = [_flat(later) for later in step.calls(event.called)]
     return rows[0] if [rows[-1] + 1] in following else None

@@ -14,12 +14,11 @@ from mlx_lm.models.cache import make_prompt_cache
 
 from engine.components import NEURONS, PER_HEAD, WHOLE_MODEL
 from engine.components import ComponentType as C
-from engine.errors import ContextLengthError
 from engine.structure.absence import reason_absent
 from engine.structure.layer_map import LayerMap
 from engine.structure.modules import ModulePoints, module_points
 from engine.structure.neurons import map_neurons
-from engine.structure.position_table import learned_positions
+from engine.structure.position_table import check_positions, learned_positions
 from engine.structure.stream import is_norm
 from engine.structure.trace import PROMPT, Event, Trace, traced
 from engine.taps.observation import observed
@@ -56,11 +55,7 @@ class Structure:
 
     def check_length(self, positions: int) -> None:
         """Raise ContextLengthError for more positions than there are learned embeddings for."""
-        if self.learned_positions is not None and positions > self.learned_positions:
-            raise ContextLengthError(
-                f"{positions} positions are needed; the model has learned embeddings of "
-                f"{self.learned_positions} positions, and none beyond"
-            )
+        check_positions(positions, self.learned_positions)
 
     @property
     def layers(self) -> int:
