@@ -20,6 +20,8 @@ from engine.runs.kit import ModelKit
 from engine.runs.sampling import Sampling, Step, generated_tokens
 from engine.runs.stopping import StopStrings
 from engine.runs.text_stream import TextStream
+from engine.structure.position_table import check_positions, learned_positions
+from engine.structure.trace import traced
 from engine.taps.observation import Observation
 from engine.taps.positions import tokens_in
 
@@ -79,9 +81,10 @@ def create_generator_with_activations(
     `prefill_step_size` tokens, its last token alone; step 0 is all of them, joined.
 
     Passes are observed only while a token is being made: another run may come between two. Raises
-    InvalidRequestError, what `resolve_hooks` raises, UnknownPositionError, CaptureTooLargeError
-    past the byte budget, and InterventionError, in place of the last token, if an intervention has
-    not acted by then. An option that `Sampling` does not have is a TypeError.
+    InvalidRequestError, ContextLengthError for more tokens than a model has learned positions, what
+    `resolve_hooks` raises, UnknownPositionError, CaptureTooLargeError past the byte budget, and
+    InterventionError, in place of the last token, if an intervention has not acted by then. An
+    option that `Sampling` does not have is a TypeError.
     """
     steps = generate(
         kit,
@@ -123,6 +126,9 @@ def generate(
     cache = prompt_cache or kit.make_cache()
     first = tokens_in(cache)
     end = first + len(tokens)
+    kit.structure.check_length(end + sampling.max_tokens)
+    if draft_model is not None:
+        check_positions(end + sampling.max_tokens, learned_positions(traced(draft_model)))
     run_positions = range(first, end + sampling.max_tokens - 1)
     recorder = Recorder(hooks, end, run_positions, budget_bytes)
     changes = Interventions(interventions, kit.structure, end, run_positions)

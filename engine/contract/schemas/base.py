@@ -107,3 +107,13 @@ class Response(BaseModel):
     """Base of all response bodies."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+class Warned(Response):
+    """A reply that may be of less worth than it looks."""
+
+    warnings: list[str] = Field(
+        default_factory=list,
+        description="Why the numbers may mean less than usual, such as more positions than the "
+        "model was made for. Absent if there is nothing to say.",
+    )

@@ -19,6 +19,7 @@ from engine.contract.schemas.base import (
     StopString,
     Text,
     TokenIds,
+    Warned,
 )
 from engine.contract.schemas.tokens import ChatMessage
 
@@ -125,7 +126,7 @@ class CompletionChoice(Response):
     logprobs: CompletionLogprobs | None = None
 
 
-class Completion(Response):
+class Completion(Warned):
     id: str
     object: Literal["text_completion"] = "text_completion"
     created: int
@@ -158,7 +159,7 @@ class ChatChoice(Response):
     logprobs: ChatLogprobs | None = None
 
 
-class ChatCompletion(Response):
+class ChatCompletion(Warned):
     id: str
     object: Literal["chat.completion"] = "chat.completion"
     created: int
