@@ -17,8 +17,9 @@ class Sampler:
 
     `top_k` 0 and `top_p` 1 keep all tokens, `min_p` is relative to the likeliest one. These three
     look at the probabilities before `temperature`, as in mlx-lm, and a token must pass all of them.
-    Temperature 0 chooses the likeliest token and draws nothing. The draws follow from `seed` alone;
-    without one they differ in each run. MLX's global random state is neither read nor changed.
+    Temperature 0 chooses the likeliest token and draws nothing. The draws follow from `seed` and
+    `choice` alone; without a seed they differ in each run. MLX's global random state is neither
+    read nor changed.
     """
 
     def __init__(
@@ -29,10 +30,11 @@ class Sampler:
         top_k: int = 0,
         min_p: float = 0.0,
         seed: int | None = None,
+        choice: int = 0,
     ) -> None:
         self._temperature = temperature
         self._kept = _Kept(top_p, top_k, min_p)
-        self._key = _key(seed)
+        self._key = _key(seed, choice)
 
     def __call__(self, logprobs: mx.array) -> mx.array:
         """Return one token for each row of ``[rows, vocab]`` log-probabilities, ``[rows]``."""
@@ -74,7 +76,7 @@ class _Kept:
         return mx.take_along_axis(ascending, dropped, axis=-1)
 
 
-def _key(seed: int | None) -> mx.array:
+def _key(seed: int | None, choice: int) -> mx.array:
     """The first key of a seed; without one, of the operating system's entropy."""
     entropy = None if seed is None else seed % ENTROPY
-    return mx.array(np.random.SeedSequence(entropy).generate_state(2))
+    return mx.array(np.random.SeedSequence(entropy, spawn_key=(choice,)).generate_state(2))

@@ -9,14 +9,20 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx_lm.generate import generate_step, speculative_generate_step
 from mlx_lm.models.cache import can_trim_prompt_cache, make_prompt_cache
-from mlx_lm.sample_utils import make_logits_processors
+from mlx_lm.sample_utils import LogitsProcessor, make_logits_processors
 
 from engine.errors import InvalidRequestError
 from engine.runs.kit import ModelKit
+from engine.runs.penalties import Penalties
 from engine.runs.sampler import LARGEST_SEED, LEAST_SEED, Sampler
 
 COLDEST = 1e-6
 """Temperature below which logits would leave float32."""
+MOST_PENALTY = 2
+"""OpenAI's bound of a presence or frequency penalty, in logits."""
+SHOWN_WITH_DRAFTS = 1
+"""Tokens of a prompt that mlx-lm passes to processors of logits in speculative decoding."""
+BOUNDS = f"-{MOST_PENALTY} to {MOST_PENALTY}"
 
 
 class Step(NamedTuple):
@@ -32,9 +38,11 @@ class Sampling:
     """Options of a generation; temperature 0 is greedy, `top_k` 0 and `top_p` 1 keep all.
 
     `seed` is any integer of 64 bits, signed or not; without it each run draws differently.
-    `logit_bias` maps token ids to what is added to their logits. A text ends before the first of
-    `stop_strings`. `num_draft_tokens` is for a draft model, and `prefill_step_size` the most tokens
-    of a prompt that one pass takes.
+    `choice` counts the runs of one seed over one prompt, each of which draws differently.
+    `presence_penalty` is taken from the logit of each token generated so far, `frequency_penalty`
+    once for each time. `logit_bias` maps token ids to what is added to their logits. A text ends
+    before the first of `stop_strings`. `num_draft_tokens` is for a draft model, and
+    `prefill_step_size` the most tokens of a prompt that one pass takes.
     """
 
     max_tokens: int = 100
@@ -43,6 +51,9 @@ class Sampling:
     top_k: int = 0
     min_p: float = 0.0
     seed: int | None = None
+    choice: int = 0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
     repetition_penalty: float | None = None
     repetition_context_size: int = 20
     logit_bias: Mapping[int, float] | None = None
@@ -68,6 +79,9 @@ class Sampling:
                 self.seed is None or LEAST_SEED <= self.seed <= LARGEST_SEED,
                 f"{LEAST_SEED} to {LARGEST_SEED}",
             ),
+            "choice": (self.choice >= 0, "at least 0"),
+            "presence_penalty": (abs(self.presence_penalty) <= MOST_PENALTY, BOUNDS),
+            "frequency_penalty": (abs(self.frequency_penalty) <= MOST_PENALTY, BOUNDS),
             "repetition_penalty": (penalty is None or penalty > 0, "above 0"),
             "repetition_context_size": (self.repetition_context_size >= 1, "at least 1"),
             "logit_bias": (
@@ -90,7 +104,18 @@ class Sampling:
             top_k=self.top_k,
             min_p=self.min_p,
             seed=self.seed,
+            choice=self.choice,
         )
+
+    def logits_processors(self, prompt_tokens: int) -> list[LogitsProcessor]:
+        """What changes the logits of one run, of whose tokens so many are the prompt's."""
+        processors = make_logits_processors(
+            dict(self.logit_bias or {}), self.repetition_penalty, self.repetition_context_size
+        )
+        if self.presence_penalty or self.frequency_penalty:
+            penalties = Penalties(self.presence_penalty, self.frequency_penalty, prompt_tokens)
+            processors.append(penalties)
+        return processors
 
 
 def generated_tokens(
@@ -108,10 +133,8 @@ def generated_tokens(
     sampler = sampling.sampler()
     parameters: dict[str, Any] = {
         "max_tokens": sampling.max_tokens,
-        "logits_processors": make_logits_processors(
-            dict(sampling.logit_bias or {}),
-            sampling.repetition_penalty,
-            sampling.repetition_context_size,
+        "logits_processors": sampling.logits_processors(
+            len(tokens) if draft_model is None else SHOWN_WITH_DRAFTS
         ),
         "prefill_step_size": sampling.prefill_step_size,
         "kv_bits": kit.kv_bits,

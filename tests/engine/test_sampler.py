@@ -152,3 +152,10 @@ def test_a_run_that_fails_while_it_samples_leaves_the_next_as_it_was(kit, monkey
 def test_a_seed_of_more_than_64_bits_is_refused(kit, seed):
     with pytest.raises(InvalidRequestError, match=r"seed is -?\d+, not -9223372036854775808 to"):
         tokens(kit, seed=seed)
+
+
+def test_the_choices_of_one_seed_differ_and_repeat(kit):
+    texts = [tokens(kit, seed=4, choice=choice) for choice in range(4)]
+    assert len({tuple(each) for each in texts}) == 4
+    assert texts == [tokens(kit, seed=4, choice=choice) for choice in range(4)]
+    assert texts[0] == tokens(kit, seed=4)
