@@ -21,6 +21,7 @@ CORPUS = [
     "true or untrue, Mary: true is true, and untrue is not true.",
     "Grüße aus dem Café: 日本語 and 🙂🙃, 1234567890.",
     "  two spaces,\n\ttabs and\n\nlines",
+    "ab aa bb ba: a, b. a. b,\n\n::",
 ] * 4
 LETTERS = "abcdefghijklmnopqrstuvwxyzMJGWTC0123456789,.:"
 BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
