@@ -76,8 +76,7 @@ class Pieces:
                 return token
         plain, spaced = (self._told(self._split(each)) for each in (text, f" {text}"))
         raise InvalidRequestError(
-            f"{text!r} is no single token, with or without a space before it: it is made of "
-            f"{plain}, and behind a space of {spaced}; give one of these tokens, by text or id"
+            f"{text!r} is {plain}, and behind a space {spaced}; one is needed, by text or id"
         )
 
     def _read(self, token: int) -> Piece:
@@ -136,7 +135,9 @@ class Pieces:
         return list(self._tokenizer.encode(text, add_special_tokens=False))
 
     def _told(self, tokens: list[int]) -> str:
-        return ", ".join(f"{self.text(token)!r} ({token})" for token in tokens) or "nothing"
+        """How many tokens, and which; one alone is another than was asked for, such as <unk>."""
+        told = ", ".join(f"{self.text(token)!r} ({token})" for token in tokens)
+        return f"the token {told}" if len(tokens) == 1 else f"{len(tokens)} tokens, {told}"
 
 
 def _raw(name: str) -> bytes | None:
