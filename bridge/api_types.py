@@ -136,6 +136,17 @@ class ForgottenCapture(TypedDict):
     capture_id: str
 
 
+class GenerationStats(TypedDict):
+    """
+    How fast a reply was generated, all its choices together, as LM Studio tells it.
+    """
+
+    tokens_per_second: float
+    time_to_first_token: float
+    generation_time: float
+    stop_reason: Literal["eosFound", "stopStringFound", "maxPredictedTokensReached"]
+
+
 Head: TypeAlias = int
 
 
@@ -659,6 +670,7 @@ class CompletionWithActivations(TypedDict):
     model: str
     choices: list[CompletionChoice]
     usage: Usage
+    stats: GenerationStats
     capture_id: str
     activations: dict[str, list[ActivationRecord]]
 
@@ -822,6 +834,7 @@ class Completion(TypedDict):
     model: str
     choices: list[CompletionChoice]
     usage: Usage
+    stats: GenerationStats
     capture_id: NotRequired[str | None]
 
 
@@ -973,6 +986,7 @@ class ChatCompletion(TypedDict):
     model: str
     choices: list[ChatChoice]
     usage: Usage
+    stats: GenerationStats
     capture_id: NotRequired[str | None]
 
 
@@ -984,5 +998,6 @@ class ChatCompletionWithActivations(TypedDict):
     model: str
     choices: list[ChatChoice]
     usage: Usage
+    stats: GenerationStats
     capture_id: str
     activations: dict[str, list[ActivationRecord]]

@@ -23,6 +23,7 @@ from engine.server.http.routes import (
     tokens,
     weights,
 )
+from engine.server.lm_studio.routes import lm_studio
 from engine.server.service import Service
 
 HANDLERS: dict[str, Callable[..., Any]] = {
@@ -76,6 +77,7 @@ def create_app(service: Service) -> Flask:
             methods=[operation.method.upper()],
             provide_automatic_options=False,
         )
+    app.register_blueprint(lm_studio(service))
     return app
 
 
