@@ -922,6 +922,32 @@ class Operations(Transport):
             },
         )
 
+    def create_embeddings(
+        self,
+        input: str | api.TokenIds | Sequence[str] | Sequence[api.TokenIds],
+        *,
+        model: str | None = None,
+        layer: int | None = None,
+        pooling: Literal["mean", "last"] | None = None,
+        encoding_format: Literal["float", "base64"] | None = None,
+        dimensions: int | None = None,
+        user: str | None = None,
+    ) -> api.Embeddings:
+        """Answer a vector for each text: a layer's residual stream, pooled over its positions."""
+        return self._json(
+            "POST",
+            "/v1/embeddings",
+            body={
+                "input": input,
+                "model": model,
+                "layer": layer,
+                "pooling": pooling,
+                "encoding_format": encoding_format,
+                "dimensions": dimensions,
+                "user": user,
+            },
+        )
+
     def logit_lens(
         self, prompt: str | api.TokenIds, *, model: str | None = None, top_k: int | None = None
     ) -> api.LogitLens:
@@ -2211,6 +2237,32 @@ class AsyncOperations(AsyncTransport):
                 "model": model,
                 "logits": logits,
                 "top_k": top_k,
+            },
+        )
+
+    async def create_embeddings(
+        self,
+        input: str | api.TokenIds | Sequence[str] | Sequence[api.TokenIds],
+        *,
+        model: str | None = None,
+        layer: int | None = None,
+        pooling: Literal["mean", "last"] | None = None,
+        encoding_format: Literal["float", "base64"] | None = None,
+        dimensions: int | None = None,
+        user: str | None = None,
+    ) -> api.Embeddings:
+        """Answer a vector for each text: a layer's residual stream, pooled over its positions."""
+        return await self._json(
+            "POST",
+            "/v1/embeddings",
+            body={
+                "input": input,
+                "model": model,
+                "layer": layer,
+                "pooling": pooling,
+                "encoding_format": encoding_format,
+                "dimensions": dimensions,
+                "user": user,
             },
         )
 

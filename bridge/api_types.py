@@ -121,6 +121,20 @@ class DetokenizeResponse(TypedDict):
     text: str
 
 
+class Embedding(TypedDict):
+    object: NotRequired[Literal["embedding"]]
+    index: int
+    embedding: list[float] | str
+
+
+InputItem: TypeAlias = str
+
+
+class EmbeddingsUsage(TypedDict):
+    prompt_tokens: int
+    total_tokens: int
+
+
 class ErrorDetail(TypedDict):
     message: str
     type: str
@@ -682,6 +696,25 @@ class ContinueSessionRequest(TypedDict):
 class DetokenizeRequest(TypedDict):
     tokens: list[TokenId]
     model: NotRequired[str | None]
+
+
+class Embeddings(TypedDict):
+    object: NotRequired[Literal["list"]]
+    data: list[Embedding]
+    model: str
+    usage: EmbeddingsUsage
+    layer: int | None
+    pooling: Literal["mean", "last"]
+
+
+class EmbeddingsRequest(TypedDict):
+    input: str | TokenIds | list[InputItem] | list[TokenIds]
+    model: NotRequired[str | None]
+    layer: NotRequired[int | None]
+    pooling: NotRequired[Literal["mean", "last"] | None]
+    encoding_format: NotRequired[Literal["float", "base64"] | None]
+    dimensions: NotRequired[int | None]
+    user: NotRequired[str | None]
 
 
 class Forward(TypedDict):

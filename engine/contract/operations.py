@@ -220,6 +220,16 @@ OPERATIONS: tuple[Operation, ...] = (
         errors=GENERATION_ERRORS,
     ),
     Operation(
+        "createEmbeddings",
+        "post",
+        "/v1/embeddings",
+        "Answer a vector for each text: a layer's residual stream, pooled over its positions.",
+        ("embeddingsOf: input", "embeddingsOf: input layer: layer pooling: pooling"),
+        s.Embeddings,
+        s.EmbeddingsRequest,
+        errors=GENERATION_ERRORS,
+    ),
+    Operation(
         "logitLens",
         "post",
         "/v1/logit_lens",

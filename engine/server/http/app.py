@@ -13,6 +13,7 @@ from engine.server.http.responses import answer, error_response
 from engine.server.http.routes import (
     captures,
     circuits,
+    embeddings,
     forward,
     generation,
     hooks,
@@ -42,6 +43,7 @@ HANDLERS: dict[str, Callable[..., Any]] = {
     "createCompletionWithActivations": generation.complete,
     "createChatCompletionWithActivations": generation.chat,
     "forward": forward.forward,
+    "createEmbeddings": embeddings.embed,
     "logitLens": lens.logit_lens,
     "promotedTokens": neurons.promoted_tokens,
     "patchCircuit": circuits.patch,

@@ -12,7 +12,7 @@ from engine.server.http.collector import Collector
 from engine.server.http.deltas import Delta, Deltas, joined
 from engine.server.http.generation import Generation, Step
 from engine.server.http.openai_format import Reply, usage
-from engine.server.http.prompts import Prompt
+from engine.server.http.prompts import Prompt, check_total
 from engine.server.http.stats import Stopwatch
 from engine.server.http.warnings import warnings
 from engine.server.jobs.job import Job
@@ -159,10 +159,4 @@ def _check_count(service: Service, prompts: Sequence[Prompt], request: s.Samplin
             f"{settings.max_choices} choices.",
             "n",
         )
-    tokens = sum(len(prompt.tokens) for prompt in prompts)
-    if len(prompts) > 1 and tokens > settings.max_batch_tokens:
-        raise LimitError(
-            f"prompt contains {tokens} tokens in all; at most {settings.max_batch_tokens} are "
-            "taken.",
-            "prompt",
-        )
+    check_total(prompts, settings, "prompt")

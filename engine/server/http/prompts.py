@@ -1,6 +1,6 @@
 """Prompts to token ids, within the limits."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -30,12 +30,13 @@ def completion_prompts(
     settings: Settings,
     *,
     echo: bool,
+    param: str = "prompt",
 ) -> list[Prompt]:
     """The prompts of a completion: one, or each of a list of them."""
     if isinstance(prompt, str) or isinstance(prompt[0], int):
-        return [_prompt(model, prompt, settings, "prompt", echo)]
+        return [_prompt(model, prompt, settings, param, echo)]
     return [
-        _prompt(model, each, settings, f"prompt.{n}", echo)
+        _prompt(model, each, settings, f"{param}.{n}", echo)
         for n, each in enumerate(cast(list[OnePrompt], prompt))
     ]
 
@@ -62,6 +63,17 @@ def prompt_tokens(
     if isinstance(prompt, str):
         prompt = text_tokens(model, prompt, settings, param)
     return checked(model, prompt, settings, param)
+
+
+def check_total(prompts: Sequence[Prompt], settings: Settings, param: str) -> None:
+    """Raise LimitError for several prompts that have too many tokens together."""
+    tokens = sum(len(prompt.tokens) for prompt in prompts)
+    if len(prompts) > 1 and tokens > settings.max_batch_tokens:
+        raise LimitError(
+            f"{param} contains {tokens} tokens in all; at most {settings.max_batch_tokens} are "
+            "taken.",
+            param,
+        )
 
 
 def _prompt(

@@ -12,7 +12,7 @@ from engine.contract import schemas as s
 from engine.server.errors import ImpossibleError
 from engine.server.http.requests import body_of, client_gone
 from engine.server.http.responses import answer, event_stream
-from engine.server.http.routes import generation
+from engine.server.http.routes import embeddings, generation
 from engine.server.http.routes import models as model_routes
 from engine.server.lm_studio import models
 from engine.server.lm_studio.chat import Chat
@@ -51,6 +51,10 @@ def lm_studio(service: Service) -> Blueprint:
     def chat_v0() -> Response:
         request = body_of(s.ChatCompletionRequest, settings)
         return _with_model(service, request.model, generation.chat(service, request))
+
+    @routes.post("/v0/embeddings")
+    def embed_v0() -> Response:
+        return answer(embeddings.embed(service, body_of(s.EmbeddingsRequest, settings)))
 
     @routes.get("/v1/models")
     def list_v1() -> Response:
