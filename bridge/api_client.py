@@ -922,6 +922,91 @@ class Operations(Transport):
             },
         )
 
+    def create_response(
+        self,
+        input: str | Sequence[api.InputMessage],
+        *,
+        model: str | None = None,
+        instructions: str | None = None,
+        previous_response_id: str | None = None,
+        store: bool | None = None,
+        max_output_tokens: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        text: api.TextOptions | None = None,
+        tools: Sequence[Any] | None = None,
+        tool_choice: Literal["none", "auto"] | None = None,
+        parallel_tool_calls: bool | None = None,
+        truncation: Literal["disabled"] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        user: str | None = None,
+    ) -> api.ModelResponse:
+        """Answer a user, or messages, in a conversation that the server keeps."""
+        return self._json(
+            "POST",
+            "/v1/responses",
+            body={
+                "input": input,
+                "model": model,
+                "instructions": instructions,
+                "previous_response_id": previous_response_id,
+                "store": store,
+                "max_output_tokens": max_output_tokens,
+                "temperature": temperature,
+                "top_p": top_p,
+                "text": text,
+                "tools": tools,
+                "tool_choice": tool_choice,
+                "parallel_tool_calls": parallel_tool_calls,
+                "truncation": truncation,
+                "metadata": metadata,
+                "user": user,
+            },
+        )
+
+    def stream_create_response(
+        self,
+        input: str | Sequence[api.InputMessage],
+        *,
+        model: str | None = None,
+        instructions: str | None = None,
+        previous_response_id: str | None = None,
+        store: bool | None = None,
+        max_output_tokens: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        text: api.TextOptions | None = None,
+        tools: Sequence[Any] | None = None,
+        tool_choice: Literal["none", "auto"] | None = None,
+        parallel_tool_calls: bool | None = None,
+        truncation: Literal["disabled"] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        user: str | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Answer a user, or messages, in a conversation that the server keeps. Yields the events
+        of the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/responses",
+            body={
+                "input": input,
+                "model": model,
+                "instructions": instructions,
+                "previous_response_id": previous_response_id,
+                "store": store,
+                "max_output_tokens": max_output_tokens,
+                "temperature": temperature,
+                "top_p": top_p,
+                "text": text,
+                "tools": tools,
+                "tool_choice": tool_choice,
+                "parallel_tool_calls": parallel_tool_calls,
+                "truncation": truncation,
+                "metadata": metadata,
+                "user": user,
+            },
+        )
+
     def create_embeddings(
         self,
         input: str | api.TokenIds | Sequence[str] | Sequence[api.TokenIds],
@@ -2237,6 +2322,91 @@ class AsyncOperations(AsyncTransport):
                 "model": model,
                 "logits": logits,
                 "top_k": top_k,
+            },
+        )
+
+    async def create_response(
+        self,
+        input: str | Sequence[api.InputMessage],
+        *,
+        model: str | None = None,
+        instructions: str | None = None,
+        previous_response_id: str | None = None,
+        store: bool | None = None,
+        max_output_tokens: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        text: api.TextOptions | None = None,
+        tools: Sequence[Any] | None = None,
+        tool_choice: Literal["none", "auto"] | None = None,
+        parallel_tool_calls: bool | None = None,
+        truncation: Literal["disabled"] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        user: str | None = None,
+    ) -> api.ModelResponse:
+        """Answer a user, or messages, in a conversation that the server keeps."""
+        return await self._json(
+            "POST",
+            "/v1/responses",
+            body={
+                "input": input,
+                "model": model,
+                "instructions": instructions,
+                "previous_response_id": previous_response_id,
+                "store": store,
+                "max_output_tokens": max_output_tokens,
+                "temperature": temperature,
+                "top_p": top_p,
+                "text": text,
+                "tools": tools,
+                "tool_choice": tool_choice,
+                "parallel_tool_calls": parallel_tool_calls,
+                "truncation": truncation,
+                "metadata": metadata,
+                "user": user,
+            },
+        )
+
+    def stream_create_response(
+        self,
+        input: str | Sequence[api.InputMessage],
+        *,
+        model: str | None = None,
+        instructions: str | None = None,
+        previous_response_id: str | None = None,
+        store: bool | None = None,
+        max_output_tokens: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        text: api.TextOptions | None = None,
+        tools: Sequence[Any] | None = None,
+        tool_choice: Literal["none", "auto"] | None = None,
+        parallel_tool_calls: bool | None = None,
+        truncation: Literal["disabled"] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        user: str | None = None,
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Answer a user, or messages, in a conversation that the server keeps. Yields the events
+        of the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/responses",
+            body={
+                "input": input,
+                "model": model,
+                "instructions": instructions,
+                "previous_response_id": previous_response_id,
+                "store": store,
+                "max_output_tokens": max_output_tokens,
+                "temperature": temperature,
+                "top_p": top_p,
+                "text": text,
+                "tools": tools,
+                "tool_choice": tool_choice,
+                "parallel_tool_calls": parallel_tool_calls,
+                "truncation": truncation,
+                "metadata": metadata,
+                "user": user,
             },
         )
 

@@ -173,6 +173,19 @@ class Health(TypedDict):
     queue_depth: int
 
 
+class IncompleteDetails(TypedDict):
+    reason: Literal["max_output_tokens"]
+
+
+class InputDetails(TypedDict):
+    cached_tokens: int
+
+
+class InputText(TypedDict):
+    type: Literal["input_text", "output_text", "text"]
+    text: str
+
+
 class LoadModelRequest(TypedDict):
     model_path: str
     model_id: NotRequired[str | None]
@@ -212,6 +225,16 @@ class ModelList(TypedDict):
     data: list[ModelEntry]
 
 
+class OutputDetails(TypedDict):
+    reasoning_tokens: int
+
+
+class OutputText(TypedDict):
+    type: NotRequired[Literal["output_text"]]
+    text: str
+    annotations: NotRequired[list[Any]]
+
+
 Position: TypeAlias = int
 
 
@@ -229,6 +252,14 @@ class RegisteredHooks(TypedDict):
 
 class RemovedHooks(TypedDict):
     removed_hooks: list[str]
+
+
+class ResponseUsage(TypedDict):
+    input_tokens: int
+    input_tokens_details: InputDetails
+    output_tokens: int
+    output_tokens_details: OutputDetails
+    total_tokens: int
 
 
 StopString: TypeAlias = str
@@ -266,6 +297,10 @@ class TensorValue(TypedDict):
 
 class TextFormat(TypedDict):
     type: Literal["text"]
+
+
+class TextOptions(TypedDict):
+    format: NotRequired[TextFormat | None]
 
 
 class TokenEffect(TypedDict):
@@ -742,6 +777,12 @@ class HookSpec(TypedDict):
     dtype: NotRequired[Literal["float32", "float16", "bfloat16"] | None]
 
 
+class InputMessage(TypedDict):
+    type: NotRequired[Literal["message"] | None]
+    role: Literal["system", "user", "assistant", "developer"]
+    content: str | list[InputText]
+
+
 class InterventionSpec(TypedDict):
     """
     A change made to an activation while the model runs.
@@ -781,6 +822,14 @@ class LogitLensRequest(TypedDict):
     top_k: NotRequired[int | None]
 
 
+class OutputMessage(TypedDict):
+    id: str
+    type: NotRequired[Literal["message"]]
+    role: NotRequired[Literal["assistant"]]
+    status: Literal["in_progress", "completed", "incomplete"]
+    content: list[OutputText]
+
+
 class PromotedTokens(TypedDict):
     layer: int
     neuron: int
@@ -792,6 +841,25 @@ class PromotedTokens(TypedDict):
 class RegisterHooksRequest(TypedDict):
     hooks: list[HookSpec]
     model: NotRequired[str | None]
+
+
+class ResponseRequest(TypedDict):
+    input: str | list[InputMessage]
+    model: NotRequired[str | None]
+    instructions: NotRequired[str | None]
+    previous_response_id: NotRequired[str | None]
+    store: NotRequired[bool | None]
+    stream: NotRequired[bool | None]
+    max_output_tokens: NotRequired[int | None]
+    temperature: NotRequired[float | None]
+    top_p: NotRequired[float | None]
+    text: NotRequired[TextOptions | None]
+    tools: NotRequired[list[Any] | None]
+    tool_choice: NotRequired[Literal["none", "auto"] | None]
+    parallel_tool_calls: NotRequired[bool | None]
+    truncation: NotRequired[Literal["disabled"] | None]
+    metadata: NotRequired[dict[str, str] | None]
+    user: NotRequired[str | None]
 
 
 class SessionState(TypedDict):
@@ -1001,6 +1069,28 @@ class HookEntry(TypedDict):
 
 class HookList(TypedDict):
     hooks: list[HookEntry]
+
+
+class ModelResponse(TypedDict):
+    id: str
+    object: NotRequired[Literal["response"]]
+    created_at: int
+    model: str
+    status: Literal["in_progress", "completed", "incomplete"]
+    incomplete_details: NotRequired[IncompleteDetails | None]
+    error: NotRequired[None]
+    instructions: str | None
+    previous_response_id: str | None
+    max_output_tokens: int | None
+    temperature: float
+    top_p: float
+    parallel_tool_calls: NotRequired[bool]
+    tool_choice: NotRequired[Literal["none", "auto"]]
+    tools: NotRequired[list[Any]]
+    metadata: dict[str, str]
+    store: bool
+    output: list[OutputMessage]
+    usage: NotRequired[ResponseUsage | None]
 
 
 class ChatChoice(TypedDict):

@@ -220,6 +220,17 @@ OPERATIONS: tuple[Operation, ...] = (
         errors=GENERATION_ERRORS,
     ),
     Operation(
+        "createResponse",
+        "post",
+        "/v1/responses",
+        "Answer a user, or messages, in a conversation that the server keeps.",
+        ("respondTo: input", "respondTo: input previous: previous_response_id"),
+        s.ModelResponse,
+        s.ResponseRequest,
+        streams=True,
+        errors=GENERATION_ERRORS,
+    ),
+    Operation(
         "createEmbeddings",
         "post",
         "/v1/embeddings",

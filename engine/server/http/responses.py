@@ -55,6 +55,15 @@ def data_event(event: dict[str, Any] | None) -> bytes:
     return b"data: " + (b"[DONE]" if event is None else json_text(event)) + b"\n\n"
 
 
+def named_event(event: dict[str, Any] | None) -> bytes:
+    """An event with its type as its name, as LM Studio and OpenAI's responses frame it; they have
+    no end but the last event."""
+    if event is None:
+        return b""
+    told = event if "type" in event else {"type": "error"} | event
+    return f"event: {told['type']}\n".encode() + b"data: " + json_text(told) + b"\n\n"
+
+
 def event_stream(
     events: Iterator[dict[str, Any]],
     job: Job,

@@ -6,10 +6,10 @@ from typing import Any
 from engine.contract import schemas as s
 from engine.server.errors import ImpossibleError
 from engine.server.http.routes.generation import chat_choices
-from engine.server.lm_studio.conversations import Conversation, Conversations
 from engine.server.lm_studio.models import context_length
 from engine.server.lm_studio.schemas import ChatRequest
 from engine.server.service import Service
+from engine.server.state.conversations import Conversation, continued, new_response_id
 
 Event = dict[str, Any]
 
@@ -17,12 +17,10 @@ Event = dict[str, Any]
 class Chat:
     """One request, its conversation so far, and its reply as it comes."""
 
-    def __init__(
-        self, service: Service, conversations: Conversations, request: ChatRequest
-    ) -> None:
+    def __init__(self, service: Service, request: ChatRequest) -> None:
         """Raises UnknownModelError, UnknownResponseError, ImpossibleError, and what a chat
         completion does."""
-        self._conversations = conversations
+        self._conversations = service.conversations
         self._request = request
         model = service.models.get(request.model)
         _check_context(request, context_length(service, model))
@@ -57,7 +55,8 @@ class Chat:
         }
         if self._request.store:
             answer = s.ChatMessage(role="assistant", content=text)
-            reply["response_id"] = self._conversations.keep((*self._messages, answer))
+            reply["response_id"] = new_response_id()
+            self._conversations.keep(reply["response_id"], (*self._messages, answer))
         return reply
 
     def events(self, generated: Iterable[Any]) -> Iterator[Event]:
@@ -76,16 +75,11 @@ class Chat:
         yield {"type": "chat.end", "result": self.reply(self.choices.whole())}
 
     def _conversation(self) -> Conversation:
-        request = self._request
-        earlier: Conversation = ()
-        if request.previous_response_id is not None:
-            earlier = self._conversations.get(request.previous_response_id)
-        if request.system_prompt is not None:
-            system = s.ChatMessage(role="system", content=request.system_prompt)
-            earlier = (system, *(each for each in earlier if each.role != "system"))
-        said = request.input
+        said = self._request.input
         text = said if isinstance(said, str) else "\n".join(item.content for item in said)
-        return (*earlier, s.ChatMessage(role="user", content=text))
+        earlier = self._conversations.get(self._request.previous_response_id)
+        new = [s.ChatMessage(role="user", content=text)]
+        return continued(earlier, self._request.system_prompt, new)
 
 
 def _check_context(request: ChatRequest, most: int) -> None:

@@ -11,23 +11,20 @@ from flask import Blueprint, Response
 from engine.contract import schemas as s
 from engine.server.errors import ImpossibleError
 from engine.server.http.requests import body_of, client_gone
-from engine.server.http.responses import answer, event_stream
+from engine.server.http.responses import answer, event_stream, named_event
 from engine.server.http.routes import embeddings, generation
 from engine.server.http.routes import models as model_routes
 from engine.server.lm_studio import models
 from engine.server.lm_studio.chat import Chat
-from engine.server.lm_studio.conversations import Conversations
 from engine.server.lm_studio.schemas import ChatRequest, LoadRequest, UnloadRequest
 from engine.server.service import Service
 from engine.server.state.models import LoadedModel
-from engine.server.wire.json_text import json_text
 
 
 def lm_studio(service: Service) -> Blueprint:
     """The routes under `/api/v0` and `/api/v1`."""
     routes = Blueprint("lm_studio", __name__, url_prefix="/api")
     settings = service.settings
-    conversations = Conversations()
 
     @routes.get("/v0/models")
     def list_v0() -> Response:
@@ -74,10 +71,10 @@ def lm_studio(service: Service) -> Blueprint:
     @routes.post("/v1/chat")
     def chat_v1() -> Response:
         request = body_of(ChatRequest, settings)
-        chat = Chat(service, conversations, request)
+        chat = Chat(service, request)
         job = service.worker.submit(chat.choices.run, client_gone())
         if request.stream:
-            return event_stream(chat.events(job), job, _named_event)
+            return event_stream(chat.events(job), job, named_event)
         with closing(job):
             return answer(chat.reply(chat.choices.body(job)))
 
@@ -128,11 +125,3 @@ def _load(service: Service, request: LoadRequest) -> dict[str, Any]:
         "status": "loaded",
     }
     return reply | ({"load_config": {"context_length": most}} if request.echo_load_config else {})
-
-
-def _named_event(event: dict[str, Any] | None) -> bytes:
-    """An event with its name, as version 1 frames it; its last one is the end."""
-    if event is None:
-        return b""
-    told = event if "type" in event else {"type": "error"} | event
-    return f"event: {told['type']}\n".encode() + b"data: " + json_text(told) + b"\n\n"

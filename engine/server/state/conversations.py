@@ -1,6 +1,7 @@
 """Conversations that a later request may continue by the id of a reply."""
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from threading import Lock
 from uuid import uuid4
 
@@ -18,17 +19,17 @@ class Conversations:
         self._kept: OrderedDict[str, Conversation] = OrderedDict()
         self._lock = Lock()
 
-    def keep(self, conversation: Conversation) -> str:
-        """Keep one; returns the id of its last reply."""
-        response_id = f"resp_{uuid4().hex}"
+    def keep(self, response_id: str, conversation: Conversation) -> None:
+        """Keep one under the id of its last reply."""
         with self._lock:
             self._kept[response_id] = conversation
             if len(self._kept) > MOST_KEPT:
                 self._kept.popitem(last=False)
-        return response_id
 
-    def get(self, response_id: str) -> Conversation:
-        """The messages up to a reply. Raises UnknownResponseError."""
+    def get(self, response_id: str | None) -> Conversation:
+        """The messages up to a reply; none up to None. Raises UnknownResponseError."""
+        if response_id is None:
+            return ()
         with self._lock:
             if response_id not in self._kept:
                 raise UnknownResponseError(
@@ -37,3 +38,18 @@ class Conversations:
                     "previous_response_id",
                 )
             return self._kept[response_id]
+
+
+def new_response_id() -> str:
+    """An id that no other reply has."""
+    return f"resp_{uuid4().hex}"
+
+
+def continued(
+    earlier: Conversation, system: str | None, new: Iterable[ChatMessage]
+) -> Conversation:
+    """A conversation with new messages; a system's message takes the place of an earlier one."""
+    if system is not None:
+        others = (each for each in earlier if each.role != "system")
+        earlier = (ChatMessage(role="system", content=system), *others)
+    return (*earlier, *new)
