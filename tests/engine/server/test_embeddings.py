@@ -54,3 +54,11 @@ def test_what_cannot_be_is_refused(server, field, value, status):
     body = {"input": "once"} | {field: value}
     error = server.error("/v1/embeddings", status, **body)
     assert field in (error["param"] or error["message"])
+
+
+def test_sequences_of_many_lengths_keep_their_order(server):
+    texts = ["a", "long text", "b", "c", "another t"]
+    together = server.post("/v1/embeddings", input=texts, layer=1)["data"]
+    for text, entry in zip(texts, together, strict=True):
+        (alone,) = server.post("/v1/embeddings", input=text, layer=1)["data"]
+        np.testing.assert_allclose(entry["embedding"], alone["embedding"], rtol=1e-4, atol=1e-5)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.analysis.embeddings import embedding
+from engine.analysis.embeddings import embeddings
 from engine.contract import schemas as s
 from engine.server.errors import ImpossibleError
 from engine.server.http.prompts import check_total, completion_prompts
@@ -25,12 +25,9 @@ def embed(service: Service, request: s.EmbeddingsRequest) -> dict[str, Any]:
     prompts = completion_prompts(model, request.input, service.settings, echo=False, param="input")
     check_total(prompts, service.settings, "input")
 
-    def work(job: Job) -> list[np.ndarray]:
-        vectors = []
-        for prompt in prompts:
-            job.checkpoint()
-            vectors.append(embedding(model.kit, prompt.tokens, request.layer, request.pooling))
-        return vectors
+    def work(job: Job) -> np.ndarray:
+        sequences = [prompt.tokens for prompt in prompts]
+        return embeddings(model.kit, sequences, request.layer, request.pooling, job.checkpoint)
 
     vectors = service.worker.call(work, client_gone())
     count = sum(len(prompt.tokens) for prompt in prompts)
