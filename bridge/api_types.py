@@ -8,6 +8,11 @@ from __future__ import annotations
 from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 
 
+class AssistantMessage(TypedDict):
+    role: NotRequired[Literal["assistant"]]
+    content: str
+
+
 class CancelledSession(TypedDict):
     session_id: str
 
@@ -17,11 +22,6 @@ class CaptureSummary(TypedDict):
     model: str
     created: float
     bytes: int
-
-
-class ChatMessage(TypedDict):
-    role: Literal["system", "user", "assistant", "tool", "developer"]
-    content: str
 
 
 class CircuitCompleteness(TypedDict):
@@ -119,6 +119,7 @@ class Correction(TypedDict):
 
 class DetokenizeResponse(TypedDict):
     text: str
+    texts: list[str]
 
 
 class Embedding(TypedDict):
@@ -303,6 +304,11 @@ class TextOptions(TypedDict):
     format: NotRequired[TextFormat | None]
 
 
+class TextPart(TypedDict):
+    type: Literal["text"]
+    text: str
+
+
 class TokenEffect(TypedDict):
     id: int
     text: str
@@ -315,12 +321,6 @@ TokenId: TypeAlias = int
 TokenIds: TypeAlias = list[TokenId]
 
 
-class TokenizeRequest(TypedDict):
-    text: NotRequired[str | None]
-    messages: NotRequired[list[ChatMessage] | None]
-    model: NotRequired[str | None]
-
-
 class TokenizeResponse(TypedDict):
     tokens: list[int]
     texts: list[str]
@@ -329,7 +329,7 @@ class TokenizeResponse(TypedDict):
 class TopLogprob(TypedDict):
     token: str
     logprob: float
-    bytes: NotRequired[list[int] | None]
+    bytes: list[int]
 
 
 class TopToken(TypedDict):
@@ -416,48 +416,10 @@ class CaptureManifest(TypedDict):
     activations: dict[str, list[ActivationRecord]]
 
 
-class ChatCompletionRequest(TypedDict):
-    model: NotRequired[str | None]
-    max_tokens: NotRequired[int | None]
-    temperature: NotRequired[float | None]
-    top_p: NotRequired[float | None]
-    top_k: NotRequired[int | None]
-    min_p: NotRequired[float | None]
-    seed: NotRequired[int | None]
-    stop: NotRequired[str | list[StopString] | None]
-    presence_penalty: NotRequired[float | None]
-    frequency_penalty: NotRequired[float | None]
-    repetition_penalty: NotRequired[float | None]
-    logit_bias: NotRequired[dict[str, float] | None]
-    stream: NotRequired[bool | None]
-    stream_options: NotRequired[StreamOptions | None]
-    n: NotRequired[int | None]
-    best_of: NotRequired[int | None]
-    user: NotRequired[str | None]
-    safety_identifier: NotRequired[str | None]
-    prompt_cache_key: NotRequired[str | None]
-    prompt_cache_retention: NotRequired[str | None]
-    metadata: NotRequired[dict[str, str] | None]
-    service_tier: NotRequired[Literal["auto", "default"] | None]
-    store: NotRequired[Literal[False] | None]
-    parallel_tool_calls: NotRequired[bool | None]
-    tools: NotRequired[list[Any] | None]
-    tool_choice: NotRequired[Literal["none", "auto"] | None]
-    functions: NotRequired[list[Any] | None]
-    function_call: NotRequired[Literal["none", "auto"] | None]
-    response_format: NotRequired[TextFormat | None]
-    modalities: NotRequired[list[Literal["text"]] | None]
-    audio: NotRequired[None]
-    prediction: NotRequired[None]
-    web_search_options: NotRequired[None]
-    reasoning_effort: NotRequired[None]
-    verbosity: NotRequired[Literal["medium"] | None]
-    suffix: NotRequired[Literal[""] | None]
-    messages: list[ChatMessage]
-    max_completion_tokens: NotRequired[int | None]
-    logprobs: NotRequired[bool | None]
-    top_logprobs: NotRequired[int | None]
-    echo: NotRequired[Literal[False] | None]
+class ChatMessage(TypedDict):
+    role: Literal["system", "user", "assistant", "tool", "developer"]
+    content: str | list[TextPart]
+    name: NotRequired[str | None]
 
 
 class CircuitAblation(TypedDict):
@@ -547,6 +509,7 @@ class CircuitPatchRequest1(TypedDict):
     distractor: NotRequired[str | TokenId | None]
     examples: list[CircuitExample] | None
     pooling: NotRequired[Literal["mean", "logsumexp"] | None]
+    add_special_tokens: NotRequired[bool | None]
     model: NotRequired[str | None]
     component: NotRequired[
         Literal[
@@ -590,6 +553,7 @@ class CircuitPatchRequest2(TypedDict):
     distractor: str | TokenId | None
     examples: NotRequired[list[CircuitExample] | None]
     pooling: NotRequired[Literal["mean", "logsumexp"] | None]
+    add_special_tokens: NotRequired[bool | None]
     model: NotRequired[str | None]
     component: NotRequired[
         Literal[
@@ -633,6 +597,7 @@ class CircuitVerifyRequest1(TypedDict):
     distractor: NotRequired[str | TokenId | None]
     examples: list[CircuitExample] | None
     pooling: NotRequired[Literal["mean", "logsumexp"] | None]
+    add_special_tokens: NotRequired[bool | None]
     model: NotRequired[str | None]
     circuit: list[CircuitPart]
     ablation: NotRequired[CircuitAblation | None]
@@ -651,6 +616,7 @@ class CircuitVerifyRequest2(TypedDict):
     distractor: str | TokenId | None
     examples: NotRequired[list[CircuitExample] | None]
     pooling: NotRequired[Literal["mean", "logsumexp"] | None]
+    add_special_tokens: NotRequired[bool | None]
     model: NotRequired[str | None]
     circuit: list[CircuitPart]
     ablation: NotRequired[CircuitAblation | None]
@@ -707,6 +673,7 @@ class CompletionRequest(TypedDict):
     verbosity: NotRequired[Literal["medium"] | None]
     suffix: NotRequired[Literal[""] | None]
     prompt: str | TokenIds | list[PromptItem] | list[TokenIds]
+    add_special_tokens: NotRequired[bool | None]
     echo: NotRequired[bool | None]
     logprobs: NotRequired[int | None]
 
@@ -744,6 +711,7 @@ class Embeddings(TypedDict):
 
 class EmbeddingsRequest(TypedDict):
     input: str | TokenIds | list[InputItem] | list[TokenIds]
+    add_special_tokens: NotRequired[bool | None]
     model: NotRequired[str | None]
     layer: NotRequired[int | None]
     pooling: NotRequired[Literal["mean", "last"] | None]
@@ -818,6 +786,7 @@ class LogitLens(TypedDict):
 
 class LogitLensRequest(TypedDict):
     prompt: str | TokenIds
+    add_special_tokens: NotRequired[bool | None]
     model: NotRequired[str | None]
     top_k: NotRequired[int | None]
 
@@ -872,8 +841,69 @@ class SessionState(TypedDict):
 class TokenLogprob(TypedDict):
     token: str
     logprob: float
-    bytes: NotRequired[list[int] | None]
+    bytes: list[int]
     top_logprobs: list[TopLogprob]
+
+
+class TokenizeRequest(TypedDict):
+    add_generation_prompt: NotRequired[bool | None]
+    continue_final_message: NotRequired[bool | None]
+    enable_thinking: NotRequired[bool | None]
+    chat_template_kwargs: NotRequired[dict[str, Any] | None]
+    text: NotRequired[str | None]
+    messages: NotRequired[list[ChatMessage] | None]
+    add_special_tokens: NotRequired[bool | None]
+    single: NotRequired[bool | None]
+    model: NotRequired[str | None]
+
+
+class ChatCompletionRequest(TypedDict):
+    model: NotRequired[str | None]
+    max_tokens: NotRequired[int | None]
+    temperature: NotRequired[float | None]
+    top_p: NotRequired[float | None]
+    top_k: NotRequired[int | None]
+    min_p: NotRequired[float | None]
+    seed: NotRequired[int | None]
+    stop: NotRequired[str | list[StopString] | None]
+    presence_penalty: NotRequired[float | None]
+    frequency_penalty: NotRequired[float | None]
+    repetition_penalty: NotRequired[float | None]
+    logit_bias: NotRequired[dict[str, float] | None]
+    stream: NotRequired[bool | None]
+    stream_options: NotRequired[StreamOptions | None]
+    n: NotRequired[int | None]
+    best_of: NotRequired[int | None]
+    user: NotRequired[str | None]
+    add_generation_prompt: NotRequired[bool | None]
+    continue_final_message: NotRequired[bool | None]
+    enable_thinking: NotRequired[bool | None]
+    chat_template_kwargs: NotRequired[dict[str, Any] | None]
+    safety_identifier: NotRequired[str | None]
+    prompt_cache_key: NotRequired[str | None]
+    prompt_cache_retention: NotRequired[str | None]
+    metadata: NotRequired[dict[str, str] | None]
+    service_tier: NotRequired[Literal["auto", "default"] | None]
+    store: NotRequired[Literal[False] | None]
+    parallel_tool_calls: NotRequired[bool | None]
+    tools: NotRequired[list[Any] | None]
+    tool_choice: NotRequired[Literal["none", "auto"] | None]
+    functions: NotRequired[list[Any] | None]
+    function_call: NotRequired[Literal["none", "auto"] | None]
+    response_format: NotRequired[TextFormat | None]
+    modalities: NotRequired[list[Literal["text"]] | None]
+    audio: NotRequired[None]
+    prediction: NotRequired[None]
+    web_search_options: NotRequired[None]
+    reasoning_effort: NotRequired[None]
+    verbosity: NotRequired[Literal["medium"] | None]
+    suffix: NotRequired[Literal[""] | None]
+    messages: list[ChatMessage]
+    add_special_tokens: NotRequired[bool | None]
+    max_completion_tokens: NotRequired[int | None]
+    logprobs: NotRequired[bool | None]
+    top_logprobs: NotRequired[int | None]
+    echo: NotRequired[Literal[False] | None]
 
 
 class ChatCompletionWithActivationsRequest(TypedDict):
@@ -897,6 +927,10 @@ class ChatCompletionWithActivationsRequest(TypedDict):
     n: NotRequired[int | None]
     best_of: NotRequired[int | None]
     user: NotRequired[str | None]
+    add_generation_prompt: NotRequired[bool | None]
+    continue_final_message: NotRequired[bool | None]
+    enable_thinking: NotRequired[bool | None]
+    chat_template_kwargs: NotRequired[dict[str, Any] | None]
     safety_identifier: NotRequired[str | None]
     prompt_cache_key: NotRequired[str | None]
     prompt_cache_retention: NotRequired[str | None]
@@ -917,6 +951,7 @@ class ChatCompletionWithActivationsRequest(TypedDict):
     verbosity: NotRequired[Literal["medium"] | None]
     suffix: NotRequired[Literal[""] | None]
     messages: list[ChatMessage]
+    add_special_tokens: NotRequired[bool | None]
     max_completion_tokens: NotRequired[int | None]
     logprobs: NotRequired[bool | None]
     top_logprobs: NotRequired[int | None]
@@ -988,6 +1023,7 @@ class CompletionSessionRequest(TypedDict):
     verbosity: NotRequired[Literal["medium"] | None]
     suffix: NotRequired[Literal[""] | None]
     prompt: str | TokenIds
+    add_special_tokens: NotRequired[bool | None]
     echo: NotRequired[Literal[False] | None]
     logprobs: NotRequired[int | None]
 
@@ -1033,6 +1069,7 @@ class CompletionWithActivationsRequest(TypedDict):
     verbosity: NotRequired[Literal["medium"] | None]
     suffix: NotRequired[Literal[""] | None]
     prompt: str | TokenIds
+    add_special_tokens: NotRequired[bool | None]
     echo: NotRequired[bool | None]
     logprobs: NotRequired[int | None]
 
@@ -1043,6 +1080,7 @@ class ForwardRequest(TypedDict):
     activation_format: NotRequired[Literal["array", "base64", "metadata", "reference"] | None]
     prompt: NotRequired[str | TokenIds | list[TokenIds] | None]
     tokens: NotRequired[TokenIds | list[TokenIds] | None]
+    add_special_tokens: NotRequired[bool | None]
     model: NotRequired[str | None]
     logits: NotRequired[Literal["last", "all", "none"] | None]
     top_k: NotRequired[int | None]
@@ -1056,6 +1094,7 @@ class ForwardSessionRequest(TypedDict):
     activation_format: NotRequired[Literal["array", "base64", "metadata", "reference"] | None]
     prompt: NotRequired[str | TokenIds | list[TokenIds] | None]
     tokens: NotRequired[TokenIds | list[TokenIds] | None]
+    add_special_tokens: NotRequired[bool | None]
     model: NotRequired[str | None]
     logits: NotRequired[Literal["last", "all", "none"] | None]
     top_k: NotRequired[int | None]
@@ -1095,7 +1134,7 @@ class ModelResponse(TypedDict):
 
 class ChatChoice(TypedDict):
     index: int
-    message: ChatMessage
+    message: AssistantMessage
     finish_reason: Literal["stop", "length"] | None
     logprobs: NotRequired[ChatLogprobs | None]
     capture_id: NotRequired[str | None]

@@ -6,12 +6,14 @@ from pydantic import Field
 
 from engine.contract.schemas.base import Batch, Index, Request, Response, Text, Texts, TokenIds
 from engine.contract.schemas.openai import UNUSED
+from engine.contract.schemas.tokens import SPECIAL_TOKENS
 
 
 class EmbeddingsRequest(Request):
     input: Text | TokenIds | Texts | Batch = Field(
         description="Text, or token ids; or a list of either, each with a vector of its own."
     )
+    add_special_tokens: bool = Field(True, description=SPECIAL_TOKENS)
     model: str | None = None
     layer: Index | None = Field(
         None,

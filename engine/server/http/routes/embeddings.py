@@ -8,7 +8,7 @@ import numpy as np
 from engine.analysis.embeddings import embeddings
 from engine.contract import schemas as s
 from engine.server.errors import ImpossibleError
-from engine.server.http.prompts import check_total, completion_prompts
+from engine.server.http.prompts import check_total, prompts_of
 from engine.server.http.requests import client_gone
 from engine.server.jobs.job import Job
 from engine.server.service import Service
@@ -22,7 +22,9 @@ def embed(service: Service, request: s.EmbeddingsRequest) -> dict[str, Any]:
             f"dimensions: the model's vectors have {width} numbers and cannot be shortened.",
             "dimensions",
         )
-    prompts = completion_prompts(model, request.input, service.settings, echo=False, param="input")
+    prompts = prompts_of(
+        model, request.input, service.settings, "input", special=request.add_special_tokens
+    )
     check_total(prompts, service.settings, "input")
 
     def work(job: Job) -> np.ndarray:
