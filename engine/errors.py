@@ -57,6 +57,10 @@ class UnsupportedOperationError(EngineError):
     """An operation that MLX cannot compute on this device; says which, and what helps."""
 
 
+class NotEnoughMemoryError(EngineError):
+    """A run that would need more memory than there is; says both sizes, and what helps."""
+
+
 class CaptureTooLargeError(EngineError):
     """A capture that would pass the memory budget; says both sizes in bytes."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import mlx.nn as nn
@@ -16,8 +16,10 @@ from engine.errors import InterventionError
 from engine.interventions.intervening import Interventions
 from engine.interventions.intervention import Intervention
 from engine.machine.gaps import gaps_explained
+from engine.runs.footprint import looks_at_scores
 from engine.runs.kit import ModelKit
 from engine.runs.sampling import Sampling, Step, generated_tokens
+from engine.runs.special_tokens import special_positions, without_special
 from engine.runs.stopping import StopStrings
 from engine.runs.text_stream import TextStream
 from engine.structure.position_table import check_positions, learned_positions
@@ -25,6 +27,8 @@ from engine.structure.trace import traced
 from engine.taps.observation import Observation
 from engine.taps.positions import tokens_in
 
+GROWTH = 256
+"""Tokens after which it is asked whether the memory suffices for as many more."""
 FinishReason = Literal["stop", "length"]
 
 
@@ -130,10 +134,21 @@ def generate(
     if draft_model is not None:
         check_positions(end + sampling.max_tokens, learned_positions(traced(draft_model)))
     run_positions = range(first, end + sampling.max_tokens - 1)
-    recorder = Recorder(hooks, end, run_positions, budget_bytes)
+    special = special_positions(kit, hooks, [tokens], first)
+    recorder = Recorder(hooks, end, run_positions, budget_bytes, special)
     changes = Interventions(interventions, kit.structure, end, run_positions)
+    points = {point for hook in hooks for point, _ in hook.points}
+    size = kit.footprint.longest_pass(
+        1,
+        end,
+        kept=kit.footprint.of_captures(hooks, 1, end),
+        logits=1,
+        looks_at_scores=looks_at_scores([*points, *changes.points]),
+        most=min(sampling.prefill_step_size, end),
+    )
+    sampling = replace(sampling, prefill_step_size=size)
     steps = generated_tokens(kit, tokens, sampling, cache, draft_model, prompt_progress_callback)
-    run = _Run(kit, tokens, sampling, recorder, changes, StopStrings(sampling.stop_strings))
+    run = _Run(kit, tokens, hooks, sampling, recorder, changes, StopStrings(sampling.stop_strings))
     return run.results(steps, first, end)
 
 
@@ -141,6 +156,7 @@ def generate(
 class _Run:
     kit: ModelKit
     tokens: Sequence[int]
+    hooks: Sequence[ResolvedHook]
     sampling: Sampling
     recorder: Recorder
     changes: Interventions
@@ -150,10 +166,13 @@ class _Run:
         stream = TextStream(self.kit.tokenizer, self.tokens)
         observation = Observation(self.kit.structure, self.changes.visitors(), self.recorder)
         positions = range(first, end)
+        passed = self.tokens[-1]
         streams = [generation_stream]  # mlx-lm's own, of a kind that its annotation leaves out
         wired = wired_limit(self.kit.model, streams)  # type: ignore[arg-type]
         with closing(steps), wired, observation.taps(), gaps_explained():
             for count in range(1, self.sampling.max_tokens + 1):
+                if count % GROWTH == 0:
+                    self.kit.footprint.check_growth(GROWTH)
                 with observation.watching():
                     step = next(steps)
                 ended = step.token in self.kit.tokenizer.eos_token_ids
@@ -163,12 +182,15 @@ class _Run:
                 stopped = ended or self.stop.found is not None
                 reason: FinishReason | None = "stop" if stopped else "length" if is_last else None
                 activations = records(self.recorder.take(positions))
+                if count > 1:
+                    activations = without_special(self.kit, self.hooks, passed, activations)
                 if reason is not None:
                     self.changes.check_done(positions.stop)
                 yield self._result(step, text, reason, count), activations
                 if reason is not None:
                     return
                 positions = range(positions.stop, positions.stop + 1)
+                passed = step.token
 
     def _result(
         self, step: Step, text: str, reason: FinishReason | None, count: int

@@ -10,8 +10,8 @@ from engine.contract.schemas.base import (
     MOST_HOOKS,
     ComponentName,
     Head,
+    HookPositions,
     LayerName,
-    Position,
     Request,
     Response,
 )
@@ -36,7 +36,7 @@ class BreakpointSpec(Request):
         description="By which the client knows the breakpoint. Default: `layer_5_residual`, …",
     )
     heads: list[Head] | None = Field(None, min_length=1)
-    positions: list[Position] | None = Field(None, min_length=1)
+    positions: HookPositions | None = Field(None, description="As in a hook.")
 
 
 class WithBreakpoints(Request):
