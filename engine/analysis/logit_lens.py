@@ -11,6 +11,7 @@ import numpy as np
 
 from engine.analysis.patching import FINAL_NORM_INPUT, run
 from engine.components import ComponentType
+from engine.runs.finite import are_finite, not_finite
 from engine.runs.footprint import LONG
 from engine.runs.kit import ModelKit
 from engine.structure.places import places_named
@@ -23,7 +24,7 @@ def logit_lens(kit: ModelKit, tokens: Sequence[int]) -> Iterator[tuple[int, np.n
 
     The stream of a layer takes the place of the last block's output: MLX evaluates only what lies
     above it, so each layer costs a final norm and an unembedding. Raises UnknownComponentError if
-    the model has no residual stream, NotEnoughMemoryError for what does not fit.
+    the model has no residual stream, NotEnoughMemoryError for what does not fit, NotFiniteError.
     """
     places = places_named("*", ComponentType.RESIDUAL, kit.structure)
     points = [Point(place.layer, place.component) for place in places]
@@ -40,6 +41,8 @@ def logit_lens(kit: ModelKit, tokens: Sequence[int]) -> Iterator[tuple[int, np.n
             with observed(kit.structure, visitors):
                 logits = kit.structure.logits(mx.array([list(tokens)]))[0]
             rows.append(np.array(logits.astype(mx.float32)))
+        if not all(map(are_finite, rows)):
+            raise not_finite(kit, [tokens], {points[-1]: _returning(streams[point])})
         yield point.in_layer, rows[0] if len(rows) == 1 else np.concatenate(rows)
 
 

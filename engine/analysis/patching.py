@@ -13,6 +13,7 @@ from engine.components import ComponentType
 from engine.errors import InvalidRequestError
 from engine.machine.gaps import gaps_explained
 from engine.runs.chunks import logits_of_chunks, passes_over
+from engine.runs.finite import not_finite
 from engine.runs.kit import ModelKit
 from engine.taps.observation import observed
 from engine.taps.points import Point, Span, Visitor, Visitors, sequence_axis
@@ -45,8 +46,8 @@ class Run:
 def run(kit: ModelKit, tokens: Sequence[int], points: Sequence[Point], score: Score) -> Run:
     """Run one prompt and keep its values at `points`, and what `patched_scores` starts from.
 
-    Raises InvalidRequestError for a point that the pass does not come by exactly once, and
-    NotEnoughMemoryError, before it runs, for what does not fit.
+    Raises InvalidRequestError for a point that the pass does not come by exactly once,
+    NotEnoughMemoryError, before it runs, for what does not fit, and NotFiniteError.
     """
     seen: dict[Point, list[mx.array]] = {}
 
@@ -73,6 +74,7 @@ def run(kit: ModelKit, tokens: Sequence[int], points: Sequence[Point], score: Sc
         point: _joined(point, pieces) for point, pieces in seen.items() if len(pieces) == passes
     }
     mx.eval(scores, list(values.values()))
+    _check(kit, np.array(scores), [list(tokens)], {})
     return Run(list(tokens), float(cast(float, scores.item())), values)
 
 
@@ -98,7 +100,10 @@ def patched_scores(
     while batch := list(islice(remaining, most)):
         visitors = _visitors(base, batch, values)
         size = _positions_a_pass(kit, len(batch), length, base.values)
-        yield np.array(_scores(kit, [base.tokens] * len(batch), visitors, score, size))
+        tokens = [base.tokens] * len(batch)
+        scores = np.array(_scores(kit, tokens, visitors, score, size))
+        _check(kit, scores, tokens, visitors)
+        yield scores
 
 
 def _scores(
@@ -109,6 +114,14 @@ def _scores(
         for logits in logits_of_chunks(kit.structure, mx.array(batch), size):
             scores = score(logits)
     return scores
+
+
+def _check(
+    kit: ModelKit, scores: np.ndarray, batch: Sequence[Sequence[int]], visitors: Visitors
+) -> None:
+    """Raise NotFiniteError for scores that are not finite, since the logits are not."""
+    if not np.isfinite(scores).all():
+        raise not_finite(kit, batch, visitors)
 
 
 def _positions_a_pass(kit: ModelKit, batch: int, length: int, kept: Iterable[Point]) -> int:

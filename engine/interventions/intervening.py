@@ -53,10 +53,15 @@ class Interventions:
         """Whether one of them needs all positions in one pass."""
         return any(edit.intervention.operation in ("mean", "function") for edit in self.edits)
 
-    def visitors(self) -> Visitors:
-        """One a point: its edits one after another, each of what the one before returned."""
+    def visitors(self, *, without_functions: bool = False) -> Visitors:
+        """One a point: its edits one after another, each of what the one before returned.
+
+        Functions can be left out, which may not give the same values again.
+        """
         edits: dict[Point, list[Edit]] = {}
         for edit in self.edits:
+            if without_functions and edit.intervention.operation == "function":
+                continue
             edits.setdefault(edit.point, []).append(edit)
         return {point: _in_turn(several) for point, several in edits.items()}
 

@@ -17,6 +17,7 @@ from engine.interventions.intervening import Interventions
 from engine.interventions.intervention import Intervention
 from engine.machine.gaps import gaps_explained
 from engine.runs.chunks import forgets_keys, logits_of_chunks
+from engine.runs.finite import are_finite, not_finite
 from engine.runs.footprint import COPIES, FLOAT32, LONG, looks_at_scores
 from engine.runs.kit import ModelKit
 from engine.runs.special_tokens import special_positions
@@ -50,8 +51,8 @@ def forward(
     The kit's registered hooks capture too, and keep what they captured. Raises InvalidRequestError
     for tokens that are empty, of unequal length or outside the vocabulary, and what `resolve_hooks`
     raises; ContextLengthError for more tokens than the model has learned positions;
-    CaptureTooLargeError past the byte budget; UnsupportedOperationError for what MLX cannot compute
-    on this device.
+    CaptureTooLargeError past the byte budget; NotFiniteError for logits that are NaN or infinite;
+    UnsupportedOperationError for what MLX cannot compute on this device.
 
     Sequences of more than `prefill_step_size` tokens run in several passes, and shorter ones too
     where the memory that is available asks for it; captures and logits are those of all passes,
@@ -103,7 +104,10 @@ def run_forward(
         recorder.start()
         mx.async_eval(chosen)  # computed while what was captured is on its way to the host
         activations = records(recorder.take(range(length)))
-        return ForwardResult(batch, _joined(chosen), activations)
+        whole = _joined(chosen)
+        if whole is not None and not are_finite(whole):
+            raise not_finite(kit, batch, changes.visitors(without_functions=True))
+        return ForwardResult(batch, whole, activations)
 
 
 def _positions_a_pass(

@@ -1,5 +1,6 @@
 """Generation with captures: tokens, their text, and what was captured while they were made."""
 
+import math
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from engine.errors import InterventionError
 from engine.interventions.intervening import Interventions
 from engine.interventions.intervention import Intervention
 from engine.machine.gaps import gaps_explained
+from engine.runs.finite import not_finite
 from engine.runs.footprint import looks_at_scores
 from engine.runs.kit import ModelKit
 from engine.runs.sampling import Sampling, Step, generated_tokens
@@ -88,7 +90,8 @@ def create_generator_with_activations(
     InvalidRequestError, ContextLengthError for more tokens than a model has learned positions, what
     `resolve_hooks` raises, UnknownPositionError, CaptureTooLargeError past the byte budget, and
     InterventionError, in place of the last token, if an intervention has not acted by then. An
-    option that `Sampling` does not have is a TypeError.
+    option that `Sampling` does not have is a TypeError. Logits that are NaN or infinite are a
+    NotFiniteError in place of the token that would have been chosen by them.
     """
     steps = generate(
         kit,
@@ -166,7 +169,7 @@ class _Run:
         stream = TextStream(self.kit.tokenizer, self.tokens)
         observation = Observation(self.kit.structure, self.changes.visitors(), self.recorder)
         positions = range(first, end)
-        passed = self.tokens[-1]
+        generated: list[int] = []
         streams = [generation_stream]  # mlx-lm's own, of a kind that its annotation leaves out
         wired = wired_limit(self.kit.model, streams)  # type: ignore[arg-type]
         with closing(steps), wired, observation.taps(), gaps_explained():
@@ -175,6 +178,8 @@ class _Run:
                     self.kit.footprint.check_growth(GROWTH)
                 with observation.watching():
                     step = next(steps)
+                self._check(step, generated)
+                generated.append(step.token)
                 ended = step.token in self.kit.tokenizer.eos_token_ids
                 is_last = ended or count == self.sampling.max_tokens
                 text = "" if ended else stream.add(step.token)
@@ -183,14 +188,19 @@ class _Run:
                 reason: FinishReason | None = "stop" if stopped else "length" if is_last else None
                 activations = records(self.recorder.take(positions))
                 if count > 1:
-                    activations = without_special(self.kit, self.hooks, passed, activations)
+                    activations = without_special(self.kit, self.hooks, generated[-2], activations)
                 if reason is not None:
                     self.changes.check_done(positions.stop)
                 yield self._result(step, text, reason, count), activations
                 if reason is not None:
                     return
                 positions = range(positions.stop, positions.stop + 1)
-                passed = step.token
+
+    def _check(self, step: Step, generated: list[int]) -> None:
+        """Raise NotFiniteError for a step whose logits are not finite."""
+        if not math.isfinite(step.logprob):
+            visitors = self.changes.visitors(without_functions=True)
+            raise not_finite(self.kit, [[*self.tokens, *generated]], visitors)
 
     def _result(
         self, step: Step, text: str, reason: FinishReason | None, count: int
