@@ -177,6 +177,10 @@ class Footprint:
             advice += "; this run cannot be cut into passes over parts of the prompt"
         raise _not_enough(cost, f"a pass over {length} positions", available, advice)
 
+    def fits(self, batch: int, length: int) -> bool:
+        """Whether one pass over whole sequences fits into the memory that is available."""
+        return self.of_pass(batch, length, length, logits=1).nbytes <= available_bytes()
+
     def check_gradients(self, batch: int, length: int) -> None:
         """Raise NotEnoughMemoryError if the way back through a pass does not fit."""
         _check(

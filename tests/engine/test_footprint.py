@@ -147,6 +147,19 @@ def test_analyses_are_refused_too(attending, leave):
         gradients(attending, mx.array([TOKENS]), points, lambda logits: logits[0, -1, 0])
 
 
+def test_a_sweep_runs_fewer_rows_at_once_where_memory_is_short(attending, leave):
+    task = Task(TOKENS[:100], [*TOKENS[:99], 5], 3, 4)
+    found = []
+
+    def sweep():
+        found.append(patch_effects(attending, task, layers=[0]).effects)
+
+    taken = peak(sweep)
+    leave(taken // 2)
+    assert peak(sweep) < taken // 2
+    np.testing.assert_allclose(found[1], found[0], rtol=0, atol=1e-3)
+
+
 def test_gradients_take_no_more_than_their_estimate(attending):
     points = [Point(0, ComponentType.RESIDUAL)]
 
