@@ -45,12 +45,15 @@ class TokenChoice:
 
 @dataclass(frozen=True)
 class GenerationResult:
-    """One generated token; `text` is the text that it completes, which may be empty.
+    """One generated token.
 
+    `piece` is the text that it adds, which is empty while a character is incomplete; `text` is what
+    can be shown once it is there: the same, unless some of it may begin a stop string.
     Log-probabilities are natural, after penalties and biases and before temperature.
     """
 
     token: int
+    piece: str
     text: str
     logprob: float
     top_logprobs: tuple[TokenChoice, ...]
@@ -127,7 +130,7 @@ def generate(
     budget_bytes: int | None = None,
 ) -> Steps:
     """As `create_generator_with_activations`, with these hooks and no others."""
-    _check_passes(interventions)
+    check_passes(interventions)
     kit.check_tokens([tokens])
     sampling.check(kit)
     cache = prompt_cache or kit.make_cache()
@@ -140,19 +143,35 @@ def generate(
     special = special_positions(kit, hooks, [tokens], first)
     recorder = Recorder(hooks, end, run_positions, budget_bytes, special)
     changes = Interventions(interventions, kit.structure, end, run_positions)
-    points = {point for hook in hooks for point, _ in hook.points}
-    size = kit.footprint.longest_pass(
-        1,
-        end,
-        kept=kit.footprint.of_captures(hooks, 1, end),
-        logits=1,
-        looks_at_scores=looks_at_scores([*points, *changes.points]),
-        most=min(sampling.prefill_step_size, end),
-    )
+    size = longest_pass(kit, hooks, changes, end, most=sampling.prefill_step_size, logits=1)
     sampling = replace(sampling, prefill_step_size=size)
     steps = generated_tokens(kit, tokens, sampling, cache, draft_model, prompt_progress_callback)
     run = _Run(kit, tokens, hooks, sampling, recorder, changes, StopStrings(sampling.stop_strings))
     return run.results(steps, first, end)
+
+
+def longest_pass(
+    kit: ModelKit,
+    hooks: Sequence[ResolvedHook],
+    changes: Interventions,
+    length: int,
+    *,
+    most: int,
+    logits: int | None = None,
+) -> int:
+    """How many positions of a prompt that ends at `length` are run at once, and at most `most`.
+
+    As many `logits` are calculated, None: one a position. Raises NotEnoughMemoryError.
+    """
+    points = {point for hook in hooks for point, _ in hook.points}
+    return kit.footprint.longest_pass(
+        1,
+        length,
+        kept=kit.footprint.of_captures(hooks, 1, length),
+        logits=logits,
+        looks_at_scores=looks_at_scores([*points, *changes.points]),
+        most=most,
+    )
 
 
 @dataclass
@@ -182,8 +201,9 @@ class _Run:
                 generated.append(step.token)
                 ended = step.token in self.kit.tokenizer.eos_token_ids
                 is_last = ended or count == self.sampling.max_tokens
-                text = "" if ended else stream.add(step.token)
-                text = self.stop.released(text + stream.finish() if is_last else text, is_last)
+                piece = "" if ended else stream.add(step.token)
+                piece += stream.finish() if is_last else ""
+                text = self.stop.released(piece, is_last)
                 stopped = ended or self.stop.found is not None
                 reason: FinishReason | None = "stop" if stopped else "length" if is_last else None
                 activations = records(self.recorder.take(positions))
@@ -191,7 +211,7 @@ class _Run:
                     activations = without_special(self.kit, self.hooks, generated[-2], activations)
                 if reason is not None:
                     self.changes.check_done(positions.stop)
-                yield self._result(step, text, reason, count), activations
+                yield self._result(step, piece, text, reason, count), activations
                 if reason is not None:
                     return
                 positions = range(positions.stop, positions.stop + 1)
@@ -203,23 +223,29 @@ class _Run:
             raise not_finite(self.kit, [[*self.tokens, *generated]], visitors)
 
     def _result(
-        self, step: Step, text: str, reason: FinishReason | None, count: int
+        self, step: Step, piece: str, text: str, reason: FinishReason | None, count: int
     ) -> GenerationResult:
         return GenerationResult(
             token=step.token,
+            piece=piece,
             text=text,
             logprob=step.logprob,
-            top_logprobs=tuple(
-                TokenChoice(token, self.kit.tokenizer.decode([token]), logprob)
-                for token, logprob in step.likeliest
-            ),
+            top_logprobs=token_choices(self.kit, step.likeliest),
             finish_reason=reason,
             prompt_tokens=len(self.tokens),
             completion_tokens=count,
         )
 
 
-def _check_passes(interventions: Sequence[Intervention]) -> None:
+def token_choices(kit: ModelKit, likeliest: Sequence[tuple[int, float]]) -> tuple[TokenChoice, ...]:
+    """The tokens that could have been chosen, with their text."""
+    return tuple(
+        TokenChoice(token, kit.tokenizer.decode([token]), logprob) for token, logprob in likeliest
+    )
+
+
+def check_passes(interventions: Sequence[Intervention]) -> None:
+    """Raise InterventionError for one that needs the whole sequence in a single pass."""
     if any(intervention.operation == "mean" for intervention in interventions):
         raise InterventionError(
             "mean cannot act in a generation, which runs the sequence in several passes: take the "

@@ -18,6 +18,7 @@ from engine.errors import NotEnoughMemoryError
 from engine.interventions.intervention import Intervention
 from engine.runs.forward import forward
 from engine.runs.generation import create_generator_with_activations
+from engine.runs.scoring import score
 from engine.taps.points import Point
 
 MEGABYTE = 1_000_000
@@ -105,6 +106,7 @@ def test_a_pass_that_cannot_fit_is_refused_before_it_runs(kit, leave):
     for run in (
         lambda: forward(kit, [TOKENS]),
         lambda: next(create_generator_with_activations(kit, TOKENS)),
+        lambda: score(kit, TOKENS),
     ):
         with pytest.raises(NotEnoughMemoryError, match="shorten the prompt") as error:
             run()

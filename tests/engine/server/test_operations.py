@@ -146,6 +146,17 @@ def test_a_seed_repeats_a_sampled_completion(server):
     assert first == second != other
 
 
+@pytest.mark.parametrize("seed", [-1, 2**63, 2**64 - 1, -(2**63)])
+def test_what_comes_after_a_seed_of_any_64_bits_is_drawn_anew(server, seed):
+    asked = {"prompt": TEXT, "temperature": 1.5, "max_tokens": 12, "top_k": 40}
+    texts = [
+        server.post("/v1/completions", **asked, **seeded)["choices"][0]["text"]
+        for seeded in ({"seed": seed}, {}, {"seed": seed}, {}, {"seed": 1})
+    ]
+    assert texts[0] == texts[2]
+    assert len(set(texts)) == 4
+
+
 def test_a_stop_string_ends_the_text_before_it(server):
     whole = server.post("/v1/completions", prompt=TEXT, max_tokens=8, temperature=2, seed=3)
     text = whole["choices"][0]["text"]
@@ -306,6 +317,6 @@ def test_a_body_may_come_in_chunks(server):
 def test_options_that_a_request_leaves_out_are_those_of_the_engine():
     shared = {field.name: field.default for field in fields(Sampling)}
     declared = s.Sampling.model_fields
-    names = shared.keys() & declared.keys()
-    assert {"max_tokens", "temperature", "top_p", "top_k", "min_p", "seed"} <= names
+    names = (shared.keys() & declared.keys()) - {"max_tokens"}  # until the end, in requests
+    assert {"temperature", "top_p", "top_k", "min_p", "seed"} <= names
     assert {name: declared[name].default for name in names} == {n: shared[n] for n in names}
