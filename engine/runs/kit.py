@@ -20,6 +20,7 @@ from engine.models.corrections import Correction
 from engine.models.loading import load
 from engine.runs.chat import ChatOptions, chat_tokens
 from engine.runs.encoding import encode, framed
+from engine.runs.footprint import Footprint
 from engine.runs.pieces import Pieces
 from engine.runs.tokenizer import Tokenizer
 from engine.structure.resolver import Structure, resolve
@@ -98,6 +99,23 @@ class ModelKit:
     def pieces(self) -> Pieces:
         """The exact text and bytes of single tokens."""
         return Pieces(self.tokenizer)
+
+    @cached_property
+    def special_tokens(self) -> frozenset[int]:
+        """The tokens that are no text: beginnings, ends, the markers of a chat's turns."""
+        added = self.tokenizer.added_tokens_decoder.items()
+        return frozenset(
+            [
+                *self.tokenizer.all_special_ids,
+                *self.tokenizer.eos_token_ids,
+                *(token for token, each in added if each.special),
+            ]
+        )
+
+    @cached_property
+    def footprint(self) -> Footprint:
+        """What passes take in memory: found when it is asked for first."""
+        return Footprint(self.structure)
 
     def make_cache(self) -> list:
         """Empty caches of the model, rotating ones of `max_kv_size` for layers without a limit."""
