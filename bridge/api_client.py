@@ -83,6 +83,7 @@ class Operations(Transport):
         self,
         model_path: str,
         *,
+        adapter_path: str | None = None,
         model_id: str | None = None,
         max_kv_size: int | None = None,
         kv_bits: Literal[2, 3, 4, 6, 8] | None = None,
@@ -97,6 +98,7 @@ class Operations(Transport):
             "/v1/models/load",
             body={
                 "model_path": model_path,
+                "adapter_path": adapter_path,
                 "model_id": model_id,
                 "max_kv_size": max_kv_size,
                 "kv_bits": kv_bits,
@@ -961,6 +963,7 @@ class AsyncOperations(AsyncTransport):
         self,
         model_path: str,
         *,
+        adapter_path: str | None = None,
         model_id: str | None = None,
         max_kv_size: int | None = None,
         kv_bits: Literal[2, 3, 4, 6, 8] | None = None,
@@ -975,6 +978,7 @@ class AsyncOperations(AsyncTransport):
             "/v1/models/load",
             body={
                 "model_path": model_path,
+                "adapter_path": adapter_path,
                 "model_id": model_id,
                 "max_kv_size": max_kv_size,
                 "kv_bits": kv_bits,

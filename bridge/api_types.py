@@ -8,6 +8,15 @@ from __future__ import annotations
 from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 
 
+class Adapter(TypedDict):
+    name: str
+    format: Literal["mlx-lm", "peft"]
+    kind: Literal["lora", "dora", "full"]
+    modules: list[str]
+    rank: int | None
+    scale: float | None
+
+
 class CancelledSession(TypedDict):
     session_id: str
 
@@ -142,6 +151,7 @@ class Health(TypedDict):
 
 class LoadModelRequest(TypedDict):
     model_path: str
+    adapter_path: NotRequired[str | None]
     model_id: NotRequired[str | None]
     max_kv_size: NotRequired[int | None]
     kv_bits: NotRequired[Literal[2, 3, 4, 6, 8] | None]
@@ -168,6 +178,7 @@ class ModelEntry(TypedDict):
     intermediate_size: int | None
     quantization: str | None
     corrections: list[Correction]
+    adapter: Adapter | None
     components: list[ComponentType]
     absent_layers: dict[ComponentType, list[int]]
 

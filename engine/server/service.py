@@ -34,4 +34,6 @@ def create_service(settings: Settings, on_death: Callable[[], None]) -> Service:
     if pool := host_memory():
         pool.budget_bytes = settings.capture_bytes
     store = CaptureStore(settings.capture_bytes, settings.spill_folder)
-    return Service(settings, Models(), store, worker, Sessions(settings.breakpoint_patience))
+    return Service(
+        settings, Models(settings.max_models), store, worker, Sessions(settings.breakpoint_patience)
+    )

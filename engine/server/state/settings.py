@@ -18,6 +18,7 @@ class Settings:
     allowed_origins: tuple[str, ...] = ()  # origins beyond pages served from localhost
     model_roots: tuple[Path, ...] = ()
     allow_hub: bool = False
+    max_models: int = 8  # loaded at once
 
     capture_bytes: int = 2048 * MEGABYTE
     spill_folder: Path | None = None
