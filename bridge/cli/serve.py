@@ -67,6 +67,13 @@ LARGEST = 2**31 - 1
     type=click.Path(file_okay=False, path_type=Path),
     help="Move captures over the budget here, as safetensors, in place of dropping them.",
 )
+@click.option(
+    "--spill-budget",
+    type=click.IntRange(1, LARGEST),
+    default=16384,
+    show_default=True,
+    help="MB of captures kept there; the oldest are dropped.",
+)
 @click.option("--tf32", is_flag=True, help="Faster float32 products on GPUs, 1e-3 off.")
 @click.option(
     "--queue-size",
@@ -99,6 +106,7 @@ def serve(
     allowed_origins: tuple[str, ...],
     capture_budget: int,
     spill_folder: Path | None,
+    spill_budget: int,
     tf32: bool,
     queue_size: int,
     max_models: int,
@@ -135,6 +143,7 @@ def serve(
         allow_hub=allow_hub,
         capture_bytes=capture_budget * MEGABYTE,
         spill_folder=spill_folder,
+        spill_bytes=spill_budget * MEGABYTE,
         queue_size=queue_size,
         max_models=max_models,
     )

@@ -33,7 +33,7 @@ def create_service(settings: Settings, on_death: Callable[[], None]) -> Service:
     worker.start()
     if pool := host_memory():
         pool.budget_bytes = settings.capture_bytes
-    store = CaptureStore(settings.capture_bytes, settings.spill_folder)
+    store = CaptureStore(settings.capture_bytes, settings.spill_folder, settings.spill_bytes)
     return Service(
         settings, Models(settings.max_models), store, worker, Sessions(settings.breakpoint_patience)
     )

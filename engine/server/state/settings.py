@@ -22,6 +22,7 @@ class Settings:
 
     capture_bytes: int = 2048 * MEGABYTE
     spill_folder: Path | None = None
+    spill_bytes: int = 16384 * MEGABYTE
 
     max_body_bytes: int = 64 * MEGABYTE
     max_prompt_characters: int = 1_000_000
