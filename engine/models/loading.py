@@ -19,7 +19,7 @@ from engine.errors import (
     ModelNotFoundError,
     UnsupportedModelError,
 )
-from engine.models import adapter_folders
+from engine.models import adapter_folders, template_process
 from engine.models.adapter_folders import open_adapter
 from engine.models.adapters import Adapter
 from engine.models.corrections import Correction, load_corrected
@@ -37,6 +37,8 @@ DTYPES = {"float32": mx.float32, "float16": mx.float16, "bfloat16": mx.bfloat16}
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 HUB_FILES = ["*.json", "model*.safetensors", "tokenizer.model", "*.tiktoken", "*.txt", "*.jinja"]
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")
+
+template_process.install()
 
 
 class Loaded(NamedTuple):

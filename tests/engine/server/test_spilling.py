@@ -90,7 +90,7 @@ def test_a_record_comes_back_as_it_was(tmp_path, dtype):
         assert one.metadata == other.metadata
         assert (one.visit, one.positions) == (other.visit, other.positions)
         assert one.data.dtype == other.data.dtype
-        np.testing.assert_array_equal(numbers(one.data, dtype), numbers(other.data, dtype))
+        np.testing.assert_array_equal(numbers(one.data, one.dtype), numbers(other.data, one.dtype))
 
 
 def damages():
