@@ -131,7 +131,8 @@ def _process_of(template: str) -> TemplateProcess:
     with _lock:
         process = _processes.setdefault(template, TemplateProcess())
         _processes.move_to_end(template)
-        unused = [_processes.popitem(last=False)[1] for _ in range(len(_processes) - MOST_PROCESSES)]
+        too_many = range(len(_processes) - MOST_PROCESSES)
+        unused = [_processes.popitem(last=False)[1] for _ in too_many]
     for each in unused:
         each.close()
     return process
