@@ -83,6 +83,7 @@ class Operations(Transport):
         self,
         model_path: str,
         *,
+        adapter_path: str | None = None,
         model_id: str | None = None,
         max_kv_size: int | None = None,
         kv_bits: Literal[2, 3, 4, 6, 8] | None = None,
@@ -97,6 +98,7 @@ class Operations(Transport):
             "/v1/models/load",
             body={
                 "model_path": model_path,
+                "adapter_path": adapter_path,
                 "model_id": model_id,
                 "max_kv_size": max_kv_size,
                 "kv_bits": kv_bits,
@@ -1564,6 +1566,7 @@ class AsyncOperations(AsyncTransport):
         self,
         model_path: str,
         *,
+        adapter_path: str | None = None,
         model_id: str | None = None,
         max_kv_size: int | None = None,
         kv_bits: Literal[2, 3, 4, 6, 8] | None = None,
@@ -1578,6 +1581,7 @@ class AsyncOperations(AsyncTransport):
             "/v1/models/load",
             body={
                 "model_path": model_path,
+                "adapter_path": adapter_path,
                 "model_id": model_id,
                 "max_kv_size": max_kv_size,
                 "kv_bits": kv_bits,

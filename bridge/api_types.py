@@ -8,6 +8,15 @@ from __future__ import annotations
 from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 
 
+class Adapter(TypedDict):
+    name: str
+    format: Literal["mlx-lm", "peft"]
+    kind: Literal["lora", "dora", "full"]
+    modules: list[str]
+    rank: int | None
+    scale: float | None
+
+
 class AssistantMessage(TypedDict):
     role: NotRequired[Literal["assistant"]]
     content: str
@@ -189,6 +198,7 @@ class InputText(TypedDict):
 
 class LoadModelRequest(TypedDict):
     model_path: str
+    adapter_path: NotRequired[str | None]
     model_id: NotRequired[str | None]
     max_kv_size: NotRequired[int | None]
     kv_bits: NotRequired[Literal[2, 3, 4, 6, 8] | None]
@@ -217,6 +227,7 @@ class ModelEntry(TypedDict):
     quantization: str | None
     corrections: list[Correction]
     warnings: list[str]
+    adapter: Adapter | None
     components: list[ComponentType]
     absent_layers: dict[ComponentType, list[int]]
 

@@ -39,7 +39,6 @@ def create_service(settings: Settings, on_death: Callable[[], None]) -> Service:
         mx.set_memory_limit(settings.memory_bytes)
     if pool := host_memory():
         pool.budget_bytes = settings.capture_bytes
-    store = CaptureStore(settings.capture_bytes, settings.spill_folder)
-    return Service(
-        settings, Models(), store, worker, Sessions(settings.breakpoint_patience), Conversations()
-    )
+    store = CaptureStore(settings.capture_bytes, settings.spill_folder, settings.spill_bytes)
+    models, sessions = Models(settings.max_models), Sessions(settings.breakpoint_patience)
+    return Service(settings, models, store, worker, sessions, Conversations())

@@ -26,6 +26,7 @@ from engine.server.http.routes import (
     weights,
 )
 from engine.server.lm_studio.routes import lm_studio
+from engine.server.panics import panics_as_errors
 from engine.server.service import Service
 
 HANDLERS: dict[str, Callable[..., Any]] = {
@@ -96,9 +97,10 @@ def _view(service: Service, operation: Operation) -> Callable[..., Response]:
     handler = HANDLERS[operation.id]
 
     def view(**path: str) -> Response:
-        arguments = path | query_of(operation)
-        if operation.request:
-            arguments["request"] = body_of(operation.request, service.settings)
-        return answer(handler(service, **arguments))
+        with panics_as_errors():
+            arguments = path | query_of(operation)
+            if operation.request:
+                arguments["request"] = body_of(operation.request, service.settings)
+            return answer(handler(service, **arguments))
 
     return view
