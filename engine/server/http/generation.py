@@ -66,7 +66,7 @@ class Generation:
             if total > LONG_PROMPT:
                 log.info("prompt: %d of %d tokens", done, total, extra=self.label)
 
-        return generate(
+        steps = generate(
             self.reply.model.kit,
             self.tokens,
             self.hooks,
@@ -75,6 +75,7 @@ class Generation:
             prompt_progress_callback=progress,
             budget_bytes=self.service.captures.budget_bytes,
         )
+        return self.service.metrics.counted(steps)
 
     def body(self, steps: Iterable[Step]) -> dict[str, Any]:
         """The whole reply; what was captured is kept."""
