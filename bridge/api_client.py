@@ -21,6 +21,10 @@ class Operations(Transport):
         """Say whether the server and its generation thread answer."""
         return self._json("GET", "/health")
 
+    def metrics(self) -> str:
+        """Answer what the server has done and is doing, in Prometheus' text format."""
+        return self._text("GET", "/metrics")
+
     def openapi(self) -> dict[str, Any]:
         """Answer this document."""
         return self._json("GET", "/openapi.json")
@@ -1503,6 +1507,10 @@ class AsyncOperations(AsyncTransport):
     async def health(self) -> api.Health:
         """Say whether the server and its generation thread answer."""
         return await self._json("GET", "/health")
+
+    async def metrics(self) -> str:
+        """Answer what the server has done and is doing, in Prometheus' text format."""
+        return await self._text("GET", "/metrics")
 
     async def openapi(self) -> dict[str, Any]:
         """Answer this document."""

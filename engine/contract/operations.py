@@ -58,6 +58,14 @@ OPERATIONS: tuple[Operation, ...] = (
         s.Health,
     ),
     Operation(
+        "metrics",
+        "get",
+        "/metrics",
+        "Answer what the server has done and is doing, in Prometheus' text format.",
+        ("metrics",),
+        media_type="text/plain",
+    ),
+    Operation(
         "openapi",
         "get",
         "/openapi.json",

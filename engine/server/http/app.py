@@ -7,7 +7,7 @@ from flask import Flask, Response
 
 from engine.contract.openapi import openapi_document
 from engine.contract.operations import OPERATIONS, Operation
-from engine.server.http import guard, logs
+from engine.server.http import guard, logs, measures
 from engine.server.http.requests import body_of, query_of
 from engine.server.http.responses import answer, error_response
 from engine.server.http.routes import (
@@ -22,6 +22,7 @@ from engine.server.http.routes import (
     neurons,
     responses,
     sessions,
+    status,
     tokens,
     weights,
 )
@@ -30,7 +31,8 @@ from engine.server.panics import panics_as_errors
 from engine.server.service import Service
 
 HANDLERS: dict[str, Callable[..., Any]] = {
-    "health": models.health,
+    "health": status.health,
+    "metrics": status.metrics,
     "openapi": lambda service: openapi_document(),
     "listModels": models.list_models,
     "retrieveModel": models.retrieve_model,
@@ -72,6 +74,7 @@ def create_app(service: Service) -> Flask:
     app = Flask("neuroscope", static_folder=None)
     app.url_map.merge_slashes = False
     logs.install(app)
+    measures.install(app, service.metrics)
     guard.install(app, service.settings)
     app.register_error_handler(Exception, error_response)
     for operation in OPERATIONS:

@@ -1,4 +1,4 @@
-"""Health, and the models: list, describe, load, unload."""
+"""The models: list, describe, load, unload."""
 
 import gc
 import os
@@ -8,7 +8,6 @@ from pathlib import Path
 import mlx.core as mx
 
 from engine.contract import schemas as s
-from engine.contract.openapi import API_VERSION
 from engine.models.adapter_folders import HUB_FILES as ADAPTER_FILES
 from engine.models.loading import HUB_FILES as MODEL_FILES
 from engine.models.loading import HUB_ID, from_hub
@@ -16,19 +15,6 @@ from engine.models.smollm2 import NAME as PULLED
 from engine.server.errors import ForbiddenError
 from engine.server.service import Service
 from engine.server.state.settings import Settings
-
-
-def health(service: Service) -> s.Health:
-    loaded = service.models.all()
-    loading, ready = service.models.loading, service.worker.ready
-    return s.Health(
-        status="loading" if loading else "ok" if ready else "failed",
-        version=service.settings.version,
-        api_version=API_VERSION,
-        model=loaded[-1].id if loaded else None,
-        ready=ready and not loading,
-        queue_depth=service.worker.queue_depth,
-    )
 
 
 def list_models(service: Service) -> s.ModelList:
