@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from bridge.generator.api.document import Api
 from bridge.generator.api.operations import Operation
+from bridge.generator.comments import comment_of
 from bridge.generator.names import MAX_LENGTH, camel_case
 from bridge.generator.naming import Choices, Naming, naming_of
 from bridge.generator.problems import Problem, ProblemKind
@@ -20,13 +21,11 @@ from bridge.generator.selectors import (
     parse_pattern,
     pattern_for,
 )
-from bridge.generator.text import plain
 from bridge.generator.unsupported import why_unsupported
 
 WHOLE_BODY = "body"
 IN_PATHS = "/?:@!$&'()*+,;=-._~%"
 """What a path's own text may have unescaped in an address."""
-MAX_COMMENT = 300
 
 
 @dataclass(frozen=True)
@@ -70,17 +69,7 @@ class ClientMethod:
 
     @property
     def comment(self) -> str:
-        """A sentence: what the document says that the operation does."""
-        operation = self.operation
-        text = plain(operation.summary or operation.description or operation.route)
-        if len(text) > MAX_COMMENT:
-            text = f"{text[:MAX_COMMENT].rsplit(' ', 1)[0]} ..."
-        sentence = text if text.endswith((".", "?", "!")) else f"{text}."
-        headers = operation.parameters_in("header")
-        if headers:
-            names = ", ".join(parameter.name for parameter in headers)
-            sentence += f" The optional headers {names} are not sent."
-        return sentence
+        return comment_of(self.operation)
 
 
 @dataclass(frozen=True)
