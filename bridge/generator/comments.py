@@ -11,9 +11,4 @@ def comment_of(operation: Operation) -> str:
     text = plain(operation.summary or operation.description or operation.route)
     if len(text) > MAX_COMMENT:
         text = f"{text[:MAX_COMMENT].rsplit(' ', 1)[0]} ..."
-    sentence = text if text.endswith((".", "?", "!")) else f"{text}."
-    headers = operation.parameters_in("header")
-    if headers:
-        names = ", ".join(parameter.name for parameter in headers)
-        sentence += f" The optional headers {names} are not sent."
-    return sentence
+    return text if text.endswith((".", "?", "!")) else f"{text}."

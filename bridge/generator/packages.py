@@ -1,7 +1,8 @@
 """The packages of a document in a dialect: which classes, in which order."""
 
-from bridge.generator.client import BaseClass, Client
+from bridge.generator.client import Client
 from bridge.generator.dialects import Dialect
+from bridge.generator.methods import BaseClass
 from bridge.generator.model import Package, SmalltalkClass
 from bridge.generator.naming import Naming
 from bridge.generator.prefixing import renamed
@@ -15,6 +16,12 @@ CONNECTION_CLASSES = (
     "NeuroScopeText",
     CLAIM,
     "LMStudioRecord",
+    "LMStudioParameter",
+    "LMStudioPart",
+    "LMStudioMultipart",
+    "LMStudioBody",
+    "LMStudioRequest",
+    "LMStudioServer",
     "LMStudioResponse",
     "LMStudioError",
     "LMStudioConnection",
@@ -125,13 +132,14 @@ INSTALLER = "NeuroScope-Installer"
 
 
 def base_class(templates: Templates) -> BaseClass:
-    """What the superclass of all clients has: no operation can be called the same."""
-    (cls,) = (
-        cls
-        for cls in _from(templates, CONNECTION_CLASSES[-1])
-        if cls.name == CONNECTION_CLASSES[-1]
+    """What the superclasses of clients and of options have: nothing can be called the same."""
+    classes = {cls.name: cls for cls in _from(templates, "LMStudioRecord", "LMStudioConnection")}
+    connection, record = classes["LMStudioConnection"], classes["LMStudioRecord"]
+    return BaseClass(
+        frozenset(method.selector for method in connection.methods),
+        frozenset(connection.variables),
+        frozenset(method.selector for method in record.methods),
     )
-    return BaseClass(frozenset(method.selector for method in cls.methods), frozenset(cls.variables))
 
 
 def packages_of(client: Client, dialect: Dialect, templates: Templates) -> tuple[Package, ...]:
@@ -217,7 +225,13 @@ def baseline_name(packages: tuple[Package, ...]) -> str:
 def _client_class(client: Client, templates: Templates) -> tuple[SmalltalkClass, ...]:
     special = f"clients/{client.name}.st"
     name = special if templates.has(special) else "clients/client.st"
-    return _classes(templates, name, client=client, connection=client.naming.connection)
+    names = {"connection": client.naming.connection, "prefix": client.naming.base_prefix}
+    options = [
+        cls
+        for each in client.options_classes
+        for cls in _classes(templates, "clients/options.st", client=client, options=each, **names)
+    ]
+    return (*options, *_classes(templates, name, client=client, **names))
 
 
 def _from(

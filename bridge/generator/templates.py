@@ -31,11 +31,13 @@ class Templates:
         self._environment.filters |= {
             "chunk": text.chunk,
             "comment": text.comment,
+            "groups": text.groups,
             "literal": text.literal,
             "name": text.name,
             "percent": text.percent,
             "prose": text.prose,
             "protocol": text.protocol,
+            "strings": text.strings,
             "symbol": text.symbol,
         }
 

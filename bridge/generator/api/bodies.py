@@ -1,7 +1,7 @@
 """Bodies of requests and responses by media type."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bridge.generator.api.references import Node
 from bridge.generator.api.schemas import Schema, schema_at
@@ -10,11 +10,25 @@ JSON_TYPE = re.compile(r"application/json(-patch\+json)?|[\w.*-]+/[\w.*-]+\+json
 
 
 @dataclass(frozen=True)
+class Encoding:
+    """How a member of a form is written: in a style as in a query, or else in a media type."""
+
+    content_type: str = ""
+    style: str = ""
+    explode: bool = False
+    allow_reserved: bool = False
+
+
+@dataclass(frozen=True)
 class Content:
-    """One media type, as the document writes it, and the schema of what is sent in it."""
+    """One media type, as the document writes it, and the schema of what is sent in it.
+
+    `encodings` are those of the members of a form that the document says something of.
+    """
 
     media_type: str
     schema: Schema | None
+    encodings: dict[str, Encoding] = field(default_factory=dict)
 
     @property
     def essence(self) -> str:
@@ -74,8 +88,26 @@ def responses_of(operation: Node) -> tuple[Response, ...]:
 def contents_of(node: Node) -> tuple[Content, ...]:
     """The media types of a request body, a response or a parameter."""
     return tuple(
-        Content(media_type, _schema(entry.resolved()))
+        _content(media_type, entry.resolved())
         for media_type, entry in node.entries("content").items()
+    )
+
+
+def _content(media_type: str, node: Node) -> Content:
+    encodings = {name: _encoding(each) for name, each in node.entries("encoding").items()}
+    return Content(media_type, _schema(node), encodings)
+
+
+def _encoding(node: Node) -> Encoding:
+    if not any(node.get(key) for key in ("style", "explode", "allowReserved")):
+        return Encoding(node.text("contentType"))
+    style = node.text("style") or "form"
+    explode = node.get("explode")
+    return Encoding(
+        "",
+        style,
+        style == "form" if explode is None else explode.value is True,
+        node.flag("allowReserved"),
     )
 
 
