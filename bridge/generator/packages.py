@@ -1,10 +1,10 @@
 """The packages of a document in a dialect: which classes, in which order."""
 
 from bridge.generator.client import Client
-from bridge.generator.dialects import Dialect
+from bridge.generator.dialects import OWN_JSON, Dialect
 from bridge.generator.methods import BaseClass
 from bridge.generator.model import Package, SmalltalkClass
-from bridge.generator.naming import Naming
+from bridge.generator.naming import RUNTIME, Naming
 from bridge.generator.prefixing import renamed
 from bridge.generator.sources import read_classes
 from bridge.generator.templates import Templates
@@ -22,10 +22,12 @@ CONNECTION_CLASSES = (
     "LMStudioBody",
     "LMStudioRequest",
     "LMStudioServer",
+    "LMStudioTimestamp",
     "LMStudioResponse",
     "LMStudioError",
     "LMStudioConnection",
 )
+MODEL_BASE = "LMStudioModel"  # of the classes that --models asks for
 BRIDGE_CLASSES = (
     "NeuroScopeImageSupplement",
     "NeuroScopeNames",
@@ -133,12 +135,18 @@ INSTALLER = "NeuroScope-Installer"
 
 def base_class(templates: Templates) -> BaseClass:
     """What the superclasses of clients and of options have: nothing can be called the same."""
-    classes = {cls.name: cls for cls in _from(templates, "LMStudioRecord", "LMStudioConnection")}
+    connection_classes = _from(templates, *CONNECTION_CLASSES, MODEL_BASE, bridge=False)
+    classes = {cls.name: cls for cls in connection_classes}
     connection, record = classes["LMStudioConnection"], classes["LMStudioRecord"]
     return BaseClass(
         frozenset(method.selector for method in connection.methods),
         frozenset(connection.variables),
         frozenset(method.selector for method in record.methods),
+        frozenset(method.selector for method in classes[MODEL_BASE].methods),
+        frozenset(
+            name.removeprefix("LMStudio").removeprefix(PREFIX)
+            for name in (*classes, *OWN_JSON, *(f"{PREFIX}{role}" for role in RUNTIME))
+        ),
     )
 
 
@@ -154,6 +162,7 @@ def packages_of(client: Client, dialect: Dialect, templates: Templates) -> tuple
                 *_from(
                     templates, *(c for c in CONNECTION_CLASSES if own or c != CLAIM), bridge=own
                 ),
+                *(_from(templates, MODEL_BASE) if client.models else ()),
             ),
         ),
         client.naming,
@@ -162,6 +171,7 @@ def packages_of(client: Client, dialect: Dialect, templates: Templates) -> tuple
         client.naming.package,
         (
             *(_from(templates, *BRIDGE_CLASSES, client=client) if own else ()),
+            *_model_classes(client, templates),
             *_client_class(client, templates),
             *(_from(templates, *dialect.variants) if own else ()),
         ),
@@ -220,6 +230,15 @@ def baseline_of(
 def baseline_name(packages: tuple[Package, ...]) -> str:
     """The name of the whole for Metacello: that of the client's package, without punctuation."""
     return packages[1].name.replace("-", "")
+
+
+def _model_classes(client: Client, templates: Templates) -> tuple[SmalltalkClass, ...]:
+    names = {"connection": client.naming.connection, "prefix": client.naming.base_prefix}
+    return tuple(
+        cls
+        for model in client.models
+        for cls in _classes(templates, "clients/model.st", client=client, model=model, **names)
+    )
 
 
 def _client_class(client: Client, templates: Templates) -> tuple[SmalltalkClass, ...]:

@@ -4,7 +4,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from bridge.generator.api.bodies import RequestBody, Response, request_body_of, responses_of
+from bridge.generator.api.bodies import (
+    Content,
+    RequestBody,
+    Response,
+    request_body_of,
+    responses_of,
+)
 from bridge.generator.api.parameters import Parameter, parameters_of, undeclared
 from bridge.generator.api.references import Node
 from bridge.generator.api.security import Requirement, requirements_of
@@ -55,6 +61,18 @@ class Operation:
         wanted = [r for r in self.responses if r.is_success]
         wanted += [r for r in self.responses if r.status == "default"]
         return next(iter(wanted), None)
+
+    @property
+    def successes(self) -> tuple[Response, ...]:
+        """The responses that say success, or else what is returned in every case."""
+        wanted = tuple(r for r in self.responses if r.is_success)
+        return wanted or tuple(r for r in self.responses if r.status == "default")
+
+    @property
+    def json_answer(self) -> Content | None:
+        """The first JSON that a success comes with."""
+        found = (c for r in self.successes for c in r.contents if c.is_json)
+        return next(found, None)
 
     @property
     def answers_json(self) -> bool:

@@ -1,10 +1,11 @@
 """From schemas to models: which classes there are, and what they inherit."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 from bridge.generator.api.document import Api
+from bridge.generator.api.operations import Operation
 from bridge.generator.api.references import Node
 from bridge.generator.api.schemas import Schema, schema_at
 from bridge.generator.errors import DocumentError, GeneratorError
@@ -18,6 +19,8 @@ from bridge.generator.text import plain
 Identity = tuple[str, str]
 COMPONENTS = "#/components/schemas/"
 MAX_MEANING = 300
+HARMLESS = frozenset(("name", "value", "size"))
+"""What every object understands, and many classes of the images answer with a field of theirs."""
 
 
 @dataclass
@@ -25,9 +28,11 @@ class Models:
     """The models of a document, superclasses first, and how a schema is read with them."""
 
     prefix: str
+    patterns: tuple[str, ...]
     taken_classes: frozenset[str] = frozenset()
     taken_selectors: frozenset[str] = frozenset()
     problems: list[Problem] = field(default_factory=list)
+    _components: dict[Identity, str] = field(default_factory=dict)
     _names: dict[Identity, str] = field(default_factory=dict)
     _schemas: dict[Identity, Schema] = field(default_factory=dict)
     _made: dict[Identity, Model] = field(default_factory=dict)
@@ -37,10 +42,12 @@ class Models:
 
     def type_of(self, schema: Schema | None, inline_name: str = "") -> Type:
         """The type of a schema's values; an object inside of it gets a class of this name."""
+        schema = _unwrapped(schema)
         if schema is None:
             return Type("value", "Object")
-        if schema.identity not in self._names and inline_name and _is_inline_model(schema):
-            self._name(schema, inline_name)
+        is_new = schema.identity not in self._names and schema.identity not in self._components
+        if is_new and inline_name and _is_inline_model(schema):
+            self._name(schema, _component_name(schema) or inline_name)
         if name := self._names.get(schema.identity):
             return Type("model", name, model=name)
         if "array" in schema.types and schema.types <= {"array", "null"}:
@@ -57,17 +64,41 @@ class Models:
             return Type("date" if text == "Date" else "bytes", text)
         return Type("value", type_name(schema))
 
-    def ask_for(self, name: str, schema: Schema) -> None:
-        """Make a class for a schema of the document's components, if its values are objects."""
-        if schema.identity not in self._names and _is_model(schema):
-            self._name(schema, name)
+    def ask_for(self, components: dict[str, Schema]) -> None:
+        """Ask for classes of those of a document's components that are wanted objects."""
+        self._components = {schema.identity: name for name, schema in components.items()}
+        for identity, name in self._components.items():
+            schema = components[name]
+            if self._is_wanted(name) and identity not in self._names and _is_model(schema):
+                self._name(schema, name)
+
+    def of_operations(self, operations: Iterable[Operation]) -> dict[str, Type]:
+        """Make all models; return what operations answer, by route, where a model is in it."""
+        found = {}
+        for operation in operations:
+            stem = operation.id or f"{operation.verb.lower()} {operation.path}"
+            body = operation.body.json if operation.body else None
+            answer = operation.json_answer
+            if body:
+                self.type_of(body.schema, self._inline(f"{stem} body"))
+            if answer:
+                found[operation.route] = self.type_of(answer.schema, self._inline(f"{stem} answer"))
+        self.finish()
+        return {route: kind for route, kind in found.items() if not kind.is_plain}
+
+    def _is_wanted(self, name: str) -> bool:
+        return any(fnmatchcase(name, pattern) for pattern in self.patterns)
+
+    def _inline(self, name: str) -> str:
+        """The name of an object without one, if it is wanted; else empty."""
+        return name if "*" in self.patterns else ""
 
     def finish(self) -> None:
         """Make the models of all classes that were asked for, and of the objects within them."""
         while waiting := [i for i in self._names if i not in self._made]:
             for identity in waiting:
                 self._make(identity)
-        for identity, model in self._made.items():
+        for identity, model in [*self._made.items()]:
             self._made[identity] = self._with_subclasses(identity, model)
 
     def _name(self, schema: Schema, wanted: str) -> None:
@@ -122,15 +153,11 @@ class Models:
                 return each
         return None
 
-    def _fields(
-        self, schema: Schema, name: str, inherited: dict[str, Field]
-    ) -> tuple[Field, ...]:
+    def _fields(self, schema: Schema, name: str, inherited: dict[str, Field]) -> tuple[Field, ...]:
         """The fields that the superclass does not have, or has with another type or meaning."""
-        taken = reserved_selectors() | self.taken_selectors | PSEUDO_VARIABLES
+        taken = (reserved_selectors() - HARMLESS) | self.taken_selectors | PSEUDO_VARIABLES
         above = {each.accessor for each in inherited.values()}
-        members = {
-            n: m for n, m in schema.properties.items() if not m.never and n not in inherited
-        }
+        members = {n: m for n, m in schema.properties.items() if not m.never and n not in inherited}
         words = _accessors(members, taken, above)
         found = []
         stem = name.removeprefix(self.prefix)
@@ -218,15 +245,13 @@ def models_of(
 
     Raises GeneratorError for a pattern that fits no schema.
     """
-    models = Models(prefix, taken_classes, taken_selectors)
+    models = Models(prefix, patterns, taken_classes, taken_selectors)
     components = dict(_components(api))
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in components) and pattern != "*":
             listed = ", ".join([*components][:20]) or "none"
             raise GeneratorError(f"--models {pattern} fits no schema; there are {listed}")
-    for name, schema in components.items():
-        if any(fnmatchcase(name, pattern) for pattern in patterns):
-            models.ask_for(name, schema)
+    models.ask_for(components)
     return models
 
 
@@ -252,6 +277,19 @@ def _is_inline_model(schema: Schema) -> bool:
     return bool(schema.variants) and schema.types - {"null"} == {"object"}
 
 
+def _unwrapped(schema: Schema | None) -> Schema | None:
+    """The one schema that another does nothing but name: by `allOf`, or beside null."""
+    seen = set()
+    while schema is not None and schema.identity not in seen and not schema.node.get("properties"):
+        seen.add(schema.identity)
+        inner = [each for key in ("allOf", "oneOf", "anyOf") for each in _listed(schema, key)]
+        inner = [each for each in inner if each.types != {"null"}]
+        if len(inner) != 1:
+            break
+        schema = inner[0]
+    return schema
+
+
 def _listed(schema: Schema, key: str) -> list[Schema]:
     node = schema.node.get(key)
     if node is None or not isinstance(node.value, list):
@@ -266,9 +304,7 @@ def _component_name(schema: Schema) -> str:
     return "" if name == pointer or "/" in name else name.replace("~1", "/").replace("~0", "~")
 
 
-def _accessors(
-    members: dict[str, Schema], taken: frozenset[str], above: set[str]
-) -> list[str]:
+def _accessors(members: dict[str, Schema], taken: frozenset[str], above: set[str]) -> list[str]:
     """The name of each member's accessor: it and that of its setter are not taken."""
     found: list[str] = []
     for word in words_of(members):
