@@ -80,7 +80,7 @@ DIALECTS: dict[str, Dialect] = {
             variants=("NeuroScopeGnuSupplement",),
             comment="formats/comment_message.st",
             globals=NATIVE
-            | {"ArrayedCollection", "SystemExceptions.FileError", "UndefinedObject"}
+            | {"ArrayedCollection", "ReadStream", "SystemExceptions.FileError", "UndefinedObject"}
             | {"Delay", "FileStream", "ObjectMemory", "PackageLoader", "Sockets.Socket"},
         ),
         Dialect(

@@ -23,8 +23,12 @@ CONNECTION_CLASSES = (
     "LMStudioRequest",
     "LMStudioServer",
     "LMStudioTimestamp",
+    "LMStudioEvents",
     "LMStudioResponse",
     "LMStudioError",
+    "LMStudioAddress",
+    "LMStudioCall",
+    "LMStudioPages",
     "LMStudioConnection",
 )
 MODEL_BASE = "LMStudioModel"  # of the classes that --models asks for

@@ -8,6 +8,10 @@ from bridge.generator.api.schemas import Schema, schema_at
 
 JSON_TYPE = re.compile(r"application/json(-patch\+json)?|[\w.*-]+/[\w.*-]+\+json|text/json", re.I)
 
+TEXT_TYPE = re.compile(
+    r"text/.*|.*\+xml|application/(xml|yaml|javascript|x-www-form-urlencoded)", re.I
+)
+
 
 @dataclass(frozen=True)
 class Encoding:
@@ -38,6 +42,15 @@ class Content:
     @property
     def is_json(self) -> bool:
         return bool(JSON_TYPE.fullmatch(self.essence))
+
+    @property
+    def kind(self) -> str:
+        """What it is in Smalltalk: `json`, `text` or `bytes`; `value` for a range of types."""
+        if self.is_json:
+            return "json"
+        if "*" in self.essence:
+            return "value"
+        return "text" if TEXT_TYPE.fullmatch(self.essence) else "bytes"
 
 
 @dataclass(frozen=True)

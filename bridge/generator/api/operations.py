@@ -19,6 +19,7 @@ from bridge.generator.errors import DocumentError
 from bridge.generator.problems import Problem, ProblemKind
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
+EVENTS = "text/event-stream"
 SINCE_3_2 = (*METHODS, "query")
 METHOD_TOKEN = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
 
@@ -56,13 +57,6 @@ class Operation:
         return tuple(p for p in self.parameters if p.place == place)
 
     @property
-    def answer(self) -> Response | None:
-        """The first response that says success, or what is returned in every case."""
-        wanted = [r for r in self.responses if r.is_success]
-        wanted += [r for r in self.responses if r.status == "default"]
-        return next(iter(wanted), None)
-
-    @property
     def successes(self) -> tuple[Response, ...]:
         """The responses that say success, or else what is returned in every case."""
         wanted = tuple(r for r in self.responses if r.is_success)
@@ -75,8 +69,14 @@ class Operation:
         return next(found, None)
 
     @property
-    def answers_json(self) -> bool:
-        return self.answer is not None and any(c.is_json for c in self.answer.contents)
+    def answer_kind(self) -> str:
+        """`json`, `text` or `bytes` if nothing else is returned; `value` where a header says which.
+
+        JSON stands before a stream of events, which comes where it was asked for.
+        """
+        contents = [c for r in self.successes for c in r.contents]
+        kinds = {c.kind for c in contents if c.essence != EVENTS} or {c.kind for c in contents}
+        return next(iter(kinds)) if len(kinds) == 1 else "value"
 
 
 @dataclass(frozen=True)
