@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -123,9 +122,7 @@ def image(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             entry = operation(operationId=f"{verb} {status}", requestBody=body)
             paths.setdefault(f"/{status}", {})[verb] = entry
     schemes = {"key": {"type": "apiKey", "in": "header", "name": "X-Key"}}
-    content = document(
-        paths, components={"securitySchemes": schemes}, security=[{"key": []}, {}]
-    )
+    content = document(paths, components={"securitySchemes": schemes}, security=[{"key": []}, {}])
     folder = tmp_path_factory.mktemp("answers")
     generate_into(folder, written(folder, content), request.param)
     return system_with(folder, request.param, tmp_path_factory.mktemp("image"))
@@ -221,7 +218,11 @@ def test_redirections_keep_the_method_as_http_says(
 ) -> None:
     server, base = servers
     server.asked.clear()
-    calls = [f"c {verb}{status}: #(1)" for verb in ("post", "put") for status in (301, 302, 303, 307, 308)]
+    calls = [
+        f"c {verb}{status}: #(1)"
+        for verb in ("post", "put")
+        for status in (301, 302, 303, 307, 308)
+    ]
     seen = ask(image, base, *calls)
     assert seen == [{"seen": True}] * 10
     followed = [(verb, key, body) for verb, path, _, key, body in server.asked if "seen" in path]
