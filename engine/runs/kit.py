@@ -14,7 +14,8 @@ from engine.captures.hook_manager import ActivationHookManager
 from engine.captures.hooks import ActivationHookSpec
 from engine.captures.records import Activations
 from engine.components import ComponentType
-from engine.errors import InvalidRequestError
+from engine.errors import InvalidRequestError, UnsupportedOperationError
+from engine.machine.gaps import gaps_explained
 from engine.models.corrections import Correction
 from engine.models.loading import load
 from engine.runs.tokenizer import Tokenizer
@@ -106,11 +107,15 @@ class ModelKit:
         self._try_quantised_cache(caches)
 
     def _try_quantised_cache(self, caches: list) -> None:
-        """Build one decoding step, never evaluated: some attention reads plain arrays only."""
+        """Run one decoding step: some attention reads plain arrays only, and some GPUs have no
+        product for quantised keys."""
         self.model(mx.zeros((1, 2), dtype=mx.int32), cache=caches)
         maybe_quantize_kv_cache(caches, 0, self.kv_group_size, self.kv_bits)
         try:
-            self.model(mx.zeros((1, 1), dtype=mx.int32), cache=caches)
+            with gaps_explained():
+                mx.eval(self.model(mx.zeros((1, 1), dtype=mx.int32), cache=caches))
+        except UnsupportedOperationError as error:
+            raise InvalidRequestError(f"kv_bits: {error}") from error
         except (AttributeError, TypeError, ValueError) as error:
             what = str(error).partition("\n")[0]
             raise InvalidRequestError(

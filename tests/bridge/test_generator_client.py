@@ -113,23 +113,26 @@ MORE = [
 
 @pytest.mark.parametrize("new", MORE, ids=[str(each["name"]) for each in MORE])
 def test_a_new_optional_parameter_changes_no_selector(tmp_path: Path, new: dict[str, Any]) -> None:
-    others = {
-        "/a": {
-            "get": operation(operationId="listPetsOptions", parameters=[given("a", "query", True)])
-        },
-        "/b": {"get": operation(operationId="list")},
-        "/c": {"get": operation(operationId="listOptions", parameters=[given("a", "query", True)])},
-        "/d": {
-            "get": operation(
-                operationId="many", parameters=[given(f"p{i}", "query", True) for i in range(15)]
-            )
-        },
+    needs = {
+        "listPetsOptions": ["a"],
+        "list": [],
+        "listOptions": ["a"],
+        "many": [f"p{i}" for i in range(15)],
     }
-    before = client(tmp_path, document({**list_pets(), **others}))
-    for path, item in others.items():
-        for entry in item.values():
-            entry["parameters"] = [new, *entry.get("parameters", [])]
-    after = client(tmp_path, document({**list_pets(new), **others}))
+
+    def others(*more: dict[str, Any]) -> dict[str, Any]:
+        return {
+            f"/{name}": {
+                "get": operation(
+                    operationId=name,
+                    parameters=[*more, *(given(each, "query", True) for each in required)],
+                )
+            }
+            for name, required in needs.items()
+        }
+
+    before = client(tmp_path, document({**list_pets(), **others()}))
+    after = client(tmp_path, document({**list_pets(new), **others(new)}))
     kept = {m.pattern.selector: m for m in after.methods}
     for method in before.methods:
         now = kept[method.pattern.selector]
