@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from bridge.generator.api.document import Api
 from bridge.generator.api.operations import Operation
 from bridge.generator.api.servers import Server
+from bridge.generator.comments import fields_comment_of
 from bridge.generator.credentials import Credentials, credentials_of
 from bridge.generator.methods import BaseClass, ClientMethod, Methods
 from bridge.generator.models import Model, Type, models_of
@@ -64,6 +65,10 @@ class Client:
             FieldName(node.text("name"), node.text("component"), node.flag("is_input"))
             for node in self.api.node.items("x-field-names")
         )
+
+    def fields_comment_of(self, operation: Operation) -> str:
+        """What a method's comment says of the fields that it sends and answers."""
+        return fields_comment_of(operation, self.answers.get(operation.route))
 
     def selectors_of(self, route: str) -> tuple[str, ...]:
         """The selectors of one operation."""

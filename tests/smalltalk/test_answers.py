@@ -133,7 +133,8 @@ def ask(image: System, base: str, *expressions: str) -> Any:
     listed = ". ".join(expressions)
     return answer(
         image,
-        f"| c | c := PetStoreClient baseUrl: '{base}';; c token: 'secret';; c key: 'k';; {{{listed}}}",
+        f"| c | c := PetStoreClient baseUrl: '{base}';; c token: 'secret';; c key: 'k';; "
+        f"{{{listed}}}",
         "PetStorePlatform",
     )
 

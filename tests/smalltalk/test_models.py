@@ -149,9 +149,10 @@ def rex() -> str:
 def test_fields_are_smalltalk_objects(image: System) -> None:
     found = value(
         image,
-        f"| p | p := {rex()};; {{p name. p born year. p seen hour. p seen offset. p seen nanosecond. "
-        "p classValue. ((p rows at: 1) at: 1) label. (((p rows at: 1) at: 1) additionalAt: 'boss') name. "
-        "p photo size. p owner address city. p status. p additionalKeys. p missingKeys. "
+        f"| p | p := {rex()};; {{p name. p born year. p seen hour. p seen offset. "
+        "p seen nanosecond. p classValue. ((p rows at: 1) at: 1) label. "
+        "(((p rows at: 1) at: 1) additionalAt: 'boss') name. p photo size. "
+        "p owner address city. p status. p additionalKeys. p missingKeys. "
         "PetStorePet new missingKeys}",
     )
     assert found == [
@@ -177,7 +178,8 @@ def test_what_is_set_is_written_as_json(image: System) -> None:
         f"| p | p := {rex()};; p born: p seen asDate. p owner address city: 'Oslo'. "
         "p seen: (PetStoreTimestamp fromString: '2021-01-02T03:04:05Z'). "
         "p photo: (PetStorePlatform current bytesFrom: #(0 255)). p status: 'don''t'. "
-        "p rows: {{(PetStoreTag new label: 'x'; additionalAt: 'y' put: (PetStoreOwner new name: 'Z'); yourself)}}. "
+        "p rows: {{(PetStoreTag new label: 'x'; "
+        "additionalAt: 'y' put: (PetStoreOwner new name: 'Z'); yourself)}}. "
         "p friends: {PetStoreCat new lives: 7; yourself}. p owner: nil;; p asJson",
     )
     assert json.loads(text) == {
@@ -232,7 +234,8 @@ def test_operations_take_and_answer_models(image: System, store: str) -> None:
     classes, name, sent = value(
         image,
         f"| c all | c := PetStoreClient baseUrl: '{store}';; all := c listPets;; "
-        "{all collect: [:each | each class name]. (all at: 1) owner name. (c addPet: (all at: 1)) asJson}",
+        "{all collect: [:each | each class name]. (all at: 1) owner name. "
+        "(c addPet: (all at: 1)) asJson}",
     )
     assert (classes, name) == (["PetStoreDog"], "Ann")
     assert json.loads(sent) == REX

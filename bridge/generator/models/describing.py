@@ -25,13 +25,6 @@ def type_name(schema: Schema | None) -> str:
     return " | ".join(names) or "nil"
 
 
-def shown_choices(schema: Schema) -> str:
-    """The values of an enumeration, as a comment lists them."""
-    values = [value.strip('"') for value in schema.enum or ()]
-    more = f" and {len(values) - MAX_FIELDS} more" if len(values) > MAX_FIELDS else ""
-    return ", ".join(values[:MAX_FIELDS]) + more
-
-
 def fields_text(schema: Schema | None) -> str:
     """The fields of an object, or of the elements of an array; empty if none are declared."""
     while schema is not None and not schema.properties and schema.items:

@@ -53,10 +53,10 @@ class Models:
         if "array" in schema.types and schema.types <= {"array", "null"}:
             element = self.type_of(schema.items, inline_name and f"{inline_name}Item")
             return Type("list", f"Array of {element.text}", element)
-        if schema.types and schema.types <= {"object", "null"} and not schema.properties:
-            if isinstance(schema.additional, Schema):
-                value = self.type_of(schema.additional, inline_name and f"{inline_name}Value")
-                return Type("map", f"record of {value.text}", value)
+        is_map = schema.types and schema.types <= {"object", "null"} and not schema.properties
+        if is_map and isinstance(schema.additional, Schema):
+            value = self.type_of(schema.additional, inline_name and f"{inline_name}Value")
+            return Type("map", f"record of {value.text}", value)
         if schema.types and schema.types <= {"string", "null"} and schema.format in FORMATS:
             text = FORMATS[schema.format]
             if text == "Timestamp":
