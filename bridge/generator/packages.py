@@ -1,6 +1,7 @@
 """The packages of a document in a dialect: which classes, in which order."""
 
 from bridge.generator.client import Client
+from bridge.generator.client_tests import tests_of
 from bridge.generator.dialects import OWN_JSON, Dialect
 from bridge.generator.methods import BaseClass
 from bridge.generator.model import Package, SmalltalkClass
@@ -183,7 +184,12 @@ def packages_of(client: Client, dialect: Dialect, templates: Templates) -> tuple
         yielding=BRIDGE_YIELDING if own else frozenset(),
     )
     if not own:
-        return (connection, package)
+        tests = Package(
+            f"{client.naming.package}-Tests",
+            _client_tests(client, templates),
+            requires=(connection, package),
+        )
+        return (connection, package, tests)
     base = (connection, package)
     classes = _from(templates, *CORE_CLASSES, folder="neuroscope")
     documented = frozenset(c.name for c in classes if not c.name.startswith(PREFIX))
@@ -234,6 +240,20 @@ def baseline_of(
 def baseline_name(packages: tuple[Package, ...]) -> str:
     """The name of the whole for Metacello: that of the client's package, without punctuation."""
     return packages[1].name.replace("-", "")
+
+
+def _client_tests(client: Client, templates: Templates) -> tuple[SmalltalkClass, ...]:
+    servers = dict.fromkeys(m.server.template for m in client.methods if m.server)
+    return _classes(
+        templates,
+        "clients/tests.st",
+        client=client,
+        tests=tests_of(client),
+        servers=[*servers],
+        spec=client.api.source,
+        connection=client.naming.connection,
+        prefix=client.naming.base_prefix,
+    )
 
 
 def _model_classes(client: Client, templates: Templates) -> tuple[SmalltalkClass, ...]:

@@ -33,6 +33,7 @@ class Content:
     media_type: str
     schema: Schema | None
     encodings: dict[str, Encoding] = field(default_factory=dict)
+    node: Node | None = field(default=None, repr=False, compare=False)
 
     @property
     def essence(self) -> str:
@@ -108,7 +109,7 @@ def contents_of(node: Node) -> tuple[Content, ...]:
 
 def _content(media_type: str, node: Node) -> Content:
     encodings = {name: _encoding(each) for name, each in node.entries("encoding").items()}
-    return Content(media_type, _schema(node), encodings)
+    return Content(media_type, _schema(node), encodings, node)
 
 
 def _encoding(node: Node) -> Encoding:
