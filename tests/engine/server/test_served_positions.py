@@ -93,7 +93,7 @@ def test_what_is_no_part_of_a_text_is_refused(server: Server, where: str):
 
 def test_an_echoed_prompt_is_scored_without_what_changes_the_generated_tokens(server: Server):
     path = "/v1/completions/with_activations"
-    body = {"prompt": PROMPT, **TYPED, "echo": True, "logprobs": 1}
+    body = {"prompt": PROMPT, "max_tokens": 4, "echo": True, "logprobs": 1}
     edits = [{**EDIT, "positions": "generated"}, {**EDIT, "positions": [7]}]
     steered = server.post(path, **body, interventions=edits)["choices"][0]["logprobs"]
     plain = server.post(path, **body)["choices"][0]["logprobs"]
