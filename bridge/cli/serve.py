@@ -74,6 +74,11 @@ LARGEST = 2**31 - 1
     show_default=True,
     help="MB of captures kept there; the oldest are dropped.",
 )
+@click.option(
+    "--memory-limit",
+    type=click.IntRange(1, LARGEST),
+    help="MB that the engine may take, the model included; default: what the machine has.",
+)
 @click.option("--tf32", is_flag=True, help="Faster float32 products on GPUs, 1e-3 off.")
 @click.option(
     "--queue-size",
@@ -107,6 +112,7 @@ def serve(
     capture_budget: int,
     spill_folder: Path | None,
     spill_budget: int,
+    memory_limit: int | None,
     tf32: bool,
     queue_size: int,
     max_models: int,
@@ -144,6 +150,7 @@ def serve(
         capture_bytes=capture_budget * MEGABYTE,
         spill_folder=spill_folder,
         spill_bytes=spill_budget * MEGABYTE,
+        memory_bytes=memory_limit and memory_limit * MEGABYTE,
         queue_size=queue_size,
         max_models=max_models,
     )

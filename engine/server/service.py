@@ -10,6 +10,7 @@ from engine.server.jobs.generation_thread import GenerationThread
 from engine.server.jobs.sessions import Sessions
 from engine.server.metrics import Gauges, Metrics
 from engine.server.state.captures import CaptureStore
+from engine.server.state.conversations import Conversations
 from engine.server.state.models import Models
 from engine.server.state.settings import Settings
 
@@ -23,6 +24,7 @@ class Service:
     captures: CaptureStore
     worker: GenerationThread
     sessions: Sessions
+    conversations: Conversations
     metrics: Metrics
 
 
@@ -35,14 +37,15 @@ def create_service(settings: Settings, on_death: Callable[[], None]) -> Service:
         on_death=on_death,
     )
     worker.start()
+    if settings.memory_bytes is not None:
+        mx.set_memory_limit(settings.memory_bytes)
     if pool := host_memory():
         pool.budget_bytes = settings.capture_bytes
     store = CaptureStore(settings.capture_bytes, settings.spill_folder, settings.spill_bytes)
     models = Models(settings.max_models)
     sessions = Sessions(settings.breakpoint_patience)
-    return Service(
-        settings, models, store, worker, sessions, Metrics(_gauges(worker, models, store))
-    )
+    metrics = Metrics(_gauges(worker, models, store))
+    return Service(settings, models, store, worker, sessions, Conversations(), metrics)
 
 
 def _gauges(worker: GenerationThread, models: Models, store: CaptureStore) -> Gauges:

@@ -13,17 +13,20 @@ from engine.server.http.responses import answer, error_response
 from engine.server.http.routes import (
     captures,
     circuits,
+    embeddings,
     forward,
     generation,
     hooks,
     lens,
     models,
     neurons,
+    responses,
     sessions,
     status,
     tokens,
     weights,
 )
+from engine.server.lm_studio.routes import lm_studio
 from engine.server.panics import panics_as_errors
 from engine.server.service import Service
 
@@ -44,6 +47,8 @@ HANDLERS: dict[str, Callable[..., Any]] = {
     "createCompletionWithActivations": generation.complete,
     "createChatCompletionWithActivations": generation.chat,
     "forward": forward.forward,
+    "createResponse": responses.respond,
+    "createEmbeddings": embeddings.embed,
     "logitLens": lens.logit_lens,
     "promotedTokens": neurons.promoted_tokens,
     "patchCircuit": circuits.patch,
@@ -80,6 +85,7 @@ def create_app(service: Service) -> Flask:
             methods=[operation.method.upper()],
             provide_automatic_options=False,
         )
+    app.register_blueprint(lm_studio(service))
     return app
 
 
