@@ -226,8 +226,8 @@ class ModelEntry(TypedDict):
     intermediate_size: int | None
     quantization: str | None
     corrections: list[Correction]
-    warnings: list[str]
     adapter: Adapter | None
+    warnings: list[str]
     components: list[ComponentType]
     absent_layers: dict[ComponentType, list[int]]
 

@@ -68,16 +68,16 @@ LARGEST = 2**31 - 1
     help="Move captures over the budget here, as safetensors, in place of dropping them.",
 )
 @click.option(
-    "--memory-limit",
-    type=click.IntRange(min=1),
-    help="MB that the engine may take, the model included; default: what the machine has.",
-)
-@click.option(
     "--spill-budget",
     type=click.IntRange(1, LARGEST),
     default=16384,
     show_default=True,
     help="MB of captures kept there; the oldest are dropped.",
+)
+@click.option(
+    "--memory-limit",
+    type=click.IntRange(1, LARGEST),
+    help="MB that the engine may take, the model included; default: what the machine has.",
 )
 @click.option("--tf32", is_flag=True, help="Faster float32 products on GPUs, 1e-3 off.")
 @click.option(
@@ -111,8 +111,8 @@ def serve(
     allowed_origins: tuple[str, ...],
     capture_budget: int,
     spill_folder: Path | None,
-    memory_limit: int | None,
     spill_budget: int,
+    memory_limit: int | None,
     tf32: bool,
     queue_size: int,
     max_models: int,
@@ -149,8 +149,8 @@ def serve(
         allow_hub=allow_hub,
         capture_bytes=capture_budget * MEGABYTE,
         spill_folder=spill_folder,
-        memory_bytes=memory_limit and memory_limit * MEGABYTE,
         spill_bytes=spill_budget * MEGABYTE,
+        memory_bytes=memory_limit and memory_limit * MEGABYTE,
         queue_size=queue_size,
         max_models=max_models,
     )

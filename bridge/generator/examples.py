@@ -139,9 +139,9 @@ def _object(schema: Schema, above: tuple[Any, ...], depth: int) -> dict[str, Any
             continue
         if member.identity not in above:
             found[name] = _of_schema(member, above, depth + 1)
-    if not found and isinstance(schema.additional, Schema) and depth < MAX_DEPTH:
-        if schema.additional.identity not in above:
-            found["key"] = _of_schema(schema.additional, above, depth + 1)
+    more = schema.additional
+    if not found and isinstance(more, Schema) and depth < MAX_DEPTH and more.identity not in above:
+        found["key"] = _of_schema(more, above, depth + 1)
     return found
 
 

@@ -1,7 +1,6 @@
 """What the server has done and is doing, as Prometheus reads it."""
 
-from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily
@@ -12,14 +11,6 @@ PREFIX = "neuroscope"
 SECONDS = (0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300)
 
 
-class Counted(Protocol):
-    """What is counted of a generated token."""
-
-    @property
-    def prompt_tokens(self) -> int: ...
-
-
-Step = TypeVar("Step", bound=tuple[Counted, Any])
 Gauges = dict[str, tuple[str, Callable[[], float]]]
 """The names of what is measured at each reading, with what it is and how it is measured."""
 
@@ -58,14 +49,13 @@ class Metrics:
         self._requests.labels(operation, str(status)).inc()
         self._seconds.labels(operation).observe(seconds)
 
-    def counted(self, steps: Iterable[Step]) -> Generator[Step, None, None]:
-        """The steps of a generation, whose tokens are counted as they come."""
-        generated = self._tokens.labels("generated")
-        for number, step in enumerate(steps):
-            if number == 0:
-                self._tokens.labels("prompt").inc(step[0].prompt_tokens)
-            generated.inc()
-            yield step
+    def prompted(self, count: int) -> None:
+        """Count the tokens of a prompt."""
+        self._tokens.labels("prompt").inc(count)
+
+    def generated(self) -> None:
+        """Count a token that was generated."""
+        self._tokens.labels("generated").inc()
 
     def text(self) -> bytes:
         """All of it in Prometheus' text format."""

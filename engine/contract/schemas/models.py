@@ -54,8 +54,8 @@ class ModelEntry(Response):
     corrections: list[Correction] = Field(
         description="What was corrected as the model was loaded, because mlx-lm does not read it."
     )
-    warnings: list[str] = Field(description="What to know before its numbers are relied upon.")
     adapter: Adapter | None = Field(description="What was merged into the weights; null if none.")
+    warnings: list[str] = Field(description="What to know before its numbers are relied upon.")
     components: list[ComponentType] = Field(description="What can be captured on this model.")
     absent_layers: dict[ComponentType, list[int]] = Field(
         description="The layers that lack a component that others have, by the component."

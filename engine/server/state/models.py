@@ -50,8 +50,8 @@ class LoadedModel:
             corrections=[
                 Correction(name=each.name, reason=each.reason) for each in self.kit.corrections
             ],
-            warnings=self.kit.warnings,
             adapter=self._adapter,
+            warnings=self.kit.warnings,
             components=list(info.components),
             absent_layers=self.kit.structure.absent_layers,
         )

@@ -22,8 +22,8 @@ class Settings:
 
     capture_bytes: int = 2048 * MEGABYTE
     spill_folder: Path | None = None
-    memory_bytes: int | None = None  # most that MLX may take, models included; None: as MLX has it
     spill_bytes: int = 16384 * MEGABYTE
+    memory_bytes: int | None = None  # most that MLX may take, models included; None: as MLX has it
 
     max_body_bytes: int = 64 * MEGABYTE
     max_prompt_characters: int = 1_000_000
