@@ -21,6 +21,10 @@ class Operations(Transport):
         """Say whether the server and its generation thread answer."""
         return self._json("GET", "/health")
 
+    def metrics(self) -> str:
+        """Answer what the server has done and is doing, in Prometheus' text format."""
+        return self._text("GET", "/metrics")
+
     def openapi(self) -> dict[str, Any]:
         """Answer this document."""
         return self._json("GET", "/openapi.json")
@@ -83,6 +87,7 @@ class Operations(Transport):
         self,
         model_path: str,
         *,
+        adapter_path: str | None = None,
         model_id: str | None = None,
         max_kv_size: int | None = None,
         kv_bits: Literal[2, 3, 4, 6, 8] | None = None,
@@ -97,6 +102,7 @@ class Operations(Transport):
             "/v1/models/load",
             body={
                 "model_path": model_path,
+                "adapter_path": adapter_path,
                 "model_id": model_id,
                 "max_kv_size": max_kv_size,
                 "kv_bits": kv_bits,
@@ -984,6 +990,119 @@ class Operations(Transport):
             },
         )
 
+    def create_response(
+        self,
+        input: str | Sequence[api.InputMessage],
+        *,
+        model: str | None = None,
+        instructions: str | None = None,
+        previous_response_id: str | None = None,
+        store: bool | None = None,
+        max_output_tokens: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        text: api.TextOptions | None = None,
+        tools: Sequence[Any] | None = None,
+        tool_choice: Literal["none", "auto"] | None = None,
+        parallel_tool_calls: bool | None = None,
+        truncation: Literal["disabled"] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        user: str | None = None,
+    ) -> api.ModelResponse:
+        """Answer a user, or messages, in a conversation that the server keeps."""
+        return self._json(
+            "POST",
+            "/v1/responses",
+            body={
+                "input": input,
+                "model": model,
+                "instructions": instructions,
+                "previous_response_id": previous_response_id,
+                "store": store,
+                "max_output_tokens": max_output_tokens,
+                "temperature": temperature,
+                "top_p": top_p,
+                "text": text,
+                "tools": tools,
+                "tool_choice": tool_choice,
+                "parallel_tool_calls": parallel_tool_calls,
+                "truncation": truncation,
+                "metadata": metadata,
+                "user": user,
+            },
+        )
+
+    def stream_create_response(
+        self,
+        input: str | Sequence[api.InputMessage],
+        *,
+        model: str | None = None,
+        instructions: str | None = None,
+        previous_response_id: str | None = None,
+        store: bool | None = None,
+        max_output_tokens: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        text: api.TextOptions | None = None,
+        tools: Sequence[Any] | None = None,
+        tool_choice: Literal["none", "auto"] | None = None,
+        parallel_tool_calls: bool | None = None,
+        truncation: Literal["disabled"] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        user: str | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Answer a user, or messages, in a conversation that the server keeps. Yields the events
+        of the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/responses",
+            body={
+                "input": input,
+                "model": model,
+                "instructions": instructions,
+                "previous_response_id": previous_response_id,
+                "store": store,
+                "max_output_tokens": max_output_tokens,
+                "temperature": temperature,
+                "top_p": top_p,
+                "text": text,
+                "tools": tools,
+                "tool_choice": tool_choice,
+                "parallel_tool_calls": parallel_tool_calls,
+                "truncation": truncation,
+                "metadata": metadata,
+                "user": user,
+            },
+        )
+
+    def create_embeddings(
+        self,
+        input: str | api.TokenIds | Sequence[str] | Sequence[api.TokenIds],
+        *,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        layer: int | None = None,
+        pooling: Literal["mean", "last"] | None = None,
+        encoding_format: Literal["float", "base64"] | None = None,
+        dimensions: int | None = None,
+        user: str | None = None,
+    ) -> api.Embeddings:
+        """Answer a vector for each text: a layer's residual stream, pooled over its positions."""
+        return self._json(
+            "POST",
+            "/v1/embeddings",
+            body={
+                "input": input,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "layer": layer,
+                "pooling": pooling,
+                "encoding_format": encoding_format,
+                "dimensions": dimensions,
+                "user": user,
+            },
+        )
+
     def logit_lens(
         self,
         prompt: str | api.TokenIds,
@@ -1389,6 +1508,10 @@ class AsyncOperations(AsyncTransport):
         """Say whether the server and its generation thread answer."""
         return await self._json("GET", "/health")
 
+    async def metrics(self) -> str:
+        """Answer what the server has done and is doing, in Prometheus' text format."""
+        return await self._text("GET", "/metrics")
+
     async def openapi(self) -> dict[str, Any]:
         """Answer this document."""
         return await self._json("GET", "/openapi.json")
@@ -1451,6 +1574,7 @@ class AsyncOperations(AsyncTransport):
         self,
         model_path: str,
         *,
+        adapter_path: str | None = None,
         model_id: str | None = None,
         max_kv_size: int | None = None,
         kv_bits: Literal[2, 3, 4, 6, 8] | None = None,
@@ -1465,6 +1589,7 @@ class AsyncOperations(AsyncTransport):
             "/v1/models/load",
             body={
                 "model_path": model_path,
+                "adapter_path": adapter_path,
                 "model_id": model_id,
                 "max_kv_size": max_kv_size,
                 "kv_bits": kv_bits,
@@ -2349,6 +2474,119 @@ class AsyncOperations(AsyncTransport):
                 "model": model,
                 "logits": logits,
                 "top_k": top_k,
+            },
+        )
+
+    async def create_response(
+        self,
+        input: str | Sequence[api.InputMessage],
+        *,
+        model: str | None = None,
+        instructions: str | None = None,
+        previous_response_id: str | None = None,
+        store: bool | None = None,
+        max_output_tokens: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        text: api.TextOptions | None = None,
+        tools: Sequence[Any] | None = None,
+        tool_choice: Literal["none", "auto"] | None = None,
+        parallel_tool_calls: bool | None = None,
+        truncation: Literal["disabled"] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        user: str | None = None,
+    ) -> api.ModelResponse:
+        """Answer a user, or messages, in a conversation that the server keeps."""
+        return await self._json(
+            "POST",
+            "/v1/responses",
+            body={
+                "input": input,
+                "model": model,
+                "instructions": instructions,
+                "previous_response_id": previous_response_id,
+                "store": store,
+                "max_output_tokens": max_output_tokens,
+                "temperature": temperature,
+                "top_p": top_p,
+                "text": text,
+                "tools": tools,
+                "tool_choice": tool_choice,
+                "parallel_tool_calls": parallel_tool_calls,
+                "truncation": truncation,
+                "metadata": metadata,
+                "user": user,
+            },
+        )
+
+    def stream_create_response(
+        self,
+        input: str | Sequence[api.InputMessage],
+        *,
+        model: str | None = None,
+        instructions: str | None = None,
+        previous_response_id: str | None = None,
+        store: bool | None = None,
+        max_output_tokens: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        text: api.TextOptions | None = None,
+        tools: Sequence[Any] | None = None,
+        tool_choice: Literal["none", "auto"] | None = None,
+        parallel_tool_calls: bool | None = None,
+        truncation: Literal["disabled"] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        user: str | None = None,
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Answer a user, or messages, in a conversation that the server keeps. Yields the events
+        of the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/responses",
+            body={
+                "input": input,
+                "model": model,
+                "instructions": instructions,
+                "previous_response_id": previous_response_id,
+                "store": store,
+                "max_output_tokens": max_output_tokens,
+                "temperature": temperature,
+                "top_p": top_p,
+                "text": text,
+                "tools": tools,
+                "tool_choice": tool_choice,
+                "parallel_tool_calls": parallel_tool_calls,
+                "truncation": truncation,
+                "metadata": metadata,
+                "user": user,
+            },
+        )
+
+    async def create_embeddings(
+        self,
+        input: str | api.TokenIds | Sequence[str] | Sequence[api.TokenIds],
+        *,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        layer: int | None = None,
+        pooling: Literal["mean", "last"] | None = None,
+        encoding_format: Literal["float", "base64"] | None = None,
+        dimensions: int | None = None,
+        user: str | None = None,
+    ) -> api.Embeddings:
+        """Answer a vector for each text: a layer's residual stream, pooled over its positions."""
+        return await self._json(
+            "POST",
+            "/v1/embeddings",
+            body={
+                "input": input,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "layer": layer,
+                "pooling": pooling,
+                "encoding_format": encoding_format,
+                "dimensions": dimensions,
+                "user": user,
             },
         )
 

@@ -8,6 +8,15 @@ from __future__ import annotations
 from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 
 
+class Adapter(TypedDict):
+    name: str
+    format: Literal["mlx-lm", "peft"]
+    kind: Literal["lora", "dora", "full"]
+    modules: list[str]
+    rank: int | None
+    scale: float | None
+
+
 class AssistantMessage(TypedDict):
     role: NotRequired[Literal["assistant"]]
     content: str
@@ -122,6 +131,20 @@ class DetokenizeResponse(TypedDict):
     texts: list[str]
 
 
+class Embedding(TypedDict):
+    object: NotRequired[Literal["embedding"]]
+    index: int
+    embedding: list[float] | str
+
+
+InputItem: TypeAlias = str
+
+
+class EmbeddingsUsage(TypedDict):
+    prompt_tokens: int
+    total_tokens: int
+
+
 class ErrorDetail(TypedDict):
     message: str
     type: str
@@ -137,6 +160,17 @@ class ForgottenCapture(TypedDict):
     capture_id: str
 
 
+class GenerationStats(TypedDict):
+    """
+    How fast a reply was generated, all its choices together, as LM Studio tells it.
+    """
+
+    tokens_per_second: float
+    time_to_first_token: float
+    generation_time: float
+    stop_reason: Literal["eosFound", "stopStringFound", "maxPredictedTokensReached"]
+
+
 Head: TypeAlias = int
 
 
@@ -149,8 +183,22 @@ class Health(TypedDict):
     queue_depth: int
 
 
+class IncompleteDetails(TypedDict):
+    reason: Literal["max_output_tokens"]
+
+
+class InputDetails(TypedDict):
+    cached_tokens: int
+
+
+class InputText(TypedDict):
+    type: Literal["input_text", "output_text", "text"]
+    text: str
+
+
 class LoadModelRequest(TypedDict):
     model_path: str
+    adapter_path: NotRequired[str | None]
     model_id: NotRequired[str | None]
     max_kv_size: NotRequired[int | None]
     kv_bits: NotRequired[Literal[2, 3, 4, 6, 8] | None]
@@ -178,6 +226,7 @@ class ModelEntry(TypedDict):
     intermediate_size: int | None
     quantization: str | None
     corrections: list[Correction]
+    adapter: Adapter | None
     warnings: list[str]
     components: list[ComponentType]
     absent_layers: dict[ComponentType, list[int]]
@@ -186,6 +235,16 @@ class ModelEntry(TypedDict):
 class ModelList(TypedDict):
     object: NotRequired[Literal["list"]]
     data: list[ModelEntry]
+
+
+class OutputDetails(TypedDict):
+    reasoning_tokens: int
+
+
+class OutputText(TypedDict):
+    type: NotRequired[Literal["output_text"]]
+    text: str
+    annotations: NotRequired[list[Any]]
 
 
 Position: TypeAlias = int
@@ -205,6 +264,14 @@ class RegisteredHooks(TypedDict):
 
 class RemovedHooks(TypedDict):
     removed_hooks: list[str]
+
+
+class ResponseUsage(TypedDict):
+    input_tokens: int
+    input_tokens_details: InputDetails
+    output_tokens: int
+    output_tokens_details: OutputDetails
+    total_tokens: int
 
 
 StopString: TypeAlias = str
@@ -242,6 +309,10 @@ class TensorValue(TypedDict):
 
 class TextFormat(TypedDict):
     type: Literal["text"]
+
+
+class TextOptions(TypedDict):
+    format: NotRequired[TextFormat | None]
 
 
 class TextPart(TypedDict):
@@ -321,6 +392,7 @@ class ActivationRecord(TypedDict):
     field_name: str | None
     step: int
     positions: list[int]
+    position_list: list[int] | None
     shape: list[int]
     dtype: str
     byte_order: NotRequired[Literal["little"]]
@@ -339,7 +411,7 @@ class BreakpointSpec(TypedDict):
     component: NotRequired[ComponentName | None]
     hook_id: NotRequired[str | None]
     heads: NotRequired[list[Head] | None]
-    positions: NotRequired[list[Position] | None]
+    positions: NotRequired[Literal["all", "prompt", "generated"] | list[Position] | None]
 
 
 class CaptureList(TypedDict):
@@ -626,6 +698,7 @@ class CompletionWithActivations(TypedDict):
     model: str
     choices: list[CompletionChoice]
     usage: Usage
+    stats: GenerationStats
     capture_id: str
     activations: dict[str, list[ActivationRecord]]
 
@@ -637,6 +710,26 @@ class ContinueSessionRequest(TypedDict):
 class DetokenizeRequest(TypedDict):
     tokens: list[TokenId]
     model: NotRequired[str | None]
+
+
+class Embeddings(TypedDict):
+    object: NotRequired[Literal["list"]]
+    data: list[Embedding]
+    model: str
+    usage: EmbeddingsUsage
+    layer: int | None
+    pooling: Literal["mean", "last"]
+
+
+class EmbeddingsRequest(TypedDict):
+    input: str | TokenIds | list[InputItem] | list[TokenIds]
+    add_special_tokens: NotRequired[bool | None]
+    model: NotRequired[str | None]
+    layer: NotRequired[int | None]
+    pooling: NotRequired[Literal["mean", "last"] | None]
+    encoding_format: NotRequired[Literal["float", "base64"] | None]
+    dimensions: NotRequired[int | None]
+    user: NotRequired[str | None]
 
 
 class Forward(TypedDict):
@@ -659,9 +752,16 @@ class HookSpec(TypedDict):
     hook_id: NotRequired[str | None]
     capture_input: NotRequired[bool | None]
     capture_output: NotRequired[bool | None]
-    positions: NotRequired[list[Position] | None]
+    positions: NotRequired[Literal["all", "prompt", "generated"] | list[Position] | None]
     heads: NotRequired[list[Head] | None]
     dtype: NotRequired[Literal["float32", "float16", "bfloat16"] | None]
+    exclude_special_tokens: NotRequired[bool | None]
+
+
+class InputMessage(TypedDict):
+    type: NotRequired[Literal["message"] | None]
+    role: Literal["system", "user", "assistant", "developer"]
+    content: str | list[InputText]
 
 
 class InterventionSpec(TypedDict):
@@ -675,7 +775,7 @@ class InterventionSpec(TypedDict):
         "ablation", "mean", "scaling", "addition", "replacement", "patching", "noise"
     ]
     heads: NotRequired[list[Head] | None]
-    positions: NotRequired[list[Position] | None]
+    positions: NotRequired[Literal["all", "prompt", "generated"] | list[Position] | None]
     factor: NotRequired[float | None]
     value: NotRequired[TensorValue | None]
     capture_id: NotRequired[str | None]
@@ -704,6 +804,14 @@ class LogitLensRequest(TypedDict):
     top_k: NotRequired[int | None]
 
 
+class OutputMessage(TypedDict):
+    id: str
+    type: NotRequired[Literal["message"]]
+    role: NotRequired[Literal["assistant"]]
+    status: Literal["in_progress", "completed", "incomplete"]
+    content: list[OutputText]
+
+
 class PromotedTokens(TypedDict):
     layer: int
     neuron: int
@@ -715,6 +823,25 @@ class PromotedTokens(TypedDict):
 class RegisterHooksRequest(TypedDict):
     hooks: list[HookSpec]
     model: NotRequired[str | None]
+
+
+class ResponseRequest(TypedDict):
+    input: str | list[InputMessage]
+    model: NotRequired[str | None]
+    instructions: NotRequired[str | None]
+    previous_response_id: NotRequired[str | None]
+    store: NotRequired[bool | None]
+    stream: NotRequired[bool | None]
+    max_output_tokens: NotRequired[int | None]
+    temperature: NotRequired[float | None]
+    top_p: NotRequired[float | None]
+    text: NotRequired[TextOptions | None]
+    tools: NotRequired[list[Any] | None]
+    tool_choice: NotRequired[Literal["none", "auto"] | None]
+    parallel_tool_calls: NotRequired[bool | None]
+    truncation: NotRequired[Literal["disabled"] | None]
+    metadata: NotRequired[dict[str, str] | None]
+    user: NotRequired[str | None]
 
 
 class SessionState(TypedDict):
@@ -856,6 +983,7 @@ class Completion(TypedDict):
     model: str
     choices: list[CompletionChoice]
     usage: Usage
+    stats: GenerationStats
     capture_id: NotRequired[str | None]
 
 
@@ -995,6 +1123,28 @@ class HookList(TypedDict):
     hooks: list[HookEntry]
 
 
+class ModelResponse(TypedDict):
+    id: str
+    object: NotRequired[Literal["response"]]
+    created_at: int
+    model: str
+    status: Literal["in_progress", "completed", "incomplete"]
+    incomplete_details: NotRequired[IncompleteDetails | None]
+    error: NotRequired[None]
+    instructions: str | None
+    previous_response_id: str | None
+    max_output_tokens: int | None
+    temperature: float
+    top_p: float
+    parallel_tool_calls: NotRequired[bool]
+    tool_choice: NotRequired[Literal["none", "auto"]]
+    tools: NotRequired[list[Any]]
+    metadata: dict[str, str]
+    store: bool
+    output: list[OutputMessage]
+    usage: NotRequired[ResponseUsage | None]
+
+
 class ChatChoice(TypedDict):
     index: int
     message: AssistantMessage
@@ -1011,6 +1161,7 @@ class ChatCompletion(TypedDict):
     model: str
     choices: list[ChatChoice]
     usage: Usage
+    stats: GenerationStats
     capture_id: NotRequired[str | None]
 
 
@@ -1022,5 +1173,6 @@ class ChatCompletionWithActivations(TypedDict):
     model: str
     choices: list[ChatChoice]
     usage: Usage
+    stats: GenerationStats
     capture_id: str
     activations: dict[str, list[ActivationRecord]]

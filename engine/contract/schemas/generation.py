@@ -166,6 +166,17 @@ class Usage(Response):
     total_tokens: int
 
 
+class GenerationStats(Response):
+    """How fast a reply was generated, all its choices together, as LM Studio tells it."""
+
+    tokens_per_second: float = Field(
+        description="From the first token on; of one token, the reciprocal of the wait for it."
+    )
+    time_to_first_token: float = Field(description="Seconds from the request's check.")
+    generation_time: float = Field(description="Seconds from the first token to the last.")
+    stop_reason: Literal["eosFound", "stopStringFound", "maxPredictedTokensReached"]
+
+
 class CompletionLogprobs(Response):
     """Of the tokens whose text, or some of it, is in the choice's text."""
 
@@ -204,6 +215,7 @@ class Completion(Warned):
     model: str
     choices: list[CompletionChoice]
     usage: Usage
+    stats: GenerationStats
     capture_id: str | None = Field(
         None,
         description="Where there is one choice: under which what the registered hooks captured is "
@@ -245,6 +257,7 @@ class ChatCompletion(Warned):
     model: str
     choices: list[ChatChoice]
     usage: Usage
+    stats: GenerationStats
     capture_id: str | None = Field(
         None,
         description="Where there is one choice: under which what the registered hooks captured is "

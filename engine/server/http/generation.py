@@ -88,7 +88,7 @@ class Generation:
 
     def steps(self, job: Job, more: Sequence[Intervention] = ()) -> Generator[Step, None, None]:
         """Each token, with `more` interventions after its own. For the generation thread."""
-        return generate(
+        steps = generate(
             self.model.kit,
             self.prompt.tokens,
             self.hooks,
@@ -97,6 +97,7 @@ class Generation:
             prompt_progress_callback=self._progress(job),
             budget_bytes=self.service.captures.budget_bytes,
         )
+        return self.service.metrics.counted(steps)
 
     def _scores(self, job: Job, top: int) -> Scores:
         return score(
@@ -105,6 +106,7 @@ class Generation:
             () if self.generates else self.hooks,
             self.interventions,
             top_logprobs=top,
+            following=max(0, self.sampling.max_tokens - 1),
             budget_bytes=self.service.captures.budget_bytes,
             progress=self._progress(job),
         )

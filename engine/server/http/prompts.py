@@ -1,6 +1,6 @@
 """Prompts to token ids, within the limits."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -29,12 +29,26 @@ def completion_prompts(
     model: LoadedModel, request: CompletionRequest, settings: Settings
 ) -> list[Prompt]:
     """The prompts of a completion: one, or each of a list of them."""
-    prompt, rest = request.prompt, (settings, request.add_special_tokens, request.echo)
-    if isinstance(prompt, str) or isinstance(prompt[0], int):
-        return [_prompt(model, prompt, "prompt", *rest)]
+    special, echo = request.add_special_tokens, request.echo
+    return prompts_of(model, request.prompt, settings, "prompt", special=special, echo=echo)
+
+
+def prompts_of(
+    model: LoadedModel,
+    given: OnePrompt | list[str] | list[list[int]],
+    settings: Settings,
+    param: str,
+    *,
+    special: bool,
+    echo: bool = False,
+) -> list[Prompt]:
+    """One prompt, or each of a list of them; `special` adds the special tokens to texts."""
+    rest = (settings, special, echo)
+    if isinstance(given, str) or isinstance(given[0], int):
+        return [_prompt(model, given, param, *rest)]
     return [
-        _prompt(model, each, f"prompt.{n}", *rest)
-        for n, each in enumerate(cast(list[OnePrompt], prompt))
+        _prompt(model, each, f"{param}.{n}", *rest)
+        for n, each in enumerate(cast(list[OnePrompt], given))
     ]
 
 
@@ -59,6 +73,17 @@ def prompt_tokens(
     if isinstance(prompt, str):
         prompt = text_tokens(model, prompt, settings, param, special).tokens
     return checked(model, prompt, settings, param)
+
+
+def check_total(prompts: Sequence[Prompt], settings: Settings, param: str) -> None:
+    """Raise LimitError for several prompts that have too many tokens together."""
+    tokens = sum(len(prompt.tokens) for prompt in prompts)
+    if len(prompts) > 1 and tokens > settings.max_batch_tokens:
+        raise LimitError(
+            f"{param} contains {tokens} tokens in all; at most {settings.max_batch_tokens} are "
+            "taken.",
+            param,
+        )
 
 
 def _prompt(
