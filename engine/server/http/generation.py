@@ -88,7 +88,7 @@ class Generation:
 
     def steps(self, job: Job, more: Sequence[Intervention] = ()) -> Generator[Step, None, None]:
         """Each token, with `more` interventions after its own. For the generation thread."""
-        steps = generate(
+        return generate(
             self.model.kit,
             self.prompt.tokens,
             self.hooks,
@@ -97,7 +97,6 @@ class Generation:
             prompt_progress_callback=self._progress(job),
             budget_bytes=self.service.captures.budget_bytes,
         )
-        return self.service.metrics.counted(steps)
 
     def _scores(self, job: Job, top: int) -> Scores:
         return score(
