@@ -40,11 +40,16 @@ IN_PATHS = "/?:@!$&'()*+,;=-._~%"
 
 @dataclass(frozen=True)
 class BaseClass:
-    """What the superclass of all clients has already; `record` are the selectors of options."""
+    """What the superclass of all clients has already.
+
+    `record` are the selectors of options, `model` those of models.
+    """
 
     selectors: frozenset[str] = frozenset()
     variables: frozenset[str] = frozenset()
     record: frozenset[str] = frozenset()
+    model: frozenset[str] = frozenset()
+    classes: frozenset[str] = frozenset()  # without the prefix that each API has
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from bridge.generator.client import Client
 from bridge.generator.problems import ProblemKind
 
 
-def made_of(folder: Path, schemes: dict[str, Any], security: list[Any], **entry: Any) -> Client:
-    content = document({"/x": {"get": operation(**entry)}}, security=security)
+def made_of(folder: Path, schemes: dict[str, Any], usual: list[Any], **entry: Any) -> Client:
+    content = document({"/x": {"get": operation(**entry)}}, security=usual)
     return client(folder, {**content, "components": {"securitySchemes": schemes}})
 
 

@@ -8,6 +8,10 @@ from bridge.generator.api.schemas import Schema, schema_at
 
 JSON_TYPE = re.compile(r"application/json(-patch\+json)?|[\w.*-]+/[\w.*-]+\+json|text/json", re.I)
 
+TEXT_TYPE = re.compile(
+    r"text/.*|.*\+xml|application/(xml|yaml|javascript|x-www-form-urlencoded)", re.I
+)
+
 
 @dataclass(frozen=True)
 class Encoding:
@@ -29,6 +33,7 @@ class Content:
     media_type: str
     schema: Schema | None
     encodings: dict[str, Encoding] = field(default_factory=dict)
+    node: Node | None = field(default=None, repr=False, compare=False)
 
     @property
     def essence(self) -> str:
@@ -38,6 +43,15 @@ class Content:
     @property
     def is_json(self) -> bool:
         return bool(JSON_TYPE.fullmatch(self.essence))
+
+    @property
+    def kind(self) -> str:
+        """What it is in Smalltalk: `json`, `text` or `bytes`; `value` for a range of types."""
+        if self.is_json:
+            return "json"
+        if "*" in self.essence:
+            return "value"
+        return "text" if TEXT_TYPE.fullmatch(self.essence) else "bytes"
 
 
 @dataclass(frozen=True)
@@ -95,7 +109,7 @@ def contents_of(node: Node) -> tuple[Content, ...]:
 
 def _content(media_type: str, node: Node) -> Content:
     encodings = {name: _encoding(each) for name, each in node.entries("encoding").items()}
-    return Content(media_type, _schema(node), encodings)
+    return Content(media_type, _schema(node), encodings, node)
 
 
 def _encoding(node: Node) -> Encoding:
