@@ -145,7 +145,11 @@ def test_a_users_template_takes_the_place_of_ours(folder: Path, tmp_path: Path) 
     ours = (resource_folder("templates") / "classes" / "LMStudioResponse.st").read_text()
     mine = tmp_path / "templates" / "classes"
     mine.mkdir(parents=True)
-    (mine / "LMStudioResponse.st").write_text(ours.replace("Answer the body as text.", "Mine."))
+    (mine / "LMStudioResponse.st").write_text(
+        ours.replace(
+            "Answer the body as text: of UTF-8, or of Latin-1 where the server says so.", "Mine."
+        )
+    )
     out = tmp_path / "mine"
     bridge("--dialect", "gst", "--output", out, "--templates", tmp_path / "templates")
     rendered = (out / "gst" / "NeuroScope-Connection.st").read_text()

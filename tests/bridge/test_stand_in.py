@@ -10,9 +10,9 @@ import httpx
 import pytest
 from foreign import client, document, json_body, operation, read
 
+from bridge.generator import client_tests
 from bridge.generator.api.references import Documents, Node
 from bridge.generator.api.schemas import schema_at
-from bridge.generator.client_tests import tests_of
 from bridge.generator.dialects import DIALECTS
 from bridge.generator.examples import example_value
 from bridge.generator.generate import render
@@ -130,13 +130,13 @@ def test_a_schema_that_contains_itself_has_an_example(tmp_path: Path) -> None:
         "/a": {"get": operation(responses={"200": {"description": "", **json_body(reference)}})}
     }
     made = client(tmp_path, document(paths, components={"schemas": {"Node": node}}))
-    (test,) = tests_of(made)
+    (test,) = client_tests.tests_of(made)
     assert json.loads(test.text) == {"all": []}
 
 
 def test_each_operation_has_a_test_and_each_folder_a_readme(tmp_path: Path) -> None:
     made = client(tmp_path, document(PATHS, components={"securitySchemes": KEY}))
-    assert len(tests_of(made)) == 4
+    assert len(client_tests.tests_of(made)) == 4
     files = render(made).files
     for name in DIALECTS:
         readme = files[f"{name}/README.md"]
