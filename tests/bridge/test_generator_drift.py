@@ -71,7 +71,7 @@ def test_a_changed_endpoint_is_named(folder: Path, tmp_path: Path) -> None:
     assert "GET /health: endpoint changed in the API" in said
     assert "POST /v1/models/unload: endpoint removed from the API" in said
     assert "#/components/schemas/DetokenizeRequest: changed in the API" in said
-    assert "(selectors: detokenize:, detokenize:model:)" in said
+    assert "(selectors: detokenize:, detokenize:model:, detokenize:options:)" in said
     assert "gst/NeuroScope-Bridge.st: would be rendered differently" in said
 
 
