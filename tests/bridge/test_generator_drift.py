@@ -146,16 +146,14 @@ def test_a_users_template_takes_the_place_of_ours(folder: Path, tmp_path: Path) 
     mine = tmp_path / "templates" / "classes"
     mine.mkdir(parents=True)
     (mine / "LMStudioResponse.st").write_text(
-        ours.replace(
-            "Answer the body as text: of UTF-8, or of Latin-1 where the server says so.", "Mine."
-        )
+        ours.replace("Answer the headers as associations from names to texts.", "Mine.")
     )
     out = tmp_path / "mine"
     bridge("--dialect", "gst", "--output", out, "--templates", tmp_path / "templates")
     rendered = (out / "gst" / "NeuroScope-Connection.st").read_text()
     assert '"Mine."' in rendered
     assert (
-        rendered.replace("Mine.", "Answer the body as text.")
+        rendered.replace("Mine.", "Answer the headers as associations from names to texts.")
         == (folder / "gst" / "NeuroScope-Connection.st").read_text()
     )
 
