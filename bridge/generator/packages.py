@@ -203,6 +203,23 @@ def packages_of(client: Client, dialect: Dialect, templates: Templates) -> tuple
     return (*base, core, tests, server_tests)
 
 
+def readme_of(
+    client: Client, packages: tuple[Package, ...], dialect: Dialect, templates: Templates
+) -> str:
+    """What a user of a foreign client reads first."""
+    return templates.render(
+        "clients/README.md",
+        client=client,
+        dialect=dialect,
+        packages=packages,
+        baseline=baseline_name(packages),
+        operations=len({method.operation.route for method in client.methods}),
+        tests=sorted(tests_of(client), key=lambda test: len(test.arguments)),
+        connection=client.naming.connection,
+        prefix=client.naming.base_prefix,
+    )
+
+
 def installer_of(
     packages: tuple[Package, ...], naming: Naming, dialect: Dialect, templates: Templates
 ) -> Package:
