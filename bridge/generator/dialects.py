@@ -62,7 +62,7 @@ DIALECTS: dict[str, Dialect] = {
             ("cuis",),
             extras=("LMStudioBase64",),
             needs=("WebClient", "JSON"),
-            globals=BIT_BLOCK | {"CodePackageFile", "Feature", "Json"},
+            globals=BIT_BLOCK | {"CodePackageFile", "Feature", "Json", "JsonObject"},
         ),
         Dialect(
             "gst",
@@ -79,8 +79,9 @@ DIALECTS: dict[str, Dialect] = {
             "pharo",
             "Pharo 10 to 13",
             ("tonel",),
+            extras=("LMStudioJson",),
             globals=NATIVE
-            | {"Metacello", "NetworkError", "STONJSON", "ZnBase64Encoder", "ZnByteArrayEntity"}
+            | {"Metacello", "NetworkError", "ZnBase64Encoder", "ZnByteArrayEntity"}
             | {"ZnClient"},
         ),
         Dialect(

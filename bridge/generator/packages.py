@@ -104,6 +104,7 @@ TEST_CLASSES = (
     "NeuroScopeConnectionTest",
     "NeuroScopeActivationTensorTest",
     "NeuroScopeHookTest",
+    "NeuroScopeActivationCacheTest",
     "NeuroScopePassCacheTest",
     "NeuroScopeAttentionPatternTest",
     "NeuroScopePictureTest",
