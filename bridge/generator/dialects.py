@@ -12,7 +12,8 @@ class Dialect:
     `extras` are class templates that its base image has no match for, `variants` those of clients
     that only this system can have, `needs` the packages of that system which the shim uses,
     `globals` the classes of the system that the code names, `dictionary` the expression for the
-    dictionary of its globals, `comment` the template of a class comment in a file-out.
+    dictionary of its globals, `comment` the template of a class comment in a file-out, `hosted`
+    whether smalltalkCI runs the tests on a hosted machine.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Dialect:
     globals: frozenset[str] = frozenset()
     dictionary: str = "Smalltalk"
     comment: str = "formats/comment_chunk.st"
+    hosted: bool = False
 
 
 OWN_JSON = ("LMStudioJson", "LMStudioBase64")
@@ -80,6 +82,7 @@ DIALECTS: dict[str, Dialect] = {
             "Pharo 10 to 13",
             ("tonel",),
             extras=("LMStudioJson",),
+            hosted=True,
             globals=NATIVE
             | {"Metacello", "NetworkError", "ZnBase64Encoder", "ZnByteArrayEntity"}
             | {"ZnClient"},
@@ -89,6 +92,7 @@ DIALECTS: dict[str, Dialect] = {
             "Squeak 5.3, 6.0 and in the browser",
             ("fileout",),
             extras=OWN_JSON,
+            hosted=True,
             globals=BIT_BLOCK | {"FileDirectory", "StandardFileStream"},
         ),
     )
