@@ -43,7 +43,7 @@ EVERYWHERE = frozenset(
         "Transcript",
     )
 )
-NATIVE = EVERYWHERE | {"Boolean", "ByteArray", "Character", "WriteStream"}
+NATIVE = EVERYWHERE | {"Boolean", "ByteArray", "Character", "Delay", "WriteStream"}
 BIT_BLOCK = NATIVE | {"BitBlt", "FloatArray", "Form", "NetworkError", "WebClient"}
 
 DIALECTS: dict[str, Dialect] = {
@@ -75,7 +75,7 @@ DIALECTS: dict[str, Dialect] = {
             comment="formats/comment_message.st",
             globals=NATIVE
             | {"ArrayedCollection", "SystemExceptions.FileError", "UndefinedObject"}
-            | {"Delay", "FileStream", "ObjectMemory", "PackageLoader", "Sockets.Socket"},
+            | {"FileStream", "ObjectMemory", "PackageLoader", "Sockets.Socket"},
         ),
         Dialect(
             "pharo",

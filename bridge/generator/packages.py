@@ -23,6 +23,7 @@ BRIDGE_CLASSES = (
     "NeuroScopeImageSupplement",
     "NeuroScopeNames",
     "NeuroScopeScoreRanking",
+    "NeuroScopeFloatMath",
     "ActivationTensor",
     "NeuroScopeTensorDecoder",
     "NeuroScopeSafetensorsBody",
@@ -32,6 +33,7 @@ BRIDGE_YIELDING = frozenset(["ActivationTensor", "ShapeMismatchError", "InvalidD
 CORE = "NeuroScope-Core"
 CORE_CLASSES = (
     "NeuroScopeErrors",
+    "NeuroScopeRandom",
     "NeuroScopeHookPoint",
     "ActivationCache",
     "NeuroScopeChoice",
@@ -154,7 +156,7 @@ def packages_of(client: Client, dialect: Dialect, templates: Templates) -> tuple
     package = Package(
         client.naming.package,
         (
-            *(_from(templates, *BRIDGE_CLASSES, client=client) if own else ()),
+            *(_from(templates, *BRIDGE_CLASSES, client=client, dialect=dialect) if own else ()),
             *_client_class(client, templates),
             *(_from(templates, *dialect.variants) if own else ()),
         ),
