@@ -111,6 +111,7 @@ class Correction(TypedDict):
 
 class DetokenizeResponse(TypedDict):
     text: str
+    texts: list[str]
 
 
 class ErrorDetail(TypedDict):

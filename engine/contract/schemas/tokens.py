@@ -39,3 +39,4 @@ class DetokenizeRequest(Request):
 
 class DetokenizeResponse(Response):
     text: str
+    texts: list[str] = Field(description="The text of each token.")

@@ -17,5 +17,8 @@ def tokenize(service: Service, request: s.TokenizeRequest) -> s.TokenizeResponse
 def detokenize(service: Service, request: s.DetokenizeRequest) -> s.DetokenizeResponse:
     model = service.models.get(request.model)
     check_vocabulary(model, request.tokens, "tokens")
+    texts = model.token_texts(request.tokens)
     with model.lock:
-        return s.DetokenizeResponse(text=model.kit.tokenizer.decode(request.tokens))
+        return s.DetokenizeResponse(
+            text=model.kit.tokenizer.decode(request.tokens), texts=texts
+        )
