@@ -141,6 +141,11 @@ class Health(TypedDict):
     queue_depth: int
 
 
+class KeptSession(TypedDict):
+    session_id: str
+    seconds: float
+
+
 class LoadModelRequest(TypedDict):
     model_path: str
     model_id: NotRequired[str | None]

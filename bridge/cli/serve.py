@@ -51,6 +51,13 @@ MEGABYTE = 1 << 20
 )
 @click.option("--tf32", is_flag=True, help="Faster float32 products on GPUs, 1e-3 off.")
 @click.option("--queue-size", default=128, show_default=True, help="Requests that may wait.")
+@click.option(
+    "--breakpoint-wait",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60,
+    show_default=True,
+    help="Seconds that a paused pass waits for its client.",
+)
 @click.option("--log-json", is_flag=True, help="Log one JSON object a line.")
 def serve(
     model: str | None,
@@ -69,6 +76,7 @@ def serve(
     spill_folder: Path | None,
     tf32: bool,
     queue_size: int,
+    breakpoint_wait: float,
     log_json: bool,
 ) -> None:
     """Serve a model's activations over HTTP.
@@ -101,6 +109,7 @@ def serve(
         capture_bytes=capture_budget * MEGABYTE,
         spill_folder=spill_folder,
         queue_size=queue_size,
+        breakpoint_patience=breakpoint_wait,
     )
     wanted = None
     if model:

@@ -19,6 +19,4 @@ def detokenize(service: Service, request: s.DetokenizeRequest) -> s.DetokenizeRe
     check_vocabulary(model, request.tokens, "tokens")
     texts = model.token_texts(request.tokens)
     with model.lock:
-        return s.DetokenizeResponse(
-            text=model.kit.tokenizer.decode(request.tokens), texts=texts
-        )
+        return s.DetokenizeResponse(text=model.kit.tokenizer.decode(request.tokens), texts=texts)
