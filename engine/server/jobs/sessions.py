@@ -42,7 +42,8 @@ class Session:
     """One run, on the generation thread, in turns with its client's web requests.
 
     At each breakpoint the run waits up to `patience` seconds for the client to go on, or to say
-    that it is still at work; then it is cancelled, so that nobody else waits longer. `over` says why there is nothing to go on with.
+    that it is still at work; then it is cancelled, so that nobody else waits longer.
+    `over` says why there is nothing to go on with.
     """
 
     def __init__(self, patience: float) -> None:
