@@ -8,6 +8,20 @@ from __future__ import annotations
 from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 
 
+class Adapter(TypedDict):
+    name: str
+    format: Literal["mlx-lm", "peft"]
+    kind: Literal["lora", "dora", "full"]
+    modules: list[str]
+    rank: int | None
+    scale: float | None
+
+
+class AssistantMessage(TypedDict):
+    role: NotRequired[Literal["assistant"]]
+    content: str
+
+
 class CancelledSession(TypedDict):
     session_id: str
 
@@ -17,11 +31,6 @@ class CaptureSummary(TypedDict):
     model: str
     created: float
     bytes: int
-
-
-class ChatMessage(TypedDict):
-    role: Literal["system", "user", "assistant", "tool", "developer"]
-    content: str
 
 
 class CircuitCompleteness(TypedDict):
@@ -59,6 +68,7 @@ class CircuitVerification(TypedDict):
     prompts of the examples (Wang et al. 2022, arXiv:2211.00593).
     """
 
+    warnings: NotRequired[list[str]]
     model_score: float
     circuit_score: float
     empty_score: float
@@ -70,10 +80,17 @@ class CircuitVerification(TypedDict):
 
 
 class CompletionLogprobs(TypedDict):
+    """
+    Of the tokens whose text, or some of it, is in the choice's text.
+    """
+
     tokens: list[str]
-    token_logprobs: list[float]
-    top_logprobs: NotRequired[list[dict[str, float]] | None]
+    token_logprobs: list[float | None]
+    top_logprobs: NotRequired[list[dict[str, float] | None] | None]
     text_offset: list[int]
+
+
+PromptItem: TypeAlias = str
 
 
 ComponentName: TypeAlias = str
@@ -114,6 +131,20 @@ class DetokenizeResponse(TypedDict):
     texts: list[str]
 
 
+class Embedding(TypedDict):
+    object: NotRequired[Literal["embedding"]]
+    index: int
+    embedding: list[float] | str
+
+
+InputItem: TypeAlias = str
+
+
+class EmbeddingsUsage(TypedDict):
+    prompt_tokens: int
+    total_tokens: int
+
+
 class ErrorDetail(TypedDict):
     message: str
     type: str
@@ -129,6 +160,17 @@ class ForgottenCapture(TypedDict):
     capture_id: str
 
 
+class GenerationStats(TypedDict):
+    """
+    How fast a reply was generated, all its choices together, as LM Studio tells it.
+    """
+
+    tokens_per_second: float
+    time_to_first_token: float
+    generation_time: float
+    stop_reason: Literal["eosFound", "stopStringFound", "maxPredictedTokensReached"]
+
+
 Head: TypeAlias = int
 
 
@@ -141,6 +183,19 @@ class Health(TypedDict):
     queue_depth: int
 
 
+class IncompleteDetails(TypedDict):
+    reason: Literal["max_output_tokens"]
+
+
+class InputDetails(TypedDict):
+    cached_tokens: int
+
+
+class InputText(TypedDict):
+    type: Literal["input_text", "output_text", "text"]
+    text: str
+
+
 class KeptSession(TypedDict):
     session_id: str
     seconds: float
@@ -148,13 +203,14 @@ class KeptSession(TypedDict):
 
 class LoadModelRequest(TypedDict):
     model_path: str
+    adapter_path: NotRequired[str | None]
     model_id: NotRequired[str | None]
     max_kv_size: NotRequired[int | None]
     kv_bits: NotRequired[Literal[2, 3, 4, 6, 8] | None]
-    kv_group_size: NotRequired[Literal[32, 64, 128]]
-    quantized_kv_start: NotRequired[int]
+    kv_group_size: NotRequired[Literal[32, 64, 128] | None]
+    quantized_kv_start: NotRequired[int | None]
     dtype: NotRequired[Literal["float32", "float16", "bfloat16"] | None]
-    corrections: NotRequired[bool]
+    corrections: NotRequired[bool | None]
 
 
 class ModelEntry(TypedDict):
@@ -170,10 +226,13 @@ class ModelEntry(TypedDict):
     head_dim: int | None
     hidden_size: int | None
     vocab_size: int | None
+    context_length: int | None
     max_position_embeddings: int | None
     intermediate_size: int | None
     quantization: str | None
     corrections: list[Correction]
+    adapter: Adapter | None
+    warnings: list[str]
     components: list[ComponentType]
     absent_layers: dict[ComponentType, list[int]]
 
@@ -183,6 +242,16 @@ class ModelList(TypedDict):
     data: list[ModelEntry]
 
 
+class OutputDetails(TypedDict):
+    reasoning_tokens: int
+
+
+class OutputText(TypedDict):
+    type: NotRequired[Literal["output_text"]]
+    text: str
+    annotations: NotRequired[list[Any]]
+
+
 Position: TypeAlias = int
 
 
@@ -190,7 +259,7 @@ class PromotedTokensRequest(TypedDict):
     layer: int
     neuron: int
     expert: NotRequired[int | None]
-    top_k: NotRequired[int]
+    top_k: NotRequired[int | None]
     model: NotRequired[str | None]
 
 
@@ -202,11 +271,20 @@ class RemovedHooks(TypedDict):
     removed_hooks: list[str]
 
 
+class ResponseUsage(TypedDict):
+    input_tokens: int
+    input_tokens_details: InputDetails
+    output_tokens: int
+    output_tokens_details: OutputDetails
+    total_tokens: int
+
+
 StopString: TypeAlias = str
 
 
 class StreamOptions(TypedDict):
-    include_usage: NotRequired[bool]
+    include_usage: NotRequired[bool | None]
+    include_obfuscation: NotRequired[Literal[False] | None]
 
 
 class Tensor(TypedDict):
@@ -229,9 +307,22 @@ class TensorValue(TypedDict):
     """
 
     shape: list[ShapeItem]
-    dtype: NotRequired[Literal["float32", "float16", "bfloat16"]]
+    dtype: NotRequired[Literal["float32", "float16", "bfloat16"] | None]
     data: NotRequired[Any]
     data_base64: NotRequired[str | None]
+
+
+class TextFormat(TypedDict):
+    type: Literal["text"]
+
+
+class TextOptions(TypedDict):
+    format: NotRequired[TextFormat | None]
+
+
+class TextPart(TypedDict):
+    type: Literal["text"]
+    text: str
 
 
 class TokenEffect(TypedDict):
@@ -246,12 +337,6 @@ TokenId: TypeAlias = int
 TokenIds: TypeAlias = list[TokenId]
 
 
-class TokenizeRequest(TypedDict):
-    text: NotRequired[str | None]
-    messages: NotRequired[list[ChatMessage] | None]
-    model: NotRequired[str | None]
-
-
 class TokenizeResponse(TypedDict):
     tokens: list[int]
     texts: list[str]
@@ -260,7 +345,7 @@ class TokenizeResponse(TypedDict):
 class TopLogprob(TypedDict):
     token: str
     logprob: float
-    bytes: NotRequired[list[int] | None]
+    bytes: list[int]
 
 
 class TopToken(TypedDict):
@@ -312,6 +397,7 @@ class ActivationRecord(TypedDict):
     field_name: str | None
     step: int
     positions: list[int]
+    position_list: list[int] | None
     shape: list[int]
     dtype: str
     byte_order: NotRequired[Literal["little"]]
@@ -330,7 +416,7 @@ class BreakpointSpec(TypedDict):
     component: NotRequired[ComponentName | None]
     hook_id: NotRequired[str | None]
     heads: NotRequired[list[Head] | None]
-    positions: NotRequired[list[Position] | None]
+    positions: NotRequired[Literal["all", "prompt", "generated"] | list[Position] | None]
 
 
 class CaptureList(TypedDict):
@@ -347,25 +433,10 @@ class CaptureManifest(TypedDict):
     activations: dict[str, list[ActivationRecord]]
 
 
-class ChatCompletionRequest(TypedDict):
-    model: NotRequired[str | None]
-    max_tokens: NotRequired[int]
-    temperature: NotRequired[float]
-    top_p: NotRequired[float]
-    top_k: NotRequired[int]
-    min_p: NotRequired[float]
-    seed: NotRequired[int | None]
-    stop: NotRequired[str | list[StopString] | None]
-    repetition_penalty: NotRequired[float | None]
-    logit_bias: NotRequired[dict[str, float] | None]
-    stream: NotRequired[bool]
-    stream_options: NotRequired[StreamOptions | None]
-    n: NotRequired[Literal[1]]
-    user: NotRequired[str | None]
-    messages: list[ChatMessage]
-    logprobs: NotRequired[bool]
-    top_logprobs: NotRequired[int | None]
-    max_completion_tokens: NotRequired[int | None]
+class ChatMessage(TypedDict):
+    role: Literal["system", "user", "assistant", "tool", "developer"]
+    content: str | list[TextPart]
+    name: NotRequired[str | None]
 
 
 class CircuitAblation(TypedDict):
@@ -373,11 +444,11 @@ class CircuitAblation(TypedDict):
     What the activation of an ablated part is set to.
     """
 
-    kind: NotRequired[Literal["zero", "mean", "resample"]]
+    kind: NotRequired[Literal["zero", "mean", "resample"] | None]
     references: NotRequired[list[str | TokenIds] | None]
-    over: NotRequired[Literal["prompts", "positions"]]
+    over: NotRequired[Literal["prompts", "positions"] | None]
     samples: NotRequired[int | None]
-    seed: NotRequired[int]
+    seed: NotRequired[int | None]
 
 
 class CircuitEffects(TypedDict):
@@ -385,6 +456,7 @@ class CircuitEffects(TypedDict):
     Scores are in logits; effects are shares of the difference between the two prompts.
     """
 
+    warnings: NotRequired[list[str]]
     clean_score: float
     corrupted_score: float
     clean_scores: list[float]
@@ -430,6 +502,7 @@ class CircuitPart(TypedDict):
             "mlp.hook_post",
             "attn.hook_z",
         ]
+        | None
     ]
     head: NotRequired[Head | None]
     neuron: NotRequired[int | None]
@@ -452,7 +525,8 @@ class CircuitPatchRequest1(TypedDict):
     answer: NotRequired[str | TokenId | None]
     distractor: NotRequired[str | TokenId | None]
     examples: list[CircuitExample] | None
-    pooling: NotRequired[Literal["mean", "logsumexp"]]
+    pooling: NotRequired[Literal["mean", "logsumexp"] | None]
+    add_special_tokens: NotRequired[bool | None]
     model: NotRequired[str | None]
     component: NotRequired[
         Literal[
@@ -470,14 +544,15 @@ class CircuitPatchRequest1(TypedDict):
             "mlp.hook_post",
             "attn.hook_z",
         ]
+        | None
     ]
-    method: NotRequired[Literal["activation_patching", "attribution_patching", "ablation"]]
-    direction: NotRequired[Literal["denoising", "noising"]]
+    method: NotRequired[Literal["activation_patching", "attribution_patching", "ablation"] | None]
+    direction: NotRequired[Literal["denoising", "noising"] | None]
     ablation: NotRequired[CircuitAblation | None]
     layers: NotRequired[list[Layer] | None]
     heads: NotRequired[list[Head] | None]
     neurons: NotRequired[list[Neuron] | None]
-    positions: NotRequired[Literal["all", "each"] | list[Position]]
+    positions: NotRequired[Literal["all", "each"] | list[Position] | None]
     sets: NotRequired[list[Set] | None]
 
 
@@ -494,7 +569,8 @@ class CircuitPatchRequest2(TypedDict):
     answer: str | TokenId | None
     distractor: str | TokenId | None
     examples: NotRequired[list[CircuitExample] | None]
-    pooling: NotRequired[Literal["mean", "logsumexp"]]
+    pooling: NotRequired[Literal["mean", "logsumexp"] | None]
+    add_special_tokens: NotRequired[bool | None]
     model: NotRequired[str | None]
     component: NotRequired[
         Literal[
@@ -512,14 +588,15 @@ class CircuitPatchRequest2(TypedDict):
             "mlp.hook_post",
             "attn.hook_z",
         ]
+        | None
     ]
-    method: NotRequired[Literal["activation_patching", "attribution_patching", "ablation"]]
-    direction: NotRequired[Literal["denoising", "noising"]]
+    method: NotRequired[Literal["activation_patching", "attribution_patching", "ablation"] | None]
+    direction: NotRequired[Literal["denoising", "noising"] | None]
     ablation: NotRequired[CircuitAblation | None]
     layers: NotRequired[list[Layer] | None]
     heads: NotRequired[list[Head] | None]
     neurons: NotRequired[list[Neuron] | None]
-    positions: NotRequired[Literal["all", "each"] | list[Position]]
+    positions: NotRequired[Literal["all", "each"] | list[Position] | None]
     sets: NotRequired[list[Set] | None]
 
 
@@ -536,12 +613,13 @@ class CircuitVerifyRequest1(TypedDict):
     answer: NotRequired[str | TokenId | None]
     distractor: NotRequired[str | TokenId | None]
     examples: list[CircuitExample] | None
-    pooling: NotRequired[Literal["mean", "logsumexp"]]
+    pooling: NotRequired[Literal["mean", "logsumexp"] | None]
+    add_special_tokens: NotRequired[bool | None]
     model: NotRequired[str | None]
     circuit: list[CircuitPart]
     ablation: NotRequired[CircuitAblation | None]
-    subsets: NotRequired[int]
-    seed: NotRequired[int]
+    subsets: NotRequired[int | None]
+    seed: NotRequired[int | None]
 
 
 class CircuitVerifyRequest2(TypedDict):
@@ -554,12 +632,13 @@ class CircuitVerifyRequest2(TypedDict):
     answer: str | TokenId | None
     distractor: str | TokenId | None
     examples: NotRequired[list[CircuitExample] | None]
-    pooling: NotRequired[Literal["mean", "logsumexp"]]
+    pooling: NotRequired[Literal["mean", "logsumexp"] | None]
+    add_special_tokens: NotRequired[bool | None]
     model: NotRequired[str | None]
     circuit: list[CircuitPart]
     ablation: NotRequired[CircuitAblation | None]
-    subsets: NotRequired[int]
-    seed: NotRequired[int]
+    subsets: NotRequired[int | None]
+    seed: NotRequired[int | None]
 
 
 CircuitVerifyRequest: TypeAlias = CircuitVerifyRequest1 | CircuitVerifyRequest2
@@ -570,34 +649,61 @@ class CompletionChoice(TypedDict):
     text: str
     finish_reason: Literal["stop", "length"] | None
     logprobs: NotRequired[CompletionLogprobs | None]
+    capture_id: NotRequired[str | None]
 
 
 class CompletionRequest(TypedDict):
     model: NotRequired[str | None]
-    max_tokens: NotRequired[int]
-    temperature: NotRequired[float]
-    top_p: NotRequired[float]
-    top_k: NotRequired[int]
-    min_p: NotRequired[float]
+    max_tokens: NotRequired[int | None]
+    temperature: NotRequired[float | None]
+    top_p: NotRequired[float | None]
+    top_k: NotRequired[int | None]
+    min_p: NotRequired[float | None]
     seed: NotRequired[int | None]
     stop: NotRequired[str | list[StopString] | None]
+    presence_penalty: NotRequired[float | None]
+    frequency_penalty: NotRequired[float | None]
     repetition_penalty: NotRequired[float | None]
     logit_bias: NotRequired[dict[str, float] | None]
-    stream: NotRequired[bool]
+    stream: NotRequired[bool | None]
     stream_options: NotRequired[StreamOptions | None]
-    n: NotRequired[Literal[1]]
+    n: NotRequired[int | None]
+    best_of: NotRequired[int | None]
     user: NotRequired[str | None]
-    prompt: str | TokenIds
+    safety_identifier: NotRequired[str | None]
+    prompt_cache_key: NotRequired[str | None]
+    prompt_cache_retention: NotRequired[str | None]
+    metadata: NotRequired[dict[str, str] | None]
+    service_tier: NotRequired[Literal["auto", "default"] | None]
+    store: NotRequired[Literal[False] | None]
+    parallel_tool_calls: NotRequired[bool | None]
+    tools: NotRequired[list[Any] | None]
+    tool_choice: NotRequired[Literal["none", "auto"] | None]
+    functions: NotRequired[list[Any] | None]
+    function_call: NotRequired[Literal["none", "auto"] | None]
+    response_format: NotRequired[TextFormat | None]
+    modalities: NotRequired[list[Literal["text"]] | None]
+    audio: NotRequired[None]
+    prediction: NotRequired[None]
+    web_search_options: NotRequired[None]
+    reasoning_effort: NotRequired[None]
+    verbosity: NotRequired[Literal["medium"] | None]
+    suffix: NotRequired[Literal[""] | None]
+    prompt: str | TokenIds | list[PromptItem] | list[TokenIds]
+    add_special_tokens: NotRequired[bool | None]
+    echo: NotRequired[bool | None]
     logprobs: NotRequired[int | None]
 
 
 class CompletionWithActivations(TypedDict):
+    warnings: NotRequired[list[str]]
     id: str
     object: NotRequired[Literal["text_completion"]]
     created: int
     model: str
     choices: list[CompletionChoice]
     usage: Usage
+    stats: GenerationStats
     capture_id: str
     activations: dict[str, list[ActivationRecord]]
 
@@ -611,7 +717,28 @@ class DetokenizeRequest(TypedDict):
     model: NotRequired[str | None]
 
 
+class Embeddings(TypedDict):
+    object: NotRequired[Literal["list"]]
+    data: list[Embedding]
+    model: str
+    usage: EmbeddingsUsage
+    layer: int | None
+    pooling: Literal["mean", "last"]
+
+
+class EmbeddingsRequest(TypedDict):
+    input: str | TokenIds | list[InputItem] | list[TokenIds]
+    add_special_tokens: NotRequired[bool | None]
+    model: NotRequired[str | None]
+    layer: NotRequired[int | None]
+    pooling: NotRequired[Literal["mean", "last"] | None]
+    encoding_format: NotRequired[Literal["float", "base64"] | None]
+    dimensions: NotRequired[int | None]
+    user: NotRequired[str | None]
+
+
 class Forward(TypedDict):
+    warnings: NotRequired[list[str]]
     capture_id: str
     activations: dict[str, list[ActivationRecord]]
     tokens: list[list[int]]
@@ -628,11 +755,18 @@ class HookSpec(TypedDict):
     layer_name: str
     component: NotRequired[ComponentName | None]
     hook_id: NotRequired[str | None]
-    capture_input: NotRequired[bool]
-    capture_output: NotRequired[bool]
-    positions: NotRequired[list[Position] | None]
+    capture_input: NotRequired[bool | None]
+    capture_output: NotRequired[bool | None]
+    positions: NotRequired[Literal["all", "prompt", "generated"] | list[Position] | None]
     heads: NotRequired[list[Head] | None]
-    dtype: NotRequired[Literal["float32", "float16", "bfloat16"]]
+    dtype: NotRequired[Literal["float32", "float16", "bfloat16"] | None]
+    exclude_special_tokens: NotRequired[bool | None]
+
+
+class InputMessage(TypedDict):
+    type: NotRequired[Literal["message"] | None]
+    role: Literal["system", "user", "assistant", "developer"]
+    content: str | list[InputText]
 
 
 class InterventionSpec(TypedDict):
@@ -646,12 +780,12 @@ class InterventionSpec(TypedDict):
         "ablation", "mean", "scaling", "addition", "replacement", "patching", "noise"
     ]
     heads: NotRequired[list[Head] | None]
-    positions: NotRequired[list[Position] | None]
+    positions: NotRequired[Literal["all", "prompt", "generated"] | list[Position] | None]
     factor: NotRequired[float | None]
     value: NotRequired[TensorValue | None]
     capture_id: NotRequired[str | None]
     hook_id: NotRequired[str | None]
-    step: NotRequired[int]
+    step: NotRequired[int | None]
     scale: NotRequired[float | None]
     seed: NotRequired[int | None]
 
@@ -662,6 +796,7 @@ class LensLayer(TypedDict):
 
 
 class LogitLens(TypedDict):
+    warnings: NotRequired[list[str]]
     tokens: list[int]
     texts: list[str]
     layers: list[LensLayer]
@@ -669,8 +804,17 @@ class LogitLens(TypedDict):
 
 class LogitLensRequest(TypedDict):
     prompt: str | TokenIds
+    add_special_tokens: NotRequired[bool | None]
     model: NotRequired[str | None]
-    top_k: NotRequired[int]
+    top_k: NotRequired[int | None]
+
+
+class OutputMessage(TypedDict):
+    id: str
+    type: NotRequired[Literal["message"]]
+    role: NotRequired[Literal["assistant"]]
+    status: Literal["in_progress", "completed", "incomplete"]
+    content: list[OutputText]
 
 
 class PromotedTokens(TypedDict):
@@ -686,6 +830,25 @@ class RegisterHooksRequest(TypedDict):
     model: NotRequired[str | None]
 
 
+class ResponseRequest(TypedDict):
+    input: str | list[InputMessage]
+    model: NotRequired[str | None]
+    instructions: NotRequired[str | None]
+    previous_response_id: NotRequired[str | None]
+    store: NotRequired[bool | None]
+    stream: NotRequired[bool | None]
+    max_output_tokens: NotRequired[int | None]
+    temperature: NotRequired[float | None]
+    top_p: NotRequired[float | None]
+    text: NotRequired[TextOptions | None]
+    tools: NotRequired[list[Any] | None]
+    tool_choice: NotRequired[Literal["none", "auto"] | None]
+    parallel_tool_calls: NotRequired[bool | None]
+    truncation: NotRequired[Literal["disabled"] | None]
+    metadata: NotRequired[dict[str, str] | None]
+    user: NotRequired[str | None]
+
+
 class SessionState(TypedDict):
     session_id: str
     state: Literal["paused", "done"]
@@ -696,32 +859,121 @@ class SessionState(TypedDict):
 class TokenLogprob(TypedDict):
     token: str
     logprob: float
-    bytes: NotRequired[list[int] | None]
+    bytes: list[int]
     top_logprobs: list[TopLogprob]
 
 
-class ChatCompletionWithActivationsRequest(TypedDict):
-    activation_hooks: NotRequired[list[HookSpec]]
-    interventions: NotRequired[list[InterventionSpec]]
-    activation_format: NotRequired[Literal["array", "base64", "metadata", "reference"]]
+class TokenizeRequest(TypedDict):
+    add_generation_prompt: NotRequired[bool | None]
+    continue_final_message: NotRequired[bool | None]
+    enable_thinking: NotRequired[bool | None]
+    chat_template_kwargs: NotRequired[dict[str, Any] | None]
+    text: NotRequired[str | None]
+    messages: NotRequired[list[ChatMessage] | None]
+    add_special_tokens: NotRequired[bool | None]
+    single: NotRequired[bool | None]
     model: NotRequired[str | None]
-    max_tokens: NotRequired[int]
-    temperature: NotRequired[float]
-    top_p: NotRequired[float]
-    top_k: NotRequired[int]
-    min_p: NotRequired[float]
+
+
+class ChatCompletionRequest(TypedDict):
+    model: NotRequired[str | None]
+    max_tokens: NotRequired[int | None]
+    temperature: NotRequired[float | None]
+    top_p: NotRequired[float | None]
+    top_k: NotRequired[int | None]
+    min_p: NotRequired[float | None]
     seed: NotRequired[int | None]
     stop: NotRequired[str | list[StopString] | None]
+    presence_penalty: NotRequired[float | None]
+    frequency_penalty: NotRequired[float | None]
     repetition_penalty: NotRequired[float | None]
     logit_bias: NotRequired[dict[str, float] | None]
-    stream: NotRequired[bool]
+    stream: NotRequired[bool | None]
     stream_options: NotRequired[StreamOptions | None]
-    n: NotRequired[Literal[1]]
+    n: NotRequired[int | None]
+    best_of: NotRequired[int | None]
     user: NotRequired[str | None]
+    add_generation_prompt: NotRequired[bool | None]
+    continue_final_message: NotRequired[bool | None]
+    enable_thinking: NotRequired[bool | None]
+    chat_template_kwargs: NotRequired[dict[str, Any] | None]
+    safety_identifier: NotRequired[str | None]
+    prompt_cache_key: NotRequired[str | None]
+    prompt_cache_retention: NotRequired[str | None]
+    metadata: NotRequired[dict[str, str] | None]
+    service_tier: NotRequired[Literal["auto", "default"] | None]
+    store: NotRequired[Literal[False] | None]
+    parallel_tool_calls: NotRequired[bool | None]
+    tools: NotRequired[list[Any] | None]
+    tool_choice: NotRequired[Literal["none", "auto"] | None]
+    functions: NotRequired[list[Any] | None]
+    function_call: NotRequired[Literal["none", "auto"] | None]
+    response_format: NotRequired[TextFormat | None]
+    modalities: NotRequired[list[Literal["text"]] | None]
+    audio: NotRequired[None]
+    prediction: NotRequired[None]
+    web_search_options: NotRequired[None]
+    reasoning_effort: NotRequired[None]
+    verbosity: NotRequired[Literal["medium"] | None]
+    suffix: NotRequired[Literal[""] | None]
     messages: list[ChatMessage]
-    logprobs: NotRequired[bool]
-    top_logprobs: NotRequired[int | None]
+    add_special_tokens: NotRequired[bool | None]
     max_completion_tokens: NotRequired[int | None]
+    logprobs: NotRequired[bool | None]
+    top_logprobs: NotRequired[int | None]
+    echo: NotRequired[Literal[False] | None]
+
+
+class ChatCompletionWithActivationsRequest(TypedDict):
+    activation_hooks: NotRequired[list[HookSpec] | None]
+    interventions: NotRequired[list[InterventionSpec] | None]
+    activation_format: NotRequired[Literal["array", "base64", "metadata", "reference"] | None]
+    model: NotRequired[str | None]
+    max_tokens: NotRequired[int | None]
+    temperature: NotRequired[float | None]
+    top_p: NotRequired[float | None]
+    top_k: NotRequired[int | None]
+    min_p: NotRequired[float | None]
+    seed: NotRequired[int | None]
+    stop: NotRequired[str | list[StopString] | None]
+    presence_penalty: NotRequired[float | None]
+    frequency_penalty: NotRequired[float | None]
+    repetition_penalty: NotRequired[float | None]
+    logit_bias: NotRequired[dict[str, float] | None]
+    stream: NotRequired[bool | None]
+    stream_options: NotRequired[StreamOptions | None]
+    n: NotRequired[int | None]
+    best_of: NotRequired[int | None]
+    user: NotRequired[str | None]
+    add_generation_prompt: NotRequired[bool | None]
+    continue_final_message: NotRequired[bool | None]
+    enable_thinking: NotRequired[bool | None]
+    chat_template_kwargs: NotRequired[dict[str, Any] | None]
+    safety_identifier: NotRequired[str | None]
+    prompt_cache_key: NotRequired[str | None]
+    prompt_cache_retention: NotRequired[str | None]
+    metadata: NotRequired[dict[str, str] | None]
+    service_tier: NotRequired[Literal["auto", "default"] | None]
+    store: NotRequired[Literal[False] | None]
+    parallel_tool_calls: NotRequired[bool | None]
+    tools: NotRequired[list[Any] | None]
+    tool_choice: NotRequired[Literal["none", "auto"] | None]
+    functions: NotRequired[list[Any] | None]
+    function_call: NotRequired[Literal["none", "auto"] | None]
+    response_format: NotRequired[TextFormat | None]
+    modalities: NotRequired[list[Literal["text"]] | None]
+    audio: NotRequired[None]
+    prediction: NotRequired[None]
+    web_search_options: NotRequired[None]
+    reasoning_effort: NotRequired[None]
+    verbosity: NotRequired[Literal["medium"] | None]
+    suffix: NotRequired[Literal[""] | None]
+    messages: list[ChatMessage]
+    add_special_tokens: NotRequired[bool | None]
+    max_completion_tokens: NotRequired[int | None]
+    logprobs: NotRequired[bool | None]
+    top_logprobs: NotRequired[int | None]
+    echo: NotRequired[Literal[False] | None]
 
 
 class ChatLogprobs(TypedDict):
@@ -729,12 +981,14 @@ class ChatLogprobs(TypedDict):
 
 
 class Completion(TypedDict):
+    warnings: NotRequired[list[str]]
     id: str
     object: NotRequired[Literal["text_completion"]]
     created: int
     model: str
     choices: list[CompletionChoice]
     usage: Usage
+    stats: GenerationStats
     capture_id: NotRequired[str | None]
 
 
@@ -746,72 +1000,122 @@ class CompletionSessionRequest(TypedDict):
     """
 
     breakpoints: list[BreakpointSpec]
-    breakpoint_format: NotRequired[Literal["array", "base64"]]
-    activation_hooks: NotRequired[list[HookSpec]]
-    interventions: NotRequired[list[InterventionSpec]]
-    activation_format: NotRequired[Literal["array", "base64", "metadata", "reference"]]
+    breakpoint_format: NotRequired[Literal["array", "base64"] | None]
+    activation_hooks: NotRequired[list[HookSpec] | None]
+    interventions: NotRequired[list[InterventionSpec] | None]
+    activation_format: NotRequired[Literal["array", "base64", "metadata", "reference"] | None]
     model: NotRequired[str | None]
-    max_tokens: NotRequired[int]
-    temperature: NotRequired[float]
-    top_p: NotRequired[float]
-    top_k: NotRequired[int]
-    min_p: NotRequired[float]
+    max_tokens: NotRequired[int | None]
+    temperature: NotRequired[float | None]
+    top_p: NotRequired[float | None]
+    top_k: NotRequired[int | None]
+    min_p: NotRequired[float | None]
     seed: NotRequired[int | None]
     stop: NotRequired[str | list[StopString] | None]
+    presence_penalty: NotRequired[float | None]
+    frequency_penalty: NotRequired[float | None]
     repetition_penalty: NotRequired[float | None]
     logit_bias: NotRequired[dict[str, float] | None]
-    stream: NotRequired[Literal[False]]
+    stream: NotRequired[Literal[False] | None]
     stream_options: NotRequired[StreamOptions | None]
-    n: NotRequired[Literal[1]]
+    n: NotRequired[int | None]
+    best_of: NotRequired[int | None]
     user: NotRequired[str | None]
+    safety_identifier: NotRequired[str | None]
+    prompt_cache_key: NotRequired[str | None]
+    prompt_cache_retention: NotRequired[str | None]
+    metadata: NotRequired[dict[str, str] | None]
+    service_tier: NotRequired[Literal["auto", "default"] | None]
+    store: NotRequired[Literal[False] | None]
+    parallel_tool_calls: NotRequired[bool | None]
+    tools: NotRequired[list[Any] | None]
+    tool_choice: NotRequired[Literal["none", "auto"] | None]
+    functions: NotRequired[list[Any] | None]
+    function_call: NotRequired[Literal["none", "auto"] | None]
+    response_format: NotRequired[TextFormat | None]
+    modalities: NotRequired[list[Literal["text"]] | None]
+    audio: NotRequired[None]
+    prediction: NotRequired[None]
+    web_search_options: NotRequired[None]
+    reasoning_effort: NotRequired[None]
+    verbosity: NotRequired[Literal["medium"] | None]
+    suffix: NotRequired[Literal[""] | None]
     prompt: str | TokenIds
+    add_special_tokens: NotRequired[bool | None]
+    echo: NotRequired[Literal[False] | None]
     logprobs: NotRequired[int | None]
 
 
 class CompletionWithActivationsRequest(TypedDict):
-    activation_hooks: NotRequired[list[HookSpec]]
-    interventions: NotRequired[list[InterventionSpec]]
-    activation_format: NotRequired[Literal["array", "base64", "metadata", "reference"]]
+    activation_hooks: NotRequired[list[HookSpec] | None]
+    interventions: NotRequired[list[InterventionSpec] | None]
+    activation_format: NotRequired[Literal["array", "base64", "metadata", "reference"] | None]
     model: NotRequired[str | None]
-    max_tokens: NotRequired[int]
-    temperature: NotRequired[float]
-    top_p: NotRequired[float]
-    top_k: NotRequired[int]
-    min_p: NotRequired[float]
+    max_tokens: NotRequired[int | None]
+    temperature: NotRequired[float | None]
+    top_p: NotRequired[float | None]
+    top_k: NotRequired[int | None]
+    min_p: NotRequired[float | None]
     seed: NotRequired[int | None]
     stop: NotRequired[str | list[StopString] | None]
+    presence_penalty: NotRequired[float | None]
+    frequency_penalty: NotRequired[float | None]
     repetition_penalty: NotRequired[float | None]
     logit_bias: NotRequired[dict[str, float] | None]
-    stream: NotRequired[bool]
+    stream: NotRequired[bool | None]
     stream_options: NotRequired[StreamOptions | None]
-    n: NotRequired[Literal[1]]
+    n: NotRequired[int | None]
+    best_of: NotRequired[int | None]
     user: NotRequired[str | None]
+    safety_identifier: NotRequired[str | None]
+    prompt_cache_key: NotRequired[str | None]
+    prompt_cache_retention: NotRequired[str | None]
+    metadata: NotRequired[dict[str, str] | None]
+    service_tier: NotRequired[Literal["auto", "default"] | None]
+    store: NotRequired[Literal[False] | None]
+    parallel_tool_calls: NotRequired[bool | None]
+    tools: NotRequired[list[Any] | None]
+    tool_choice: NotRequired[Literal["none", "auto"] | None]
+    functions: NotRequired[list[Any] | None]
+    function_call: NotRequired[Literal["none", "auto"] | None]
+    response_format: NotRequired[TextFormat | None]
+    modalities: NotRequired[list[Literal["text"]] | None]
+    audio: NotRequired[None]
+    prediction: NotRequired[None]
+    web_search_options: NotRequired[None]
+    reasoning_effort: NotRequired[None]
+    verbosity: NotRequired[Literal["medium"] | None]
+    suffix: NotRequired[Literal[""] | None]
     prompt: str | TokenIds
+    add_special_tokens: NotRequired[bool | None]
+    echo: NotRequired[bool | None]
     logprobs: NotRequired[int | None]
 
 
 class ForwardRequest(TypedDict):
-    activation_hooks: NotRequired[list[HookSpec]]
-    interventions: NotRequired[list[InterventionSpec]]
-    activation_format: NotRequired[Literal["array", "base64", "metadata", "reference"]]
+    activation_hooks: NotRequired[list[HookSpec] | None]
+    interventions: NotRequired[list[InterventionSpec] | None]
+    activation_format: NotRequired[Literal["array", "base64", "metadata", "reference"] | None]
     prompt: NotRequired[str | TokenIds | list[TokenIds] | None]
     tokens: NotRequired[TokenIds | list[TokenIds] | None]
+    add_special_tokens: NotRequired[bool | None]
     model: NotRequired[str | None]
-    logits: NotRequired[Literal["last", "all", "none"]]
-    top_k: NotRequired[int]
+    logits: NotRequired[Literal["last", "all", "none"] | None]
+    top_k: NotRequired[int | None]
 
 
 class ForwardSessionRequest(TypedDict):
     breakpoints: list[BreakpointSpec]
-    breakpoint_format: NotRequired[Literal["array", "base64"]]
-    activation_hooks: NotRequired[list[HookSpec]]
-    interventions: NotRequired[list[InterventionSpec]]
-    activation_format: NotRequired[Literal["array", "base64", "metadata", "reference"]]
+    breakpoint_format: NotRequired[Literal["array", "base64"] | None]
+    activation_hooks: NotRequired[list[HookSpec] | None]
+    interventions: NotRequired[list[InterventionSpec] | None]
+    activation_format: NotRequired[Literal["array", "base64", "metadata", "reference"] | None]
     prompt: NotRequired[str | TokenIds | list[TokenIds] | None]
     tokens: NotRequired[TokenIds | list[TokenIds] | None]
+    add_special_tokens: NotRequired[bool | None]
     model: NotRequired[str | None]
-    logits: NotRequired[Literal["last", "all", "none"]]
-    top_k: NotRequired[int]
+    logits: NotRequired[Literal["last", "all", "none"] | None]
+    top_k: NotRequired[int | None]
 
 
 class HookEntry(TypedDict):
@@ -824,29 +1128,56 @@ class HookList(TypedDict):
     hooks: list[HookEntry]
 
 
+class ModelResponse(TypedDict):
+    id: str
+    object: NotRequired[Literal["response"]]
+    created_at: int
+    model: str
+    status: Literal["in_progress", "completed", "incomplete"]
+    incomplete_details: NotRequired[IncompleteDetails | None]
+    error: NotRequired[None]
+    instructions: str | None
+    previous_response_id: str | None
+    max_output_tokens: int | None
+    temperature: float
+    top_p: float
+    parallel_tool_calls: NotRequired[bool]
+    tool_choice: NotRequired[Literal["none", "auto"]]
+    tools: NotRequired[list[Any]]
+    metadata: dict[str, str]
+    store: bool
+    output: list[OutputMessage]
+    usage: NotRequired[ResponseUsage | None]
+
+
 class ChatChoice(TypedDict):
     index: int
-    message: ChatMessage
+    message: AssistantMessage
     finish_reason: Literal["stop", "length"] | None
     logprobs: NotRequired[ChatLogprobs | None]
+    capture_id: NotRequired[str | None]
 
 
 class ChatCompletion(TypedDict):
+    warnings: NotRequired[list[str]]
     id: str
     object: NotRequired[Literal["chat.completion"]]
     created: int
     model: str
     choices: list[ChatChoice]
     usage: Usage
+    stats: GenerationStats
     capture_id: NotRequired[str | None]
 
 
 class ChatCompletionWithActivations(TypedDict):
+    warnings: NotRequired[list[str]]
     id: str
     object: NotRequired[Literal["chat.completion"]]
     created: int
     model: str
     choices: list[ChatChoice]
     usage: Usage
+    stats: GenerationStats
     capture_id: str
     activations: dict[str, list[ActivationRecord]]

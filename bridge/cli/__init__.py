@@ -10,11 +10,13 @@ COMMANDS = (
     "doctor",
     "generate",
     "hook-points",
+    "mcp",
     "models",
     "openapi",
     "python-client",
     "report",
     "serve",
+    "stand-in",
 )
 
 

@@ -30,7 +30,16 @@ class Dialect:
 
 OWN_JSON = ("LMStudioJson", "LMStudioBase64")
 EVERYWHERE = frozenset(
-    ("Array", "Association", "Collection", "Dictionary", "Error", "Object", "OrderedCollection")
+    (
+        "Array",
+        "Association",
+        "Collection",
+        "Date",
+        "Dictionary",
+        "Error",
+        "Object",
+        "OrderedCollection",
+    )
 ) | frozenset(
     (
         "Random",
@@ -55,8 +64,7 @@ DIALECTS: dict[str, Dialect] = {
             ("fileout",),
             variants=("LMStudioPromisingClient", "NeuroScopeAmberSupplement"),
             dictionary="Smalltalk globals",
-            globals=EVERYWHERE
-            | {"Compiler", "Date", "Importer", "Number", "TNativeZeroBasedCollection"},
+            globals=EVERYWHERE | {"Compiler", "Importer", "Number", "TNativeZeroBasedCollection"},
         ),
         Dialect(
             "cuis",
@@ -74,7 +82,7 @@ DIALECTS: dict[str, Dialect] = {
             variants=("NeuroScopeGnuSupplement",),
             comment="formats/comment_message.st",
             globals=NATIVE
-            | {"ArrayedCollection", "SystemExceptions.FileError", "UndefinedObject"}
+            | {"ArrayedCollection", "ReadStream", "SystemExceptions.FileError", "UndefinedObject"}
             | {"FileStream", "ObjectMemory", "PackageLoader", "Sockets.Socket"},
         ),
         Dialect(

@@ -16,18 +16,36 @@ from engine.captures.records import Activations
 from engine.components import ComponentType
 from engine.errors import InvalidRequestError, UnsupportedOperationError
 from engine.machine.gaps import gaps_explained
+from engine.models.adapters import Adapter
 from engine.models.corrections import Correction
-from engine.models.loading import load
+from engine.models.loading import load, locate_adapter
+from engine.runs.chat import ChatOptions, chat_tokens
+from engine.runs.encoding import encode, framed
+from engine.runs.footprint import Footprint
+from engine.runs.pieces import Pieces
 from engine.runs.tokenizer import Tokenizer
 from engine.structure.resolver import Structure, resolve
 from engine.taps.points import Point
 from engine.weights.catalogue import Weights
+
+POSITIONS = (
+    "max_position_embeddings",
+    "n_positions",
+    "n_ctx",
+    "max_sequence_length",
+    "max_seq_len",
+    "seq_length",
+)
+"""How configurations call the number of positions that a model was made for."""
 
 
 @dataclass(frozen=True)
 class ModelInfo:
     """What a model is, in the names of its architecture's field.
 
+    `context_length` is the number of positions that a prompt and what is generated after it may
+    have together: that of its learned embeddings of positions, which is a limit, or else
+    `max_position_embeddings`, beyond which a model runs and was not trained. None if neither says.
     The last two are what its configuration says, if it does: the most positions that it was made
     for, and the width inside the MLP of a block, of which a mixture of experts has none.
     """
@@ -41,6 +59,7 @@ class ModelInfo:
     vocab_size: int
     quantization: str | None
     components: tuple[ComponentType, ...]
+    context_length: int | None
     max_position_embeddings: int | None
     intermediate_size: int | None
 
@@ -59,6 +78,7 @@ class ModelKit:
     path: Path | None
     structure: Structure
     corrections: tuple[Correction, ...] = ()
+    adapter: Adapter | None = None
     max_kv_size: int | None = None
     kv_bits: int | None = None
     kv_group_size: int = 64
@@ -76,6 +96,28 @@ class ModelKit:
     def weights(self) -> Weights:
         """The weights by the field's names: found when they are asked for first."""
         return Weights(self.structure)
+
+    @cached_property
+    def pieces(self) -> Pieces:
+        """The exact text and bytes of single tokens."""
+        return Pieces(self.tokenizer)
+
+    @cached_property
+    def special_tokens(self) -> frozenset[int]:
+        """The tokens that are no text: beginnings, ends, the markers of a chat's turns."""
+        added = self.tokenizer.added_tokens_decoder.items()
+        return frozenset(
+            [
+                *self.tokenizer.all_special_ids,
+                *self.tokenizer.eos_token_ids,
+                *(token for token, each in added if each.special),
+            ]
+        )
+
+    @cached_property
+    def footprint(self) -> Footprint:
+        """What passes take in memory: found when it is asked for first."""
+        return Footprint(self.structure)
 
     def make_cache(self) -> list:
         """Empty caches of the model, rotating ones of `max_kv_size` for layers without a limit."""
@@ -143,6 +185,24 @@ class ModelKit:
         """Forget what the registered hooks captured; they go on capturing."""
         self.hooks.clear_captured()
 
+    @property
+    def warnings(self) -> list[str]:
+        """What to know of the model before its numbers are relied upon."""
+        most = self.info.context_length
+        if most is None or self.structure.learned_positions is not None:
+            return []
+        return [
+            f"the model was made for {most} positions (max_position_embeddings): it runs more of "
+            "them, and what it computes there may mean nothing"
+        ]
+
+    def warnings_of(self, positions: int) -> list[str]:
+        """What to know of a run over so many positions: whether the model was made for fewer."""
+        most = self.info.context_length
+        if most is None or positions <= most:
+            return []
+        return [f"{positions} positions were run; {each}" for each in self.warnings]
+
     def check_tokens(self, batch: Sequence[Sequence[int]]) -> None:
         """Raise InvalidRequestError for no tokens, unequal lengths, or ids that do not exist."""
         lengths = sorted({len(sequence) for sequence in batch})
@@ -166,8 +226,11 @@ def load_model(
     kv_group_size: int = 64,
     quantized_kv_start: int = 0,
     corrections: bool = True,
+    adapter_path: str | Path | None = None,
 ) -> ModelKit:
-    """Load a model folder or hub id.
+    """Load a model folder or hub id, with the adapter of another folder or hub id if one is given.
+
+    An adapter, of mlx-lm or PEFT, is merged into the weights.
 
     What mlx-lm reads otherwise than the model's author wrote it is corrected, and listed in the
     kit's `corrections`; without `corrections` the model computes what it does in mlx-lm.
@@ -176,7 +239,8 @@ def load_model(
     quantises it from `quantized_kv_start` tokens on. Raises ModelNotFoundError,
     UnsupportedModelError, InvalidRequestError.
     """
-    loaded = load(path_or_id, dtype=dtype, corrections=corrections)
+    adapter = None if adapter_path is None else locate_adapter(adapter_path)
+    loaded = load(path_or_id, dtype=dtype, corrections=corrections, adapter=adapter)
     return ModelKit(
         model=loaded.model,
         tokenizer=loaded.tokenizer,
@@ -185,6 +249,7 @@ def load_model(
         path=loaded.folder,
         structure=resolve(loaded.model),
         corrections=loaded.corrections,
+        adapter=adapter,
         max_kv_size=max_kv_size,
         kv_bits=kv_bits,
         kv_group_size=kv_group_size,
@@ -192,13 +257,32 @@ def load_model(
     )
 
 
-def tokenize(kit: ModelKit, text_or_messages: str | Sequence[dict]) -> list[int]:
-    """Token ids of a text, or of chat messages under the model's chat template."""
+def tokenize(
+    kit: ModelKit,
+    text_or_messages: str | Sequence[dict],
+    *,
+    add_special_tokens: bool | None = None,
+    chat: ChatOptions | None = None,
+) -> list[int]:
+    """Token ids of a text, or of chat messages under the model's chat template.
+
+    `add_special_tokens` adds those that the tokenizer puts before and after a text, unless they are
+    there already: by default to a text, not to messages, whose template writes them. `chat` says
+    how messages are rendered. Raises InvalidRequestError and ChatTemplateError.
+    """
     if isinstance(text_or_messages, str):
-        return list(kit.tokenizer.encode(text_or_messages))
-    return list(
-        kit.tokenizer.apply_chat_template(list(text_or_messages), add_generation_prompt=True)
-    )
+        special = add_special_tokens is not False
+        return encode(kit.tokenizer, text_or_messages, add_special_tokens=special).tokens
+    tokens = chat_tokens(kit.tokenizer, text_or_messages, chat or ChatOptions())
+    return framed(kit.tokenizer, tokens).tokens if add_special_tokens else tokens
+
+
+def single_token(kit: ModelKit, text: str) -> int:
+    """The id of the token that a text is, if need be behind a space.
+
+    Raises InvalidRequestError that lists the tokens which the text is made of.
+    """
+    return kit.pieces.one(text)
 
 
 def _info(config: dict, structure: Structure) -> ModelInfo:
@@ -206,6 +290,7 @@ def _info(config: dict, structure: Structure) -> ModelInfo:
     key = _first_shape(structure, ComponentType.KEY)
     quantization = config.get("quantization")
     text = config.get("text_config", config)
+    positions = _number(text, *POSITIONS)
     is_dense = ComponentType.ROUTER not in structure.components
     return ModelInfo(
         architecture=config.get("model_type", type(structure.model).__module__.split(".")[-1]),
@@ -218,7 +303,8 @@ def _info(config: dict, structure: Structure) -> ModelInfo:
         quantization=quantization
         and f"{quantization['bits']}-bit, group {quantization['group_size']}",
         components=structure.components,
-        max_position_embeddings=_number(text, "max_position_embeddings", "n_positions"),
+        context_length=structure.learned_positions or positions,
+        max_position_embeddings=positions,
         intermediate_size=_number(text, "intermediate_size", "n_inner") if is_dense else None,
     )
 

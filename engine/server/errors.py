@@ -1,12 +1,12 @@
 """Every failure as the contract's error body: status, type, and a message that says what exists."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 
-from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 
 from engine import errors as e
 from engine.contract.schemas import ErrorDetail, ErrorResponse
+from engine.server.offences import Offence, told
 
 
 class RequestError(e.EngineError):
@@ -21,11 +21,10 @@ class RequestError(e.EngineError):
 
 
 class MalformedError(RequestError):
-    """A body that breaks its schema; names the first offence, and tells them all."""
+    """A body that breaks its schema: the first offences, and how many more there are."""
 
-    def __init__(self, error: ValidationError) -> None:
-        offences = list(_offences(error))
-        super().__init__("; ".join(text for _, text in offences), offences[0][0] or None)
+    def __init__(self, found: Sequence[Offence]) -> None:
+        super().__init__(told(found), found[0].field or None)
 
 
 class UnauthorizedError(RequestError):
@@ -56,6 +55,12 @@ class UnknownSessionError(RequestError):
     """A session that was never begun."""
 
     status, kind = 404, "unknown_session"
+
+
+class UnknownResponseError(RequestError):
+    """A reply to continue that is not kept."""
+
+    status, kind = 404, "unknown_response"
 
 
 class SessionActiveError(RequestError):
@@ -127,6 +132,7 @@ ENGINE_ERRORS: dict[type[e.EngineError], tuple[int, str]] = {
     e.UnknownHeadError: (422, "unknown_head"),
     e.UnknownNeuronError: (422, "unknown_neuron"),
     e.UnknownPositionError: (422, "unknown_position"),
+    e.ContextLengthError: (422, "context_length"),
     e.UnequalPromptsError: (422, "unequal_prompts"),
     e.InterventionError: (422, "impossible_intervention"),
     e.DuplicateHookError: (409, "duplicate_hook"),
@@ -134,6 +140,8 @@ ENGINE_ERRORS: dict[type[e.EngineError], tuple[int, str]] = {
     e.ModelNotFoundError: (404, "model_not_found"),
     e.UnsupportedModelError: (422, "unsupported_model"),
     e.UnsupportedOperationError: (422, "unsupported_operation"),
+    e.NotFiniteError: (422, "not_finite"),
+    e.NotEnoughMemoryError: (507, "not_enough_memory"),
     e.CaptureTooLargeError: (507, "capture_too_large"),
     e.UnknownWeightError: (422, "unknown_weight"),
     e.WeightTooLargeError: (507, "weight_too_large"),
@@ -163,9 +171,3 @@ def error_body(error: BaseException) -> dict:
 
 def _detail(status: int, kind: str, message: str, param: str | None = None) -> ErrorDetail:
     return ErrorDetail(message=message, type=kind, code=status, param=param)
-
-
-def _offences(error: ValidationError) -> Iterator[tuple[str, str]]:
-    for offence in error.errors(include_url=False, include_context=False, include_input=False):
-        field = ".".join(str(part) for part in offence["loc"])
-        yield field, f"{field}: {offence['msg']}" if field else offence["msg"]

@@ -14,8 +14,10 @@ from engine.contract.schemas.base import (
     Text,
     TokenId,
     TokenIds,
+    Warned,
     Whole,
 )
+from engine.contract.schemas.tokens import SPECIAL_TOKENS
 
 MOST_PARTS = 65536
 MOST_SUBSETS = 1024
@@ -140,6 +142,7 @@ class OverExamples(Request):
         "the logarithm of the sum of their exponentials, so that the score is the logarithm of the "
         "ratio of their probabilities. For one token both are its logit.",
     )
+    add_special_tokens: bool = Field(True, description=SPECIAL_TOKENS)
     model: str | None = None
 
     @model_validator(mode="after")
@@ -231,7 +234,7 @@ class Tensor(Response):
     data: Any = Field(description="Nested lists.")
 
 
-class CircuitEffects(Response):
+class CircuitEffects(Warned):
     """Scores are in logits; effects are shares of the difference between the two prompts."""
 
     clean_score: float = Field(description="The mean over the examples.")
@@ -276,7 +279,7 @@ class CircuitMinimality(Response):
     minimality: float = Field(description="How far the two are apart.")
 
 
-class CircuitVerification(Response):
+class CircuitVerification(Warned):
     """What a circuit does by itself: scores and differences in logits, means over the clean
     prompts of the examples (Wang et al. 2022, arXiv:2211.00593)."""
 

@@ -11,10 +11,12 @@ from engine.contract.schemas.base import (
     Response,
     Text,
     TokenIds,
+    Warned,
     one_of,
     require_one,
 )
 from engine.contract.schemas.generation import Captured, Capturing
+from engine.contract.schemas.tokens import SPECIAL_TOKENS
 
 
 class ForwardRequest(Capturing):
@@ -24,6 +26,7 @@ class ForwardRequest(Capturing):
         None, description="Text, token ids, or a batch of sequences of equal length."
     )
     tokens: TokenIds | Batch | None = Field(None, description="Token ids, in place of `prompt`.")
+    add_special_tokens: bool = Field(True, description=SPECIAL_TOKENS)
     model: str | None = None
     logits: Literal["last", "all", "none"] = Field(
         "last", description="Positions whose logits are returned."
@@ -43,7 +46,7 @@ class TopToken(Response):
     probability: float
 
 
-class Forward(Captured):
+class Forward(Captured, Warned):
     tokens: list[list[int]]
     texts: list[list[str]]
     logits: ActivationRecord | None

@@ -13,6 +13,18 @@ class Correction(Response):
     reason: str = Field(description="What mlx-lm reads otherwise than the model's author wrote it.")
 
 
+class Adapter(Response):
+    name: str = Field(description="Its folder, without the path.")
+    format: Literal["mlx-lm", "peft"]
+    kind: Literal["lora", "dora", "full"]
+    modules: list[str] = Field(description="The layers whose weights it changes.")
+    rank: int | None = Field(description="Null of whole weights, or if layers differ.")
+    scale: float | None = Field(
+        description="What its product of factors is multiplied by; null of whole weights, or if "
+        "layers differ."
+    )
+
+
 class ModelEntry(Response):
     id: str
     object: Literal["model"] = "model"
@@ -26,6 +38,11 @@ class ModelEntry(Response):
     head_dim: int | None
     hidden_size: int | None
     vocab_size: int | None
+    context_length: int | None = Field(
+        description="Positions that a prompt and what is generated after it may have together: of "
+        "a model that learned an embedding of each position, more are refused; of others, more "
+        "run with a warning. Null if the configuration says nothing."
+    )
     max_position_embeddings: int | None = Field(
         description="Positions that the model is made for; null if its configuration names none."
     )
@@ -37,6 +54,8 @@ class ModelEntry(Response):
     corrections: list[Correction] = Field(
         description="What was corrected as the model was loaded, because mlx-lm does not read it."
     )
+    adapter: Adapter | None = Field(description="What was merged into the weights; null if none.")
+    warnings: list[str] = Field(description="What to know before its numbers are relied upon.")
     components: list[ComponentType] = Field(description="What can be captured on this model.")
     absent_layers: dict[ComponentType, list[int]] = Field(
         description="The layers that lack a component that others have, by the component."
@@ -69,6 +88,13 @@ class LoadModelRequest(Request):
         min_length=1,
         pattern=r"^[^\x00]+$",
         description="A model folder, a pulled model's name, or a hub id where allowed.",
+    )
+    adapter_path: str | None = Field(
+        None,
+        min_length=1,
+        pattern=r"^[^\x00]+$",
+        description="An adapter's folder, of mlx-lm or PEFT, or a hub id where allowed: merged "
+        "into the weights.",
     )
     model_id: str | None = Field(
         None, description="The name to give it; default: the last part of the path."

@@ -10,8 +10,9 @@ from engine.contract.schemas.base import (
     MOST_HOOKS,
     ComponentName,
     Head,
+    HookPositions,
     LayerName,
-    Position,
+    No,
     Request,
     Response,
 )
@@ -36,7 +37,7 @@ class BreakpointSpec(Request):
         description="By which the client knows the breakpoint. Default: `layer_5_residual`, …",
     )
     heads: list[Head] | None = Field(None, min_length=1)
-    positions: list[Position] | None = Field(None, min_length=1)
+    positions: HookPositions | None = Field(None, description="As in a hook.")
 
 
 class WithBreakpoints(Request):
@@ -57,7 +58,8 @@ class CompletionSessionRequest(CompletionWithActivationsRequest, WithBreakpoints
     then each token that another follows. A pass begins before it is known whether its token ends
     the text, so the blocks may see one pass more than an early end needs."""
 
-    stream: Literal[False] = Field(False, description="The reply is whole.")
+    stream: No = Field(False, description="The reply is whole.")
+    echo: No = Field(False, description="A session generates.")
 
 
 class ContinueSessionRequest(Request):

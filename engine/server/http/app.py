@@ -7,26 +7,32 @@ from flask import Flask, Response
 
 from engine.contract.openapi import openapi_document
 from engine.contract.operations import OPERATIONS, Operation
-from engine.server.http import guard, logs
+from engine.server.http import guard, logs, measures
 from engine.server.http.requests import body_of, query_of
 from engine.server.http.responses import answer, error_response
 from engine.server.http.routes import (
     captures,
     circuits,
+    embeddings,
     forward,
     generation,
     hooks,
     lens,
     models,
     neurons,
+    responses,
     sessions,
+    status,
     tokens,
     weights,
 )
+from engine.server.lm_studio.routes import lm_studio
+from engine.server.panics import panics_as_errors
 from engine.server.service import Service
 
 HANDLERS: dict[str, Callable[..., Any]] = {
-    "health": models.health,
+    "health": status.health,
+    "metrics": status.metrics,
     "openapi": lambda service: openapi_document(),
     "listModels": models.list_models,
     "retrieveModel": models.retrieve_model,
@@ -41,6 +47,8 @@ HANDLERS: dict[str, Callable[..., Any]] = {
     "createCompletionWithActivations": generation.complete,
     "createChatCompletionWithActivations": generation.chat,
     "forward": forward.forward,
+    "createResponse": responses.respond,
+    "createEmbeddings": embeddings.embed,
     "logitLens": lens.logit_lens,
     "promotedTokens": neurons.promoted_tokens,
     "patchCircuit": circuits.patch,
@@ -67,6 +75,7 @@ def create_app(service: Service) -> Flask:
     app = Flask("neuroscope", static_folder=None)
     app.url_map.merge_slashes = False
     logs.install(app)
+    measures.install(app, service.metrics)
     guard.install(app, service.settings)
     app.register_error_handler(Exception, error_response)
     for operation in OPERATIONS:
@@ -77,6 +86,7 @@ def create_app(service: Service) -> Flask:
             methods=[operation.method.upper()],
             provide_automatic_options=False,
         )
+    app.register_blueprint(lm_studio(service))
     return app
 
 
@@ -91,9 +101,10 @@ def _view(service: Service, operation: Operation) -> Callable[..., Response]:
     handler = HANDLERS[operation.id]
 
     def view(**path: str) -> Response:
-        arguments = path | query_of(operation)
-        if operation.request:
-            arguments["request"] = body_of(operation.request, service.settings)
-        return answer(handler(service, **arguments))
+        with panics_as_errors():
+            arguments = path | query_of(operation)
+            if operation.request:
+                arguments["request"] = body_of(operation.request, service.settings)
+            return answer(handler(service, **arguments))
 
     return view

@@ -17,6 +17,7 @@ from engine.server.errors import ImpossibleError, LimitError
 from engine.server.http import specs
 from engine.server.http.prompts import checked, prompt_tokens
 from engine.server.http.top_tokens import top_tokens
+from engine.server.http.warnings import warnings
 from engine.server.service import Service
 from engine.server.state.captures import new_capture
 from engine.server.state.models import LoadedModel
@@ -78,6 +79,7 @@ class ForwardPass:
             "top": _top(self.model, result.logits, self.request.top_k),
             "capture_id": capture.capture_id,
             "activations": activations_json(result.activations, form),
+            **warnings(self.model, len(self.batch[0])),
         }
 
 
@@ -86,11 +88,11 @@ def _batch(service: Service, model: LoadedModel, request: s.ForwardRequest) -> l
     given = request.prompt if request.tokens is None else request.tokens
     settings = service.settings
     if isinstance(given, str):
-        return [prompt_tokens(model, given, settings, param)]
+        return [prompt_tokens(model, given, settings, param, special=request.add_special_tokens)]
     sequences = [part for part in given or () if isinstance(part, list)]
     if not sequences:
         ids = [part for part in given or () if isinstance(part, int)]
-        return [prompt_tokens(model, ids, settings, param)]
+        return [checked(model, ids, settings, param)]
     batch = [
         checked(model, tokens, settings, f"{param}.{index}")
         for index, tokens in enumerate(sequences)

@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 
-from engine.contract.schemas import Correction, LoadModelRequest, ModelEntry
+from engine.contract.schemas import Adapter, Correction, LoadModelRequest, ModelEntry
 from engine.errors import InvalidRequestError
 from engine.runs.kit import ModelKit, load_model
-from engine.server.errors import UnknownModelError
+from engine.server.errors import LimitError, UnknownModelError
 
 log = logging.getLogger(__name__)
-BROKEN = "\N{REPLACEMENT CHARACTER}"
 
 
 @dataclass
@@ -44,30 +43,53 @@ class LoadedModel:
             head_dim=info.head_dim,
             hidden_size=info.hidden_size,
             vocab_size=info.vocab_size,
+            context_length=info.context_length,
             max_position_embeddings=info.max_position_embeddings,
             intermediate_size=info.intermediate_size,
             quantization=info.quantization,
             corrections=[
                 Correction(name=each.name, reason=each.reason) for each in self.kit.corrections
             ],
+            adapter=self._adapter,
+            warnings=self.kit.warnings,
             components=list(info.components),
             absent_layers=self.kit.structure.absent_layers,
         )
 
-    def token_texts(self, tokens: Iterable[int]) -> list[str]:
-        """The text of each token by itself; of part of a character, its name in the vocabulary."""
-        with self.lock:
-            return [self._token_text(token) for token in tokens]
+    @property
+    def _adapter(self) -> Adapter | None:
+        if (adapter := self.kit.adapter) is None:
+            return None
+        return Adapter(
+            name=adapter.name,
+            format=adapter.format,
+            kind=adapter.kind,
+            modules=list(adapter.modules),
+            rank=adapter.rank,
+            scale=adapter.scale,
+        )
 
-    def _token_text(self, token: int) -> str:
-        text = self.kit.tokenizer.decode([token])
-        return self.kit.tokenizer.convert_ids_to_tokens(token) if BROKEN in text else text
+    def token_texts(self, tokens: Iterable[int]) -> list[str]:
+        """The exact text of each token."""
+        with self.lock:
+            return [self.kit.pieces.text(token) for token in tokens]
+
+    def token_keys(self, tokens: Iterable[int]) -> list[str]:
+        """For each token a text that no other one has: its own, if that is so."""
+        with self.lock:
+            return [self.kit.pieces.key(token) for token in tokens]
+
+    def token_bytes(self, token: int) -> list[int]:
+        """The bytes of a token's text; none, of a token without text."""
+        with self.lock:
+            return list(self.kit.pieces[token].bytes)
 
 
 class Models:
     """Loaded models; the one loaded last serves requests that name none."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        self._most = most
         self._loaded: dict[str, LoadedModel] = {}
         self._lock = Lock()
         self.loading = False
@@ -88,7 +110,8 @@ class Models:
     def load(self, request: LoadModelRequest) -> LoadedModel:
         """Load a model, or return the one that the same request loaded. For the generation thread.
 
-        Raises ModelNotFoundError, or InvalidRequestError if another model has the id.
+        Raises ModelNotFoundError, UnsupportedModelError, InvalidRequestError if another model has
+        the id, LimitError if as many are loaded as may be.
         """
         model_id = request.model_id or Path(request.model_path).name
         if known := self._loaded.get(model_id):
@@ -97,6 +120,11 @@ class Models:
             raise InvalidRequestError(
                 f"model_id: {model_id!r} is loaded already, from {known.request.model_path!r} "
                 "with other options; unload it first or give another model_id"
+            )
+        if len(self._loaded) >= self._most:
+            raise LimitError(
+                f"{len(self._loaded)} models are loaded, as many as may be: "
+                f"{', '.join(self._loaded)}; unload one first."
             )
         self.loading = True
         started = time.monotonic()

@@ -18,15 +18,20 @@ class Settings:
     allowed_origins: tuple[str, ...] = ()  # origins beyond pages served from localhost
     model_roots: tuple[Path, ...] = ()
     allow_hub: bool = False
+    max_models: int = 8  # loaded at once
 
     capture_bytes: int = 2048 * MEGABYTE
     spill_folder: Path | None = None
+    spill_bytes: int = 16384 * MEGABYTE
+    memory_bytes: int | None = None  # most that MLX may take, models included; None: as MLX has it
 
     max_body_bytes: int = 64 * MEGABYTE
     max_prompt_characters: int = 1_000_000
     max_prompt_tokens: int = 32768
     max_batch_tokens: int = 65536
-    max_tokens: int = 8192
+    max_tokens: int = 8192  # that one generation may have
+    max_choices: int = 1024  # of all prompts of a request
+    context_tokens: int = 2048  # of prompt and text, where a model does not say how many it takes
     queue_size: int = 128
     connections: int = 1024
 

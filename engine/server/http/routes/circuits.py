@@ -13,8 +13,9 @@ from engine.analysis.task import Task
 from engine.analysis.verification import verify_circuit
 from engine.contract import schemas as s
 from engine.server.errors import ImpossibleError
-from engine.server.http.prompts import check_vocabulary, prompt_tokens
+from engine.server.http.prompts import check_vocabulary, prompt_tokens, single_token
 from engine.server.http.requests import client_gone
+from engine.server.http.warnings import warnings
 from engine.server.jobs.job import Job
 from engine.server.service import Service
 from engine.server.state.models import LoadedModel
@@ -30,29 +31,34 @@ def patch(service: Service, request: s.CircuitPatchRequest) -> dict[str, Any]:
     how: dict[str, Any] = {
         "method": request.method,
         "direction": request.direction,
-        "ablation": _ablation(service, model, request.ablation),
+        "ablation": _ablation(service, model, request),
     }
     if request.sets is not None:
         _check_unplaced(request)
         sets = [_parts(each) for each in request.sets]
         found = _work(service, lambda p: patch_sets(model.kit, tasks, sets, **how, progress=p))
-        return {"layers": None, "heads": None, "neurons": None, "positions": None} | _scores(found)
+        nowhere = {"layers": None, "heads": None, "neurons": None, "positions": None}
+        return nowhere | _scores(found) | _warnings(model, tasks)
     where = {name: getattr(request, name) for name in PLACES}
     swept: Effects = _work(
         service, lambda p: patch_effects(model.kit, tasks, **how, **where, progress=p)
     )
-    return {
-        "layers": swept.layers,
-        "heads": swept.heads,
-        "neurons": swept.neurons,
-        "positions": swept.positions,
-    } | _scores(swept)
+    return (
+        {
+            "layers": swept.layers,
+            "heads": swept.heads,
+            "neurons": swept.neurons,
+            "positions": swept.positions,
+        }
+        | _scores(swept)
+        | _warnings(model, tasks)
+    )
 
 
 def verify(service: Service, request: s.CircuitVerifyRequest) -> dict[str, Any]:
     model = service.models.get(request.model)
     tasks = _tasks(service, model, request)
-    ablation = _ablation(service, model, request.ablation)
+    ablation = _ablation(service, model, request)
     found = _work(
         service,
         lambda p: verify_circuit(
@@ -65,7 +71,8 @@ def verify(service: Service, request: s.CircuitVerifyRequest) -> dict[str, Any]:
             progress=p,
         ),
     )
-    return asdict(found) | {"incompleteness": found.incompleteness}
+    reply = asdict(found) | {"incompleteness": found.incompleteness}
+    return reply | _warnings(model, tasks)
 
 
 def _work(service: Service, measure: Callable[[Progress], Result]) -> Result:
@@ -90,7 +97,13 @@ def _tasks(service: Service, model: LoadedModel, request: s.OverExamples) -> lis
         if request.examples is None:
             names = {name: name.removesuffix("s") for name in names}
         clean, corrupted = (
-            prompt_tokens(model, getattr(example, name), service.settings, names[name])
+            prompt_tokens(
+                model,
+                getattr(example, name),
+                service.settings,
+                names[name],
+                special=request.add_special_tokens,
+            )
             for name in ("clean", "corrupted")
         )
         answers, distractors = (
@@ -103,36 +116,28 @@ def _tasks(service: Service, model: LoadedModel, request: s.OverExamples) -> lis
 
 def _one_token(model: LoadedModel, token: str | int, param: str) -> int:
     """The id of a token given by id, or by text that is one token, if need be behind a space."""
-    if isinstance(token, int):
-        number = token
-    else:
-        with model.lock:
-            tokens, behind_space = (
-                model.kit.tokenizer.encode(text, add_special_tokens=False)
-                for text in (token, f" {token}")
-            )
-        if len(tokens) != 1 and len(behind_space) == 1:
-            tokens = behind_space
-        if len(tokens) != 1:
-            texts = model.token_texts(tokens)
-            raise ImpossibleError(
-                f"{param}: {token!r} is {len(tokens)} tokens, {texts}; one is needed", param
-            )
-        number = tokens[0]
+    number = token if isinstance(token, int) else single_token(model, token, param)
     check_vocabulary(model, [number], param)
     return number
 
 
 def _ablation(
-    service: Service, model: LoadedModel, ablation: s.CircuitAblation | None
+    service: Service, model: LoadedModel, request: s.CircuitPatchRequest | s.CircuitVerifyRequest
 ) -> Ablation | None:
+    ablation = request.ablation
     if ablation is None:
         return None
     references = (
         None
         if ablation.references is None
         else [
-            prompt_tokens(model, prompt, service.settings, f"ablation.references.{number}")
+            prompt_tokens(
+                model,
+                prompt,
+                service.settings,
+                f"ablation.references.{number}",
+                special=request.add_special_tokens,
+            )
             for number, prompt in enumerate(ablation.references)
         ]
     )
@@ -150,6 +155,10 @@ def _parts(parts: Sequence[s.CircuitPart]) -> list[CircuitPart]:
         )
         for part in parts
     ]
+
+
+def _warnings(model: LoadedModel, tasks: Sequence[Task]) -> dict[str, list[str]]:
+    return warnings(model, max(len(task.clean) for task in tasks))
 
 
 def _scores(found: Scores) -> dict[str, Any]:

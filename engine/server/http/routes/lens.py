@@ -7,13 +7,16 @@ from engine.contract import schemas as s
 from engine.server.http.prompts import prompt_tokens
 from engine.server.http.requests import client_gone
 from engine.server.http.top_tokens import top_tokens
+from engine.server.http.warnings import warnings
 from engine.server.jobs.job import Job
 from engine.server.service import Service
 
 
 def logit_lens(service: Service, request: s.LogitLensRequest) -> dict[str, Any]:
     model = service.models.get(request.model)
-    tokens = prompt_tokens(model, request.prompt, service.settings)
+    tokens = prompt_tokens(
+        model, request.prompt, service.settings, special=request.add_special_tokens
+    )
 
     def work(job: Job) -> list[dict[str, Any]]:
         layers = []
@@ -24,4 +27,5 @@ def logit_lens(service: Service, request: s.LogitLensRequest) -> dict[str, Any]:
         return layers
 
     layers = service.worker.call(work, client_gone())
-    return {"tokens": tokens, "texts": model.token_texts(tokens), "layers": layers}
+    reply = {"tokens": tokens, "texts": model.token_texts(tokens), "layers": layers}
+    return reply | warnings(model, len(tokens))
