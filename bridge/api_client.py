@@ -1404,6 +1404,17 @@ class Operations(Transport):
             },
         )
 
+    def keep_session(self, session_id: str) -> api.KeptSession:
+        """Let a session that is paused wait from now on for as long as it does at first: a
+        client that is still at work, or whose user is, says so."""
+        return self._json(
+            "POST",
+            "/v1/sessions/{session_id}/keep",
+            path={
+                "session_id": session_id,
+            },
+        )
+
     def register_hooks(
         self, hooks: Sequence[api.HookSpec], *, model: str | None = None
     ) -> api.RegisteredHooks:
@@ -2886,6 +2897,17 @@ class AsyncOperations(AsyncTransport):
         return await self._json(
             "DELETE",
             "/v1/sessions/{session_id}",
+            path={
+                "session_id": session_id,
+            },
+        )
+
+    async def keep_session(self, session_id: str) -> api.KeptSession:
+        """Let a session that is paused wait from now on for as long as it does at first: a
+        client that is still at work, or whose user is, says so."""
+        return await self._json(
+            "POST",
+            "/v1/sessions/{session_id}/keep",
             path={
                 "session_id": session_id,
             },

@@ -196,6 +196,11 @@ class InputText(TypedDict):
     text: str
 
 
+class KeptSession(TypedDict):
+    session_id: str
+    seconds: float
+
+
 class LoadModelRequest(TypedDict):
     model_path: str
     adapter_path: NotRequired[str | None]

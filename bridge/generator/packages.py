@@ -37,6 +37,7 @@ BRIDGE_CLASSES = (
     "NeuroScopeImageSupplement",
     "NeuroScopeNames",
     "NeuroScopeScoreRanking",
+    "NeuroScopeFloatMath",
     "ActivationTensor",
     "NeuroScopeTensorDecoder",
     "NeuroScopeSafetensorsBody",
@@ -46,6 +47,7 @@ BRIDGE_YIELDING = frozenset(["ActivationTensor", "ShapeMismatchError", "InvalidD
 CORE = "NeuroScope-Core"
 CORE_CLASSES = (
     "NeuroScopeErrors",
+    "NeuroScopeRandom",
     "NeuroScopeHookPoint",
     "ActivationCache",
     "NeuroScopeChoice",
@@ -118,6 +120,7 @@ TEST_CLASSES = (
     "NeuroScopeConnectionTest",
     "NeuroScopeActivationTensorTest",
     "NeuroScopeHookTest",
+    "NeuroScopeActivationCacheTest",
     "NeuroScopePassCacheTest",
     "NeuroScopeAttentionPatternTest",
     "NeuroScopePictureTest",
@@ -175,7 +178,7 @@ def packages_of(client: Client, dialect: Dialect, templates: Templates) -> tuple
     package = Package(
         client.naming.package,
         (
-            *(_from(templates, *BRIDGE_CLASSES, client=client) if own else ()),
+            *(_from(templates, *BRIDGE_CLASSES, client=client, dialect=dialect) if own else ()),
             *_model_classes(client, templates),
             *_client_class(client, templates),
             *(_from(templates, *dialect.variants) if own else ()),

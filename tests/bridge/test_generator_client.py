@@ -436,9 +436,5 @@ def test_names_become_smalltalk_names() -> None:
 def test_every_client_has_the_same_superclass_in_all_dialects(tmp_path: Path) -> None:
     made = client(tmp_path, document(gets("ping")))
     for dialect in DIALECTS.values():
-<<<<<<< HEAD
         connection, package, *_ = packages_of(made, dialect, Templates())
-=======
-        connection, package, _ = packages_of(made, dialect, Templates())
->>>>>>> f
         assert package.classes[0].superclass in {cls.name for cls in connection.classes}

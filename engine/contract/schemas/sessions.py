@@ -80,5 +80,10 @@ class SessionState(Response):
     )
 
 
+class KeptSession(Response):
+    session_id: str
+    seconds: float = Field(description="How long it waits from now on.")
+
+
 class CancelledSession(Response):
     session_id: str

@@ -57,6 +57,7 @@ HANDLERS: dict[str, Callable[..., Any]] = {
     "beginForwardSession": sessions.begin_forward,
     "beginCompletionSession": sessions.begin_completion,
     "continueSession": sessions.continue_session,
+    "keepSession": sessions.keep,
     "cancelSession": sessions.cancel,
     "registerHooks": hooks.register,
     "listHooks": hooks.list_hooks,
