@@ -1,10 +1,17 @@
 """Text to tokens and back."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from engine.contract.schemas.base import Request, Response, TokenId, one_of, require_one
+from engine.contract.schemas.base import (
+    MOST_MESSAGES,
+    Request,
+    Response,
+    TokenId,
+    one_of,
+    require_one,
+)
 
 
 class ChatMessage(Request):
@@ -17,7 +24,10 @@ class TokenizeRequest(Request):
 
     text: str | None = None
     messages: list[ChatMessage] | None = Field(
-        None, min_length=1, description="Rendered by the chat template."
+        None,
+        min_length=1,
+        max_length=MOST_MESSAGES,
+        description="Rendered by the chat template.",
     )
     model: str | None = None
 
@@ -33,7 +43,7 @@ class TokenizeResponse(Response):
 
 
 class DetokenizeRequest(Request):
-    tokens: list[TokenId]
+    tokens: Annotated[list[TokenId], Field(fail_fast=True)]
     model: str | None = None
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from flask import Flask, Response
+from flask import Flask, Response, request
+from werkzeug.exceptions import NotFound
 
 from engine.contract.openapi import openapi_document
 from engine.contract.operations import OPERATIONS, Operation
@@ -67,6 +68,7 @@ def create_app(service: Service) -> Flask:
     app.url_map.merge_slashes = False
     logs.install(app)
     guard.install(app, service.settings)
+    app.before_request(_check_path)
     app.register_error_handler(Exception, error_response)
     for operation in OPERATIONS:
         app.add_url_rule(
@@ -77,6 +79,12 @@ def create_app(service: Service) -> Flask:
             provide_automatic_options=False,
         )
     return app
+
+
+def _check_path() -> None:
+    """Refuse slashes that Flask would drop from the beginning of a path."""
+    if request.environ["PATH_INFO"].startswith("//"):
+        raise NotFound
 
 
 def _rule(path: str) -> str:

@@ -7,9 +7,10 @@ import mlx.core as mx
 
 from engine.contract import schemas as s
 from engine.contract.openapi import API_VERSION
+from engine.errors import EngineError
 from engine.models.loading import HUB_ID
 from engine.models.smollm2 import NAME as PULLED
-from engine.server.errors import ForbiddenError
+from engine.server.errors import ForbiddenError, RequestError
 from engine.server.service import Service
 from engine.server.state.settings import Settings
 
@@ -38,7 +39,13 @@ def retrieve_model(service: Service, model_id: str) -> s.ModelEntry:
 def load_model(service: Service, request: s.LoadModelRequest) -> s.ModelEntry:
     path = permitted(request.model_path, service.settings)
     wanted = request.model_copy(update={"model_path": path})
-    return service.worker.call(lambda job: service.models.load(wanted)).entry
+    try:
+        return service.worker.call(lambda job: service.models.load(wanted)).entry
+    except RequestError:
+        raise
+    except EngineError as error:
+        told = _as_known(str(error), request.model_path, path, service.settings)
+        raise type(error)(told) from error
 
 
 def unload_model(service: Service, request: s.UnloadModelRequest) -> s.UnloadModelResponse:
@@ -57,12 +64,19 @@ def permitted(model_path: str, settings: Settings) -> str:
         return str(folder)
     if settings.allow_hub and HUB_ID.fullmatch(model_path):
         return model_path
-    roots = ", ".join(map(str, settings.model_roots)) or "none"
     raise ForbiddenError(
-        f"model_path: {model_path!r} is not below an allowed folder (allowed: {roots}); "
+        f"model_path: {model_path!r} is not below a folder that this server allows; "
         "allow one by --model-root.",
         "model_path",
     )
+
+
+def _as_known(message: str, given: str, path: str, settings: Settings) -> str:
+    """A message without what it says of where this server's folders are."""
+    message = message.replace(path, given)
+    for root in sorted(map(str, (each.resolve() for each in settings.model_roots)), key=len):
+        message = message.replace(f"{root}/", "")
+    return message
 
 
 def _free() -> None:
