@@ -45,6 +45,10 @@ class UnequalPromptsError(InvalidRequestError):
     """Two prompts that need the same number of tokens, and have different ones."""
 
 
+class ChatTemplateError(EngineError):
+    """Messages that the model's chat template does not render; says what the template says."""
+
+
 class ModelNotFoundError(EngineError):
     """No loadable model at the path or id given; says what is missing."""
 

@@ -30,7 +30,7 @@ FinishReason = Literal["stop", "length"]
 
 @dataclass(frozen=True)
 class TokenChoice:
-    """One token that could have been chosen; `logprob` is its natural-log probability."""
+    """A token that could have been chosen, its exact text and its natural-log probability."""
 
     token: int
     text: str
@@ -192,7 +192,7 @@ class _Run:
 def token_choices(kit: ModelKit, likeliest: Sequence[tuple[int, float]]) -> tuple[TokenChoice, ...]:
     """The tokens that could have been chosen, with their text."""
     return tuple(
-        TokenChoice(token, kit.tokenizer.decode([token]), logprob) for token, logprob in likeliest
+        TokenChoice(token, kit.pieces.text(token), logprob) for token, logprob in likeliest
     )
 
 

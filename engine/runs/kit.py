@@ -18,6 +18,9 @@ from engine.errors import InvalidRequestError, UnsupportedOperationError
 from engine.machine.gaps import gaps_explained
 from engine.models.corrections import Correction
 from engine.models.loading import load
+from engine.runs.chat import ChatOptions, chat_tokens
+from engine.runs.encoding import encode, framed
+from engine.runs.pieces import Pieces
 from engine.runs.tokenizer import Tokenizer
 from engine.structure.resolver import Structure, resolve
 from engine.taps.points import Point
@@ -90,6 +93,11 @@ class ModelKit:
     def weights(self) -> Weights:
         """The weights by the field's names: found when they are asked for first."""
         return Weights(self.structure)
+
+    @cached_property
+    def pieces(self) -> Pieces:
+        """The exact text and bytes of single tokens."""
+        return Pieces(self.tokenizer)
 
     def make_cache(self) -> list:
         """Empty caches of the model, rotating ones of `max_kv_size` for layers without a limit."""
@@ -224,13 +232,32 @@ def load_model(
     )
 
 
-def tokenize(kit: ModelKit, text_or_messages: str | Sequence[dict]) -> list[int]:
-    """Token ids of a text, or of chat messages under the model's chat template."""
+def tokenize(
+    kit: ModelKit,
+    text_or_messages: str | Sequence[dict],
+    *,
+    add_special_tokens: bool | None = None,
+    chat: ChatOptions | None = None,
+) -> list[int]:
+    """Token ids of a text, or of chat messages under the model's chat template.
+
+    `add_special_tokens` adds those that the tokenizer puts before and after a text, unless they are
+    there already: by default to a text, not to messages, whose template writes them. `chat` says
+    how messages are rendered. Raises InvalidRequestError and ChatTemplateError.
+    """
     if isinstance(text_or_messages, str):
-        return list(kit.tokenizer.encode(text_or_messages))
-    return list(
-        kit.tokenizer.apply_chat_template(list(text_or_messages), add_generation_prompt=True)
-    )
+        special = add_special_tokens is not False
+        return encode(kit.tokenizer, text_or_messages, add_special_tokens=special).tokens
+    tokens = chat_tokens(kit.tokenizer, text_or_messages, chat or ChatOptions())
+    return framed(kit.tokenizer, tokens).tokens if add_special_tokens else tokens
+
+
+def single_token(kit: ModelKit, text: str) -> int:
+    """The id of the token that a text is, if need be behind a space.
+
+    Raises InvalidRequestError that lists the tokens which the text is made of.
+    """
+    return kit.pieces.one(text)
 
 
 def _info(config: dict, structure: Structure) -> ModelInfo:

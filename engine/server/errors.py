@@ -57,6 +57,12 @@ class UnknownSessionError(RequestError):
     status, kind = 404, "unknown_session"
 
 
+class UnknownResponseError(RequestError):
+    """A reply to continue that is not kept."""
+
+    status, kind = 404, "unknown_response"
+
+
 class SessionActiveError(RequestError):
     """A session while another is not over, or a value while none is waited for."""
 

@@ -7,6 +7,7 @@ from engine.captures.host_memory import host_memory
 from engine.server.jobs.generation_thread import GenerationThread
 from engine.server.jobs.sessions import Sessions
 from engine.server.state.captures import CaptureStore
+from engine.server.state.conversations import Conversations
 from engine.server.state.models import Models
 from engine.server.state.settings import Settings
 
@@ -20,6 +21,7 @@ class Service:
     captures: CaptureStore
     worker: GenerationThread
     sessions: Sessions
+    conversations: Conversations
 
 
 def create_service(settings: Settings, on_death: Callable[[], None]) -> Service:
@@ -34,4 +36,6 @@ def create_service(settings: Settings, on_death: Callable[[], None]) -> Service:
     if pool := host_memory():
         pool.budget_bytes = settings.capture_bytes
     store = CaptureStore(settings.capture_bytes, settings.spill_folder)
-    return Service(settings, Models(), store, worker, Sessions(settings.breakpoint_patience))
+    return Service(
+        settings, Models(), store, worker, Sessions(settings.breakpoint_patience), Conversations()
+    )

@@ -14,16 +14,19 @@ from engine.server.http.responses import answer, error_response
 from engine.server.http.routes import (
     captures,
     circuits,
+    embeddings,
     forward,
     generation,
     hooks,
     lens,
     models,
     neurons,
+    responses,
     sessions,
     tokens,
     weights,
 )
+from engine.server.lm_studio.routes import lm_studio
 from engine.server.service import Service
 
 HANDLERS: dict[str, Callable[..., Any]] = {
@@ -42,6 +45,8 @@ HANDLERS: dict[str, Callable[..., Any]] = {
     "createCompletionWithActivations": generation.complete,
     "createChatCompletionWithActivations": generation.chat,
     "forward": forward.forward,
+    "createResponse": responses.respond,
+    "createEmbeddings": embeddings.embed,
     "logitLens": lens.logit_lens,
     "promotedTokens": neurons.promoted_tokens,
     "patchCircuit": circuits.patch,
@@ -78,6 +83,7 @@ def create_app(service: Service) -> Flask:
             methods=[operation.method.upper()],
             provide_automatic_options=False,
         )
+    app.register_blueprint(lm_studio(service))
     return app
 
 

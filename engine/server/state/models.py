@@ -13,7 +13,6 @@ from engine.runs.kit import ModelKit, load_model
 from engine.server.errors import UnknownModelError
 
 log = logging.getLogger(__name__)
-BROKEN = "\N{REPLACEMENT CHARACTER}"
 
 
 @dataclass
@@ -57,13 +56,19 @@ class LoadedModel:
         )
 
     def token_texts(self, tokens: Iterable[int]) -> list[str]:
-        """The text of each token by itself; of part of a character, its name in the vocabulary."""
+        """The exact text of each token."""
         with self.lock:
-            return [self._token_text(token) for token in tokens]
+            return [self.kit.pieces.text(token) for token in tokens]
 
-    def _token_text(self, token: int) -> str:
-        text = self.kit.tokenizer.decode([token])
-        return self.kit.tokenizer.convert_ids_to_tokens(token) if BROKEN in text else text
+    def token_keys(self, tokens: Iterable[int]) -> list[str]:
+        """For each token a text that no other one has: its own, if that is so."""
+        with self.lock:
+            return [self.kit.pieces.key(token) for token in tokens]
+
+    def token_bytes(self, token: int) -> list[int]:
+        """The bytes of a token's text; none, of a token without text."""
+        with self.lock:
+            return list(self.kit.pieces[token].bytes)
 
 
 class Models:
