@@ -90,6 +90,12 @@ class UnknownTokenError(ImpossibleError):
     kind = "unknown_token"
 
 
+class NotFiniteError(ImpossibleError):
+    """A reply with NaN or infinity in the place of a number."""
+
+    kind = "not_finite"
+
+
 class LimitError(ImpossibleError):
     """More than this server allows; the message says how much it does."""
 

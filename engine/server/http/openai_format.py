@@ -1,5 +1,6 @@
 """OpenAI's bodies for a completion and a chat completion, whole and in stream chunks."""
 
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 from engine.contract import schemas as s
+from engine.runs.generation import TokenChoice
 from engine.server.http.deltas import Delta, RatedToken
 from engine.server.state.models import LoadedModel
 
@@ -84,7 +86,10 @@ class CompletionReply(Reply):
         keys = self.model.token_keys(placed.rated.token for placed in part.tokens)
         return s.CompletionLogprobs(
             tokens=keys,
-            token_logprobs=[placed.rated.logprob for placed in part.tokens],
+            token_logprobs=[
+                None if placed.rated.logprob is None else _told(placed.rated.logprob)
+                for placed in part.tokens
+            ],
             top_logprobs=[
                 self._likeliest(placed.rated, key)
                 for placed, key in zip(part.tokens, keys, strict=True)
@@ -96,9 +101,10 @@ class CompletionReply(Reply):
         """The likeliest tokens and the token itself; None where nothing predicts it."""
         if rated.logprob is None:
             return None
-        keys = self.model.token_keys(choice.token for choice in rated.top_logprobs)
-        logprobs = (choice.logprob for choice in rated.top_logprobs)
-        return dict(zip(keys, logprobs, strict=True)) | {key: rated.logprob}
+        possible = _possible(rated)
+        keys = self.model.token_keys(choice.token for choice in possible)
+        logprobs = (choice.logprob for choice in possible)
+        return dict(zip(keys, logprobs, strict=True)) | {key: _told(rated.logprob)}
 
 
 class ChatReply(Reply):
@@ -135,7 +141,7 @@ class ChatReply(Reply):
                     **self._described(placed.rated.token, placed.rated.logprob),
                     top_logprobs=[
                         s.TopLogprob(**self._described(choice.token, choice.logprob))
-                        for choice in placed.rated.top_logprobs
+                        for choice in _possible(placed.rated)
                     ],
                 )
                 for placed in part.tokens
@@ -145,6 +151,16 @@ class ChatReply(Reply):
     def _described(self, token: int, logprob: float | None) -> dict[str, Any]:
         (text,) = self.model.token_texts([token])
         return {"token": text, "logprob": logprob, "bytes": self.model.token_bytes(token)}
+
+
+def _possible(rated: RatedToken) -> list[TokenChoice]:
+    """The likeliest tokens in a place, without those of probability 0."""
+    return [choice for choice in rated.top_logprobs if choice.logprob > -math.inf]
+
+
+def _told(logprob: float) -> float:
+    """A log-probability as JSON has it: its least number for a probability of 0."""
+    return -s.LARGEST_FLOAT32 if logprob == -math.inf else logprob
 
 
 def usage(prompts: Sequence[int], completions: Sequence[int]) -> s.Usage:
