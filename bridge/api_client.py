@@ -21,6 +21,10 @@ class Operations(Transport):
         """Say whether the server and its generation thread answer."""
         return self._json("GET", "/health")
 
+    def metrics(self) -> str:
+        """Answer what the server has done and is doing, in Prometheus' text format."""
+        return self._text("GET", "/metrics")
+
     def openapi(self) -> dict[str, Any]:
         """Answer this document."""
         return self._json("GET", "/openapi.json")
@@ -83,6 +87,7 @@ class Operations(Transport):
         self,
         model_path: str,
         *,
+        adapter_path: str | None = None,
         model_id: str | None = None,
         max_kv_size: int | None = None,
         kv_bits: Literal[2, 3, 4, 6, 8] | None = None,
@@ -97,6 +102,7 @@ class Operations(Transport):
             "/v1/models/load",
             body={
                 "model_path": model_path,
+                "adapter_path": adapter_path,
                 "model_id": model_id,
                 "max_kv_size": max_kv_size,
                 "kv_bits": kv_bits,
@@ -1502,6 +1508,10 @@ class AsyncOperations(AsyncTransport):
         """Say whether the server and its generation thread answer."""
         return await self._json("GET", "/health")
 
+    async def metrics(self) -> str:
+        """Answer what the server has done and is doing, in Prometheus' text format."""
+        return await self._text("GET", "/metrics")
+
     async def openapi(self) -> dict[str, Any]:
         """Answer this document."""
         return await self._json("GET", "/openapi.json")
@@ -1564,6 +1574,7 @@ class AsyncOperations(AsyncTransport):
         self,
         model_path: str,
         *,
+        adapter_path: str | None = None,
         model_id: str | None = None,
         max_kv_size: int | None = None,
         kv_bits: Literal[2, 3, 4, 6, 8] | None = None,
@@ -1578,6 +1589,7 @@ class AsyncOperations(AsyncTransport):
             "/v1/models/load",
             body={
                 "model_path": model_path,
+                "adapter_path": adapter_path,
                 "model_id": model_id,
                 "max_kv_size": max_kv_size,
                 "kv_bits": kv_bits,

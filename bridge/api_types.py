@@ -8,6 +8,15 @@ from __future__ import annotations
 from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 
 
+class Adapter(TypedDict):
+    name: str
+    format: Literal["mlx-lm", "peft"]
+    kind: Literal["lora", "dora", "full"]
+    modules: list[str]
+    rank: int | None
+    scale: float | None
+
+
 class AssistantMessage(TypedDict):
     role: NotRequired[Literal["assistant"]]
     content: str
@@ -189,6 +198,7 @@ class InputText(TypedDict):
 
 class LoadModelRequest(TypedDict):
     model_path: str
+    adapter_path: NotRequired[str | None]
     model_id: NotRequired[str | None]
     max_kv_size: NotRequired[int | None]
     kv_bits: NotRequired[Literal[2, 3, 4, 6, 8] | None]
@@ -216,6 +226,7 @@ class ModelEntry(TypedDict):
     intermediate_size: int | None
     quantization: str | None
     corrections: list[Correction]
+    adapter: Adapter | None
     warnings: list[str]
     components: list[ComponentType]
     absent_layers: dict[ComponentType, list[int]]
@@ -381,6 +392,7 @@ class ActivationRecord(TypedDict):
     field_name: str | None
     step: int
     positions: list[int]
+    position_list: list[int] | None
     shape: list[int]
     dtype: str
     byte_order: NotRequired[Literal["little"]]
@@ -399,7 +411,7 @@ class BreakpointSpec(TypedDict):
     component: NotRequired[ComponentName | None]
     hook_id: NotRequired[str | None]
     heads: NotRequired[list[Head] | None]
-    positions: NotRequired[list[Position] | None]
+    positions: NotRequired[Literal["all", "prompt", "generated"] | list[Position] | None]
 
 
 class CaptureList(TypedDict):
@@ -740,9 +752,10 @@ class HookSpec(TypedDict):
     hook_id: NotRequired[str | None]
     capture_input: NotRequired[bool | None]
     capture_output: NotRequired[bool | None]
-    positions: NotRequired[list[Position] | None]
+    positions: NotRequired[Literal["all", "prompt", "generated"] | list[Position] | None]
     heads: NotRequired[list[Head] | None]
     dtype: NotRequired[Literal["float32", "float16", "bfloat16"] | None]
+    exclude_special_tokens: NotRequired[bool | None]
 
 
 class InputMessage(TypedDict):
@@ -762,7 +775,7 @@ class InterventionSpec(TypedDict):
         "ablation", "mean", "scaling", "addition", "replacement", "patching", "noise"
     ]
     heads: NotRequired[list[Head] | None]
-    positions: NotRequired[list[Position] | None]
+    positions: NotRequired[Literal["all", "prompt", "generated"] | list[Position] | None]
     factor: NotRequired[float | None]
     value: NotRequired[TensorValue | None]
     capture_id: NotRequired[str | None]

@@ -1,5 +1,9 @@
 """What can go wrong, each as an exception that says what was asked and what exists."""
 
+PROCESS_EXITS = (SystemExit, KeyboardInterrupt, GeneratorExit)
+"""What ends a process or a generator, and is no failure. Everything else that is raised is one,
+a panic in Rust too, which is no Exception."""
+
 
 class EngineError(Exception):
     """Base of all errors that the engine raises on purpose; the message is for the user."""
@@ -59,6 +63,14 @@ class UnsupportedModelError(EngineError):
 
 class UnsupportedOperationError(EngineError):
     """An operation that MLX cannot compute on this device; says which, and what helps."""
+
+
+class NotFiniteError(EngineError):
+    """Logits or gradients that are NaN or infinite; says which layer's output is the first."""
+
+
+class NotEnoughMemoryError(EngineError):
+    """A run that would need more memory than there is; says both sizes, and what helps."""
 
 
 class CaptureTooLargeError(EngineError):

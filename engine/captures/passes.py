@@ -9,7 +9,13 @@ import mlx.core as mx
 from engine.captures.delivery import Delivery
 from engine.captures.groups import Group
 from engine.captures.host_memory import on_host
-from engine.captures.records import Activations, CapturedActivation, by_hook, step_of
+from engine.captures.records import (
+    Activations,
+    CapturedActivation,
+    by_hook,
+    listed,
+    step_of,
+)
 from engine.captures.subsets import Selection, Subset
 from engine.taps.points import Span, canonical
 
@@ -42,6 +48,7 @@ class JoinedValues:
         self.part = None
         part = part.reshape(len(self.selections), -1, *part.shape[1:])
         rows, dtype = self.selections[0].subset.rows(part, is_copy)
+        position_list = listed(self.positions)
         for selection, row in zip(self.selections, rows, strict=True):
             hook, visit = selection.hook, visits[selection]
             visits[selection] += 1
@@ -56,6 +63,7 @@ class JoinedValues:
                 dtype=dtype,
                 data=row,
                 visit=visit,
+                position_list=position_list,
             )
 
 
@@ -166,5 +174,11 @@ class PassPart:
         data = record.data.take(places, subset.axis)
         if subset.has_keys:
             data = data[..., : self.stop].copy()
-        first, last = positions[places[0]], positions[places[-1]]
-        return replace(record, positions=(first, last), step=self.source.step(first), data=data)
+        covered = [positions[place] for place in places]
+        return replace(
+            record,
+            positions=(covered[0], covered[-1]),
+            position_list=listed(covered),
+            step=self.source.step(covered[0]),
+            data=data,
+        )

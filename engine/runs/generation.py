@@ -1,8 +1,9 @@
 """Generation with captures: tokens, their text, and what was captured while they were made."""
 
+import math
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import mlx.nn as nn
@@ -16,8 +17,11 @@ from engine.errors import InterventionError
 from engine.interventions.intervening import Interventions
 from engine.interventions.intervention import Intervention
 from engine.machine.gaps import gaps_explained
+from engine.runs.finite import not_finite
+from engine.runs.footprint import looks_at_scores
 from engine.runs.kit import ModelKit
 from engine.runs.sampling import Sampling, Step, generated_tokens
+from engine.runs.special_tokens import special_positions, without_special
 from engine.runs.stopping import StopStrings
 from engine.runs.text_stream import TextStream
 from engine.structure.position_table import check_positions, learned_positions
@@ -25,6 +29,8 @@ from engine.structure.trace import traced
 from engine.taps.observation import Observation
 from engine.taps.positions import tokens_in
 
+GROWTH = 256
+"""Tokens after which it is asked whether the memory suffices for as many more."""
 FinishReason = Literal["stop", "length"]
 
 
@@ -87,7 +93,8 @@ def create_generator_with_activations(
     InvalidRequestError, ContextLengthError for more tokens than a model has learned positions, what
     `resolve_hooks` raises, UnknownPositionError, CaptureTooLargeError past the byte budget, and
     InterventionError, in place of the last token, if an intervention has not acted by then. An
-    option that `Sampling` does not have is a TypeError.
+    option that `Sampling` does not have is a TypeError. Logits that are NaN or infinite are a
+    NotFiniteError in place of the token that would have been chosen by them.
     """
     steps = generate(
         kit,
@@ -133,17 +140,45 @@ def generate(
     if draft_model is not None:
         check_positions(end + sampling.max_tokens, learned_positions(traced(draft_model)))
     run_positions = range(first, end + sampling.max_tokens - 1)
-    recorder = Recorder(hooks, end, run_positions, budget_bytes)
+    special = special_positions(kit, hooks, [tokens], first)
+    recorder = Recorder(hooks, end, run_positions, budget_bytes, special)
     changes = Interventions(interventions, kit.structure, end, run_positions)
+    size = longest_pass(kit, hooks, changes, end, most=sampling.prefill_step_size, logits=1)
+    sampling = replace(sampling, prefill_step_size=size)
     steps = generated_tokens(kit, tokens, sampling, cache, draft_model, prompt_progress_callback)
-    run = _Run(kit, tokens, sampling, recorder, changes, StopStrings(sampling.stop_strings))
+    run = _Run(kit, tokens, hooks, sampling, recorder, changes, StopStrings(sampling.stop_strings))
     return run.results(steps, first, end)
+
+
+def longest_pass(
+    kit: ModelKit,
+    hooks: Sequence[ResolvedHook],
+    changes: Interventions,
+    length: int,
+    *,
+    most: int,
+    logits: int | None = None,
+) -> int:
+    """How many positions of a prompt that ends at `length` are run at once, and at most `most`.
+
+    As many `logits` are calculated, None: one a position. Raises NotEnoughMemoryError.
+    """
+    points = {point for hook in hooks for point, _ in hook.points}
+    return kit.footprint.longest_pass(
+        1,
+        length,
+        kept=kit.footprint.of_captures(hooks, 1, length),
+        logits=logits,
+        looks_at_scores=looks_at_scores([*points, *changes.points]),
+        most=most,
+    )
 
 
 @dataclass
 class _Run:
     kit: ModelKit
     tokens: Sequence[int]
+    hooks: Sequence[ResolvedHook]
     sampling: Sampling
     recorder: Recorder
     changes: Interventions
@@ -153,12 +188,17 @@ class _Run:
         stream = TextStream(self.kit.tokenizer, self.tokens)
         observation = Observation(self.kit.structure, self.changes.visitors(), self.recorder)
         positions = range(first, end)
+        generated: list[int] = []
         streams = [generation_stream]  # mlx-lm's own, of a kind that its annotation leaves out
         wired = wired_limit(self.kit.model, streams)  # type: ignore[arg-type]
         with closing(steps), wired, observation.taps(), gaps_explained():
             for count in range(1, self.sampling.max_tokens + 1):
+                if count % GROWTH == 0:
+                    self.kit.footprint.check_growth(GROWTH)
                 with observation.watching():
                     step = next(steps)
+                self._check(step, generated)
+                generated.append(step.token)
                 ended = step.token in self.kit.tokenizer.eos_token_ids
                 is_last = ended or count == self.sampling.max_tokens
                 piece = "" if ended else stream.add(step.token)
@@ -167,12 +207,20 @@ class _Run:
                 stopped = ended or self.stop.found is not None
                 reason: FinishReason | None = "stop" if stopped else "length" if is_last else None
                 activations = records(self.recorder.take(positions))
+                if count > 1:
+                    activations = without_special(self.kit, self.hooks, generated[-2], activations)
                 if reason is not None:
                     self.changes.check_done(positions.stop)
                 yield self._result(step, piece, text, reason, count), activations
                 if reason is not None:
                     return
                 positions = range(positions.stop, positions.stop + 1)
+
+    def _check(self, step: Step, generated: list[int]) -> None:
+        """Raise NotFiniteError for a step whose logits are not finite."""
+        if not math.isfinite(step.logprob):
+            visitors = self.changes.visitors(without_functions=True)
+            raise not_finite(self.kit, [[*self.tokens, *generated]], visitors)
 
     def _result(
         self, step: Step, piece: str, text: str, reason: FinishReason | None, count: int

@@ -16,10 +16,12 @@ from engine.captures.records import Activations
 from engine.components import ComponentType
 from engine.errors import InvalidRequestError, UnsupportedOperationError
 from engine.machine.gaps import gaps_explained
+from engine.models.adapters import Adapter
 from engine.models.corrections import Correction
-from engine.models.loading import load
+from engine.models.loading import load, locate_adapter
 from engine.runs.chat import ChatOptions, chat_tokens
 from engine.runs.encoding import encode, framed
+from engine.runs.footprint import Footprint
 from engine.runs.pieces import Pieces
 from engine.runs.tokenizer import Tokenizer
 from engine.structure.resolver import Structure, resolve
@@ -76,6 +78,7 @@ class ModelKit:
     path: Path | None
     structure: Structure
     corrections: tuple[Correction, ...] = ()
+    adapter: Adapter | None = None
     max_kv_size: int | None = None
     kv_bits: int | None = None
     kv_group_size: int = 64
@@ -98,6 +101,23 @@ class ModelKit:
     def pieces(self) -> Pieces:
         """The exact text and bytes of single tokens."""
         return Pieces(self.tokenizer)
+
+    @cached_property
+    def special_tokens(self) -> frozenset[int]:
+        """The tokens that are no text: beginnings, ends, the markers of a chat's turns."""
+        added = self.tokenizer.added_tokens_decoder.items()
+        return frozenset(
+            [
+                *self.tokenizer.all_special_ids,
+                *self.tokenizer.eos_token_ids,
+                *(token for token, each in added if each.special),
+            ]
+        )
+
+    @cached_property
+    def footprint(self) -> Footprint:
+        """What passes take in memory: found when it is asked for first."""
+        return Footprint(self.structure)
 
     def make_cache(self) -> list:
         """Empty caches of the model, rotating ones of `max_kv_size` for layers without a limit."""
@@ -206,8 +226,11 @@ def load_model(
     kv_group_size: int = 64,
     quantized_kv_start: int = 0,
     corrections: bool = True,
+    adapter_path: str | Path | None = None,
 ) -> ModelKit:
-    """Load a model folder or hub id.
+    """Load a model folder or hub id, with the adapter of another folder or hub id if one is given.
+
+    An adapter, of mlx-lm or PEFT, is merged into the weights.
 
     What mlx-lm reads otherwise than the model's author wrote it is corrected, and listed in the
     kit's `corrections`; without `corrections` the model computes what it does in mlx-lm.
@@ -216,7 +239,8 @@ def load_model(
     quantises it from `quantized_kv_start` tokens on. Raises ModelNotFoundError,
     UnsupportedModelError, InvalidRequestError.
     """
-    loaded = load(path_or_id, dtype=dtype, corrections=corrections)
+    adapter = None if adapter_path is None else locate_adapter(adapter_path)
+    loaded = load(path_or_id, dtype=dtype, corrections=corrections, adapter=adapter)
     return ModelKit(
         model=loaded.model,
         tokenizer=loaded.tokenizer,
@@ -225,6 +249,7 @@ def load_model(
         path=loaded.folder,
         structure=resolve(loaded.model),
         corrections=loaded.corrections,
+        adapter=adapter,
         max_kv_size=max_kv_size,
         kv_bits=kv_bits,
         kv_group_size=kv_group_size,

@@ -12,6 +12,10 @@ class Tokenizer(Protocol):
         """The tokens that end a text."""
 
     @property
+    def all_special_ids(self) -> Iterable[int]:
+        """The tokens that the tokenizer has a name for, such as that of the beginning."""
+
+    @property
     def added_tokens_decoder(self) -> Mapping[int, Any]:
         """The tokens that are no part of the trained vocabulary, special ones among them."""
 

@@ -88,6 +88,7 @@ TokenIds = TypeAliasType(
 )
 Heads = Annotated[list[Head], Field(min_length=1, max_length=MOST_INDICES, fail_fast=True)]
 Positions = Annotated[list[Position], Field(min_length=1, max_length=MOST_INDICES, fail_fast=True)]
+HookPositions = Literal["all", "prompt", "generated"] | Positions
 Indices = Annotated[list[Index], Field(min_length=1, max_length=MOST_INDICES, fail_fast=True)]
 Texts = Annotated[list[Text], Field(min_length=1, max_length=MOST_SEQUENCES)]
 Batch = Annotated[list[TokenIds], Field(min_length=1, max_length=MOST_SEQUENCES)]

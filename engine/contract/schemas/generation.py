@@ -186,8 +186,7 @@ class CompletionLogprobs(Response):
         "`token_id:` and the id, as in `top_logprobs`."
     )
     token_logprobs: list[float | None] = Field(
-        description="Natural logarithms; null for the first token of all, which nothing predicts. "
-        "-3.4028234663852886e38 is that of a probability of 0."
+        description="Natural logarithms; null for the first token of all, which nothing predicts."
     )
     top_logprobs: list[dict[str, float] | None] | None = Field(
         None, description="The likeliest tokens in each one's place, and the token itself."

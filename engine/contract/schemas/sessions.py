@@ -9,10 +9,10 @@ from engine.contract.schemas.base import (
     MOST_HOOKS,
     ComponentName,
     Heads,
+    HookPositions,
     LayerName,
     Name,
     No,
-    Positions,
     Request,
     Response,
 )
@@ -35,7 +35,7 @@ class BreakpointSpec(Request):
         description="By which the client knows the breakpoint. Default: `layer_5_residual`, …",
     )
     heads: Heads | None = None
-    positions: Positions | None = None
+    positions: HookPositions | None = Field(None, description="As in a hook.")
 
 
 class WithBreakpoints(Request):

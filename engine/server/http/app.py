@@ -8,7 +8,7 @@ from werkzeug.exceptions import NotFound
 
 from engine.contract.openapi import openapi_document
 from engine.contract.operations import OPERATIONS, Operation
-from engine.server.http import guard, logs
+from engine.server.http import guard, logs, measures
 from engine.server.http.requests import body_of, query_of
 from engine.server.http.responses import answer, error_response
 from engine.server.http.routes import (
@@ -23,14 +23,17 @@ from engine.server.http.routes import (
     neurons,
     responses,
     sessions,
+    status,
     tokens,
     weights,
 )
 from engine.server.lm_studio.routes import lm_studio
+from engine.server.panics import panics_as_errors
 from engine.server.service import Service
 
 HANDLERS: dict[str, Callable[..., Any]] = {
-    "health": models.health,
+    "health": status.health,
+    "metrics": status.metrics,
     "openapi": lambda service: openapi_document(),
     "listModels": models.list_models,
     "retrieveModel": models.retrieve_model,
@@ -72,6 +75,7 @@ def create_app(service: Service) -> Flask:
     app = Flask("neuroscope", static_folder=None)
     app.url_map.merge_slashes = False
     logs.install(app)
+    measures.install(app, service.metrics)
     guard.install(app, service.settings)
     app.before_request(_check_path)
     app.register_error_handler(Exception, error_response)
@@ -104,9 +108,10 @@ def _view(service: Service, operation: Operation) -> Callable[..., Response]:
     handler = HANDLERS[operation.id]
 
     def view(**path: str) -> Response:
-        arguments = path | query_of(operation)
-        if operation.request:
-            arguments["request"] = body_of(operation.request, service.settings)
-        return answer(handler(service, **arguments))
+        with panics_as_errors():
+            arguments = path | query_of(operation)
+            if operation.request:
+                arguments["request"] = body_of(operation.request, service.settings)
+            return answer(handler(service, **arguments))
 
     return view

@@ -36,10 +36,14 @@ class Choice:
 
     def take(self, event: Event) -> tuple[Delta, Activations]:
         """The part that an event adds, and what was captured with it."""
+        metrics = self.generation.service.metrics
+        if not self.parts:
+            metrics.prompted(len(self.generation.prompt.tokens))
         if isinstance(event, Scores):
             part, activations = self.deltas.scored(event.tokens), event.activations
             self.finish_reason = None if self.generation.generates else "length"
         else:
+            metrics.generated()
             result, activations = event
             part = self.deltas.generated(result)
             self.finish_reason = result.finish_reason

@@ -105,6 +105,7 @@ class Generation:
             () if self.generates else self.hooks,
             self.interventions,
             top_logprobs=top,
+            following=max(0, self.sampling.max_tokens - 1),
             budget_bytes=self.service.captures.budget_bytes,
             progress=self._progress(job),
         )

@@ -86,10 +86,7 @@ class CompletionReply(Reply):
         keys = self.model.token_keys(placed.rated.token for placed in part.tokens)
         return s.CompletionLogprobs(
             tokens=keys,
-            token_logprobs=[
-                None if placed.rated.logprob is None else _told(placed.rated.logprob)
-                for placed in part.tokens
-            ],
+            token_logprobs=[placed.rated.logprob for placed in part.tokens],
             top_logprobs=[
                 self._likeliest(placed.rated, key)
                 for placed, key in zip(part.tokens, keys, strict=True)
@@ -104,7 +101,7 @@ class CompletionReply(Reply):
         possible = _possible(rated)
         keys = self.model.token_keys(choice.token for choice in possible)
         logprobs = (choice.logprob for choice in possible)
-        return dict(zip(keys, logprobs, strict=True)) | {key: _told(rated.logprob)}
+        return dict(zip(keys, logprobs, strict=True)) | {key: rated.logprob}
 
 
 class ChatReply(Reply):
@@ -156,11 +153,6 @@ class ChatReply(Reply):
 def _possible(rated: RatedToken) -> list[TokenChoice]:
     """The likeliest tokens in a place, without those of probability 0."""
     return [choice for choice in rated.top_logprobs if choice.logprob > -math.inf]
-
-
-def _told(logprob: float) -> float:
-    """A log-probability as JSON has it: its least number for a probability of 0."""
-    return -s.LARGEST_FLOAT32 if logprob == -math.inf else logprob
 
 
 def usage(prompts: Sequence[int], completions: Sequence[int]) -> s.Usage:

@@ -11,6 +11,7 @@ from werkzeug.exceptions import MethodNotAllowed
 
 from engine.server.errors import RETRY_AFTER, UnavailableError, error_body, error_detail
 from engine.server.jobs.job import Job
+from engine.server.panics import panics_as_errors
 from engine.server.wire.json_text import json_pieces, json_text
 
 log = logging.getLogger(__name__)
@@ -88,8 +89,9 @@ def _lines(
     events: Iterator[dict[str, Any]], framed: Callable[[dict[str, Any] | None], bytes]
 ) -> Iterator[bytes]:
     try:
-        for event in events:
-            yield framed(event)
+        with panics_as_errors():
+            for event in events:
+                yield framed(event)
     except Exception as error:
         if error_detail(error).code == 500:
             log.error("unforeseen error in a stream", exc_info=error)

@@ -7,6 +7,7 @@ from time import monotonic
 from typing import Generic, TypeVar
 
 from engine.server.errors import SlowClientError
+from engine.server.panics import without_panics
 
 Result = TypeVar("Result")
 BOUND = 256
@@ -31,7 +32,7 @@ class Job(Generic[Result]):
         gone: Callable[[], bool],
         patience: float,
     ) -> None:
-        self.work = work
+        self.work = without_panics(work)
         self.last_sign = monotonic()
         self._gone = gone
         self._patience = patience

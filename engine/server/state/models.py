@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 
-from engine.contract.schemas import Correction, LoadModelRequest, ModelEntry
+from engine.contract.schemas import Adapter, Correction, LoadModelRequest, ModelEntry
 from engine.errors import InvalidRequestError
 from engine.runs.kit import ModelKit, load_model
-from engine.server.errors import UnknownModelError
+from engine.server.errors import LimitError, UnknownModelError
 
 log = logging.getLogger(__name__)
 
@@ -50,9 +50,23 @@ class LoadedModel:
             corrections=[
                 Correction(name=each.name, reason=each.reason) for each in self.kit.corrections
             ],
+            adapter=self._adapter,
             warnings=self.kit.warnings,
             components=list(info.components),
             absent_layers=self.kit.structure.absent_layers,
+        )
+
+    @property
+    def _adapter(self) -> Adapter | None:
+        if (adapter := self.kit.adapter) is None:
+            return None
+        return Adapter(
+            name=adapter.name,
+            format=adapter.format,
+            kind=adapter.kind,
+            modules=list(adapter.modules),
+            rank=adapter.rank,
+            scale=adapter.scale,
         )
 
     def token_texts(self, tokens: Iterable[int]) -> list[str]:
@@ -74,7 +88,8 @@ class LoadedModel:
 class Models:
     """Loaded models; the one loaded last serves requests that name none."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        self._most = most
         self._loaded: dict[str, LoadedModel] = {}
         self._lock = Lock()
         self.loading = False
@@ -95,7 +110,8 @@ class Models:
     def load(self, request: LoadModelRequest) -> LoadedModel:
         """Load a model, or return the one that the same request loaded. For the generation thread.
 
-        Raises ModelNotFoundError, or InvalidRequestError if another model has the id.
+        Raises ModelNotFoundError, UnsupportedModelError, InvalidRequestError if another model has
+        the id, LimitError if as many are loaded as may be.
         """
         model_id = request.model_id or Path(request.model_path).name
         if known := self._loaded.get(model_id):
@@ -104,6 +120,11 @@ class Models:
             raise InvalidRequestError(
                 f"model_id: {model_id!r} is loaded already, from another folder or with other "
                 "options; unload it first or give another model_id"
+            )
+        if len(self._loaded) >= self._most:
+            raise LimitError(
+                f"{len(self._loaded)} models are loaded, as many as may be: "
+                f"{', '.join(self._loaded)}; unload one first."
             )
         self.loading = True
         started = time.monotonic()

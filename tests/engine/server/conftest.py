@@ -108,7 +108,7 @@ def running(model: Path | None, **settings: Any) -> Iterator[Server]:
             yield Server(service, listener, http)
     finally:
         service.worker.stop(grace=10)
-        listener.task_dispatcher.shutdown()
+        listener.shutdown()
         listener.trigger.pull_trigger(lambda: wasyncore.close_all(listener._map))
         loop.join(10)
 

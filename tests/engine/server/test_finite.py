@@ -56,10 +56,7 @@ def test_tokens_of_probability_0_are_no_alternatives(masking):
     assert all(isinstance(each[name], float) for each in top for name in ("logit", "probability"))
 
 
-def test_a_scored_token_of_probability_0_has_the_least_number(masking):
-    body = {"prompt": [1, 5, 2], "echo": True, "max_tokens": 0, "logprobs": 1}
-    (choice,) = masking.post("/v1/completions", **body)["choices"]
-    first, masked, last = choice["logprobs"]["token_logprobs"]
-    assert (first, masked) == (None, pytest.approx(-3.4028234663852886e38))
-    assert -20 < last < 0
-    assert len(choice["logprobs"]["top_logprobs"][1]) == 2
+def test_a_scored_token_of_probability_0_is_an_error_and_no_null(masking):
+    body = {"echo": True, "max_tokens": 0, "logprobs": 1}
+    error = masking.error("/v1/completions", 422, prompt=[1, 5, 2], **body)
+    assert "infinite" in error["message"]
