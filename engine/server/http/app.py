@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flask import Flask, Response, request
+from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import NotFound
 
 from engine.contract.openapi import openapi_document
@@ -70,9 +71,17 @@ HANDLERS: dict[str, Callable[..., Any]] = {
 }
 
 
+class Application(Flask):
+    """One whose routes may panic, and their clients get a reply."""
+
+    def dispatch_request(self) -> ResponseReturnValue:
+        with panics_as_errors():
+            return super().dispatch_request()
+
+
 def create_app(service: Service) -> Flask:
     """The WSGI application of one server."""
-    app = Flask("neuroscope", static_folder=None)
+    app = Application("neuroscope", static_folder=None)
     app.url_map.merge_slashes = False
     logs.install(app)
     measures.install(app, service.metrics)
@@ -108,10 +117,9 @@ def _view(service: Service, operation: Operation) -> Callable[..., Response]:
     handler = HANDLERS[operation.id]
 
     def view(**path: str) -> Response:
-        with panics_as_errors():
-            arguments = path | query_of(operation)
-            if operation.request:
-                arguments["request"] = body_of(operation.request, service.settings)
-            return answer(handler(service, **arguments))
+        arguments = path | query_of(operation)
+        if operation.request:
+            arguments["request"] = body_of(operation.request, service.settings)
+        return answer(handler(service, **arguments))
 
     return view

@@ -146,7 +146,9 @@ class Choices:
         tokens = sum(choice.completion_tokens for choice in self.all)
         stats = self._watch.stats(tokens, ended.stop_reason)
         positions = max(choice.positions for choice in self.all)
-        return {"stats": stats} | warnings(self._reply.model, positions)
+        not_captured = ended.generation.not_captured
+        notes = [not_captured] if not_captured else []
+        return {"stats": stats} | warnings(self._reply.model, positions, notes)
 
 
 def _check_count(service: Service, prompts: Sequence[Prompt], request: s.Sampling) -> None:

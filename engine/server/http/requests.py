@@ -58,6 +58,19 @@ def request_id() -> str:
     return g.request_id
 
 
+def session() -> str | None:
+    """The session that this request is of, by the header X-Session-Id; None if it names none.
+
+    Raises RequestError for a name that is no plain one.
+    """
+    given = request.headers.get("X-Session-Id")
+    if given is not None and not REQUEST_ID.fullmatch(given):
+        raise RequestError(
+            f"The header X-Session-Id does not match {REQUEST_ID.pattern}.", "X-Session-Id"
+        )
+    return given
+
+
 def client_gone() -> Callable[[], bool]:
     """Asks whether this request's client has closed its connection; callable from any thread."""
     return request.environ.get("waitress.client_disconnected", lambda: False)

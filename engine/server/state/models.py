@@ -2,27 +2,36 @@
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 
+from engine.captures.hook_manager import ActivationHookManager
+from engine.captures.hooks import ActivationHookSpec, resolve_hooks
 from engine.contract.schemas import Adapter, Correction, LoadModelRequest, ModelEntry
 from engine.errors import InvalidRequestError
 from engine.runs.kit import ModelKit, load_model
 from engine.server.errors import LimitError, UnknownModelError
 
 log = logging.getLogger(__name__)
+MOST_SESSIONS = 256
+"""Sessions that may have hooks on one model."""
 
 
 @dataclass
 class LoadedModel:
-    """A model, and how it was asked for."""
+    """A model, how it was asked for, and the hooks that each session registered on it.
+
+    A session is None for clients that name none; theirs are the hooks of the kit.
+    """
 
     kit: ModelKit
     request: LoadModelRequest
     created: int
     lock: Lock = field(default_factory=Lock)  # held while the tokenizer is used
+    _hooks: dict[str, ActivationHookManager] = field(default_factory=dict)
+    _registering: Lock = field(default_factory=Lock)
 
     @property
     def id(self) -> str:
@@ -68,6 +77,36 @@ class LoadedModel:
             rank=adapter.rank,
             scale=adapter.scale,
         )
+
+    def hooks_of(self, session: str | None) -> ActivationHookManager:
+        """The hooks that a session registered."""
+        if session is None:
+            return self.kit.hooks
+        return self._hooks.get(session) or ActivationHookManager(self.kit.structure)
+
+    def register(
+        self, session: str | None, specs: Sequence[ActivationHookSpec], most: int
+    ) -> list[str]:
+        """Register all of them or none for a session, which has `most` hooks at most, one a layer.
+
+        Raises LimitError, and what `ActivationHookManager.register_each` raises.
+        """
+        with self._registering:
+            manager = self.hooks_of(session)
+            count = len(manager.resolved) + len(resolve_hooks(specs, self.kit.structure))
+            if count > most:
+                raise LimitError(
+                    f"hooks: {count} hooks, one a layer, would be registered on {self.id}; at "
+                    f"most {most} may be.",
+                    "hooks",
+                )
+            others = {name: each for name, each in self._hooks.items() if each.hooks}
+            if session is not None and session not in others and len(others) >= MOST_SESSIONS:
+                raise LimitError(f"{len(others)} sessions have hooks on {self.id} already.")
+            ids = manager.register_each(specs)
+            if session is not None:
+                self._hooks = others | {session: manager}
+        return ids
 
     def token_texts(self, tokens: Iterable[int]) -> list[str]:
         """The exact text of each token."""

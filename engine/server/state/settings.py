@@ -19,6 +19,7 @@ class Settings:
     model_roots: tuple[Path, ...] = ()
     allow_hub: bool = False
     max_models: int = 8  # loaded at once
+    max_hooks: int = 4096  # registered by one session on one model, one a layer
 
     capture_bytes: int = 2048 * MEGABYTE
     spill_folder: Path | None = None
