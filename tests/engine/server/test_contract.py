@@ -31,7 +31,11 @@ schema = schemathesis.openapi.from_dict(openapi_document(), config=CONFIG)
 @pytest.fixture(scope="module")
 def served(tiny_model: Path) -> Iterator[Server]:
     with running(
-        tiny_model, max_tokens=16, max_choices=4, model_roots=(tiny_model.parent,)
+        tiny_model,
+        max_tokens=16,
+        max_choices=4,
+        max_models=1000,  # what an earlier case loaded changes no later answer
+        model_roots=(tiny_model.parent,),
     ) as server:
         yield server
 
