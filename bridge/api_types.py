@@ -713,6 +713,7 @@ class DetokenizeRequest(TypedDict):
 
 
 class Embeddings(TypedDict):
+    warnings: NotRequired[list[str]]
     object: NotRequired[Literal["list"]]
     data: list[Embedding]
     model: str

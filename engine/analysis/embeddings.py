@@ -8,6 +8,7 @@ import numpy as np
 
 from engine.captures.hooks import ActivationHookSpec, ResolvedHook, resolve_hooks
 from engine.components import ComponentType
+from engine.runs.finite import not_finite
 from engine.runs.forward import run_forward
 from engine.runs.kit import ModelKit
 
@@ -54,4 +55,6 @@ def _pooled(
 ) -> np.ndarray:
     (record,) = run_forward(kit, batch, hooks, logits="none").activations["embedding"]
     stream = np.asarray(record.data, dtype=np.float32)
+    if not np.isfinite(stream).all():
+        raise not_finite(kit, batch, {})
     return stream[:, -1].copy() if pooling == "last" else stream.mean(axis=1)

@@ -4,7 +4,16 @@ from typing import Literal
 
 from pydantic import Field
 
-from engine.contract.schemas.base import Batch, Index, Request, Response, Text, Texts, TokenIds
+from engine.contract.schemas.base import (
+    Batch,
+    Index,
+    Request,
+    Response,
+    Text,
+    Texts,
+    TokenIds,
+    Warned,
+)
 from engine.contract.schemas.openai import UNUSED
 from engine.contract.schemas.tokens import SPECIAL_TOKENS
 
@@ -42,7 +51,7 @@ class EmbeddingsUsage(Response):
     total_tokens: int
 
 
-class Embeddings(Response):
+class Embeddings(Warned):
     object: Literal["list"] = "list"
     data: list[Embedding]
     model: str

@@ -10,6 +10,7 @@ from engine.contract import schemas as s
 from engine.server.errors import ImpossibleError
 from engine.server.http.prompts import check_total, prompts_of
 from engine.server.http.requests import client_gone
+from engine.server.http.warnings import warnings
 from engine.server.jobs.job import Job
 from engine.server.service import Service
 
@@ -43,6 +44,7 @@ def embed(service: Service, request: s.EmbeddingsRequest) -> dict[str, Any]:
         "usage": {"prompt_tokens": count, "total_tokens": count},
         "layer": request.layer,
         "pooling": request.pooling,
+        **warnings(model, max(len(prompt.tokens) for prompt in prompts)),
     }
 
 
