@@ -33,6 +33,7 @@ schema = schemathesis.openapi.from_dict(openapi_document(), config=CONFIG)
 def small(tiny_model: Path) -> AbstractContextManager[Server]:
     """A server whose limits keep every request short."""
     limits = {"max_tokens": 4, "max_choices": 2, "max_prompt_tokens": 256}
+    limits["max_models"] = 1000  # what an earlier case loaded changes no later answer
     return running(tiny_model, model_roots=(tiny_model.parent,), **limits)
 
 
