@@ -59,6 +59,7 @@ class CircuitVerification(TypedDict):
     prompts of the examples (Wang et al. 2022, arXiv:2211.00593).
     """
 
+    warnings: NotRequired[list[str]]
     model_score: float
     circuit_score: float
     empty_score: float
@@ -164,10 +165,12 @@ class ModelEntry(TypedDict):
     head_dim: int | None
     hidden_size: int | None
     vocab_size: int | None
+    context_length: int | None
     max_position_embeddings: int | None
     intermediate_size: int | None
     quantization: str | None
     corrections: list[Correction]
+    warnings: list[str]
     components: list[ComponentType]
     absent_layers: dict[ComponentType, list[int]]
 
@@ -379,6 +382,7 @@ class CircuitEffects(TypedDict):
     Scores are in logits; effects are shares of the difference between the two prompts.
     """
 
+    warnings: NotRequired[list[str]]
     clean_score: float
     corrupted_score: float
     clean_scores: list[float]
@@ -586,6 +590,7 @@ class CompletionRequest(TypedDict):
 
 
 class CompletionWithActivations(TypedDict):
+    warnings: NotRequired[list[str]]
     id: str
     object: NotRequired[Literal["text_completion"]]
     created: int
@@ -606,6 +611,7 @@ class DetokenizeRequest(TypedDict):
 
 
 class Forward(TypedDict):
+    warnings: NotRequired[list[str]]
     capture_id: str
     activations: dict[str, list[ActivationRecord]]
     tokens: list[list[int]]
@@ -656,6 +662,7 @@ class LensLayer(TypedDict):
 
 
 class LogitLens(TypedDict):
+    warnings: NotRequired[list[str]]
     tokens: list[int]
     texts: list[str]
     layers: list[LensLayer]
@@ -723,6 +730,7 @@ class ChatLogprobs(TypedDict):
 
 
 class Completion(TypedDict):
+    warnings: NotRequired[list[str]]
     id: str
     object: NotRequired[Literal["text_completion"]]
     created: int
@@ -826,6 +834,7 @@ class ChatChoice(TypedDict):
 
 
 class ChatCompletion(TypedDict):
+    warnings: NotRequired[list[str]]
     id: str
     object: NotRequired[Literal["chat.completion"]]
     created: int
@@ -836,6 +845,7 @@ class ChatCompletion(TypedDict):
 
 
 class ChatCompletionWithActivations(TypedDict):
+    warnings: NotRequired[list[str]]
     id: str
     object: NotRequired[Literal["chat.completion"]]
     created: int

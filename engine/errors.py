@@ -37,6 +37,10 @@ class InvalidRequestError(EngineError):
     """A parameter with a value that cannot be used; names the parameter and what is allowed."""
 
 
+class ContextLengthError(InvalidRequestError):
+    """More positions than the model has embeddings for; says how many it has."""
+
+
 class UnequalPromptsError(InvalidRequestError):
     """Two prompts that need the same number of tokens, and have different ones."""
 

@@ -20,6 +20,8 @@ from engine.runs.kit import ModelKit
 from engine.runs.sampling import Sampling, Step, generated_tokens
 from engine.runs.stopping import StopStrings
 from engine.runs.text_stream import TextStream
+from engine.structure.position_table import check_positions, learned_positions
+from engine.structure.trace import traced
 from engine.taps.observation import Observation
 from engine.taps.positions import tokens_in
 
@@ -37,12 +39,15 @@ class TokenChoice:
 
 @dataclass(frozen=True)
 class GenerationResult:
-    """One generated token; `text` is the text that it completes, which may be empty.
+    """One generated token.
 
+    `piece` is the text that it adds, which is empty while a character is incomplete; `text` is what
+    can be shown once it is there: the same, unless some of it may begin a stop string.
     Log-probabilities are natural, after penalties and biases and before temperature.
     """
 
     token: int
+    piece: str
     text: str
     logprob: float
     top_logprobs: tuple[TokenChoice, ...]
@@ -79,9 +84,10 @@ def create_generator_with_activations(
     `prefill_step_size` tokens, its last token alone; step 0 is all of them, joined.
 
     Passes are observed only while a token is being made: another run may come between two. Raises
-    InvalidRequestError, what `resolve_hooks` raises, UnknownPositionError, CaptureTooLargeError
-    past the byte budget, and InterventionError, in place of the last token, if an intervention has
-    not acted by then. An option that `Sampling` does not have is a TypeError.
+    InvalidRequestError, ContextLengthError for more tokens than a model has learned positions, what
+    `resolve_hooks` raises, UnknownPositionError, CaptureTooLargeError past the byte budget, and
+    InterventionError, in place of the last token, if an intervention has not acted by then. An
+    option that `Sampling` does not have is a TypeError.
     """
     steps = generate(
         kit,
@@ -117,12 +123,15 @@ def generate(
     budget_bytes: int | None = None,
 ) -> Steps:
     """As `create_generator_with_activations`, with these hooks and no others."""
-    _check_passes(interventions)
+    check_passes(interventions)
     kit.check_tokens([tokens])
     sampling.check(kit)
     cache = prompt_cache or kit.make_cache()
     first = tokens_in(cache)
     end = first + len(tokens)
+    kit.structure.check_length(end + sampling.max_tokens)
+    if draft_model is not None:
+        check_positions(end + sampling.max_tokens, learned_positions(traced(draft_model)))
     run_positions = range(first, end + sampling.max_tokens - 1)
     recorder = Recorder(hooks, end, run_positions, budget_bytes)
     changes = Interventions(interventions, kit.structure, end, run_positions)
@@ -152,36 +161,43 @@ class _Run:
                     step = next(steps)
                 ended = step.token in self.kit.tokenizer.eos_token_ids
                 is_last = ended or count == self.sampling.max_tokens
-                text = "" if ended else stream.add(step.token)
-                text = self.stop.released(text + stream.finish() if is_last else text, is_last)
+                piece = "" if ended else stream.add(step.token)
+                piece += stream.finish() if is_last else ""
+                text = self.stop.released(piece, is_last)
                 stopped = ended or self.stop.found is not None
                 reason: FinishReason | None = "stop" if stopped else "length" if is_last else None
                 activations = records(self.recorder.take(positions))
                 if reason is not None:
                     self.changes.check_done(positions.stop)
-                yield self._result(step, text, reason, count), activations
+                yield self._result(step, piece, text, reason, count), activations
                 if reason is not None:
                     return
                 positions = range(positions.stop, positions.stop + 1)
 
     def _result(
-        self, step: Step, text: str, reason: FinishReason | None, count: int
+        self, step: Step, piece: str, text: str, reason: FinishReason | None, count: int
     ) -> GenerationResult:
         return GenerationResult(
             token=step.token,
+            piece=piece,
             text=text,
             logprob=step.logprob,
-            top_logprobs=tuple(
-                TokenChoice(token, self.kit.tokenizer.decode([token]), logprob)
-                for token, logprob in step.likeliest
-            ),
+            top_logprobs=token_choices(self.kit, step.likeliest),
             finish_reason=reason,
             prompt_tokens=len(self.tokens),
             completion_tokens=count,
         )
 
 
-def _check_passes(interventions: Sequence[Intervention]) -> None:
+def token_choices(kit: ModelKit, likeliest: Sequence[tuple[int, float]]) -> tuple[TokenChoice, ...]:
+    """The tokens that could have been chosen, with their text."""
+    return tuple(
+        TokenChoice(token, kit.tokenizer.decode([token]), logprob) for token, logprob in likeliest
+    )
+
+
+def check_passes(interventions: Sequence[Intervention]) -> None:
+    """Raise InterventionError for one that needs the whole sequence in a single pass."""
     if any(intervention.operation == "mean" for intervention in interventions):
         raise InterventionError(
             "mean cannot act in a generation, which runs the sequence in several passes: take the "

@@ -23,11 +23,24 @@ from engine.structure.resolver import Structure, resolve
 from engine.taps.points import Point
 from engine.weights.catalogue import Weights
 
+POSITIONS = (
+    "max_position_embeddings",
+    "n_positions",
+    "n_ctx",
+    "max_sequence_length",
+    "max_seq_len",
+    "seq_length",
+)
+"""How configurations call the number of positions that a model was made for."""
+
 
 @dataclass(frozen=True)
 class ModelInfo:
     """What a model is, in the names of its architecture's field.
 
+    `context_length` is the number of positions that a prompt and what is generated after it may
+    have together: that of its learned embeddings of positions, which is a limit, or else
+    `max_position_embeddings`, beyond which a model runs and was not trained. None if neither says.
     The last two are what its configuration says, if it does: the most positions that it was made
     for, and the width inside the MLP of a block, of which a mixture of experts has none.
     """
@@ -41,6 +54,7 @@ class ModelInfo:
     vocab_size: int
     quantization: str | None
     components: tuple[ComponentType, ...]
+    context_length: int | None
     max_position_embeddings: int | None
     intermediate_size: int | None
 
@@ -143,6 +157,24 @@ class ModelKit:
         """Forget what the registered hooks captured; they go on capturing."""
         self.hooks.clear_captured()
 
+    @property
+    def warnings(self) -> list[str]:
+        """What to know of the model before its numbers are relied upon."""
+        most = self.info.context_length
+        if most is None or self.structure.learned_positions is not None:
+            return []
+        return [
+            f"the model was made for {most} positions (max_position_embeddings): it runs more of "
+            "them, and what it computes there may mean nothing"
+        ]
+
+    def warnings_of(self, positions: int) -> list[str]:
+        """What to know of a run over so many positions: whether the model was made for fewer."""
+        most = self.info.context_length
+        if most is None or positions <= most:
+            return []
+        return [f"{positions} positions were run; {each}" for each in self.warnings]
+
     def check_tokens(self, batch: Sequence[Sequence[int]]) -> None:
         """Raise InvalidRequestError for no tokens, unequal lengths, or ids that do not exist."""
         lengths = sorted({len(sequence) for sequence in batch})
@@ -206,6 +238,7 @@ def _info(config: dict, structure: Structure) -> ModelInfo:
     key = _first_shape(structure, ComponentType.KEY)
     quantization = config.get("quantization")
     text = config.get("text_config", config)
+    positions = _number(text, *POSITIONS)
     is_dense = ComponentType.ROUTER not in structure.components
     return ModelInfo(
         architecture=config.get("model_type", type(structure.model).__module__.split(".")[-1]),
@@ -218,7 +251,8 @@ def _info(config: dict, structure: Structure) -> ModelInfo:
         quantization=quantization
         and f"{quantization['bits']}-bit, group {quantization['group_size']}",
         components=structure.components,
-        max_position_embeddings=_number(text, "max_position_embeddings", "n_positions"),
+        context_length=structure.learned_positions or positions,
+        max_position_embeddings=positions,
         intermediate_size=_number(text, "intermediate_size", "n_inner") if is_dense else None,
     )
 

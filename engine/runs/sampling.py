@@ -9,15 +9,20 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx_lm.generate import generate_step, speculative_generate_step
 from mlx_lm.models.cache import can_trim_prompt_cache, make_prompt_cache
-from mlx_lm.sample_utils import Sampler, make_logits_processors, make_sampler
+from mlx_lm.sample_utils import LogitsProcessor, make_logits_processors
 
 from engine.errors import InvalidRequestError
 from engine.runs.kit import ModelKit
+from engine.runs.penalties import Penalties
+from engine.runs.sampler import LARGEST_SEED, LEAST_SEED, Sampler
 
-ALL = 0
-"""As `top_k`: any token may be chosen."""
 COLDEST = 1e-6
 """Temperature below which logits would leave float32."""
+MOST_PENALTY = 2
+"""OpenAI's bound of a presence or frequency penalty, in logits."""
+SHOWN_WITH_DRAFTS = 1
+"""Tokens of a prompt that mlx-lm passes to processors of logits in speculative decoding."""
+BOUNDS = f"-{MOST_PENALTY} to {MOST_PENALTY}"
 
 
 class Step(NamedTuple):
@@ -32,9 +37,12 @@ class Step(NamedTuple):
 class Sampling:
     """Options of a generation; temperature 0 is greedy, `top_k` 0 and `top_p` 1 keep all.
 
-    `logit_bias` maps token ids to what is added to their logits. A text ends before the first of
-    `stop_strings`. `num_draft_tokens` is for a draft model, and `prefill_step_size` the most tokens
-    of a prompt that one pass takes.
+    `seed` is any integer of 64 bits, signed or not; without it each run draws differently.
+    `choice` counts the runs of one seed over one prompt, each of which draws differently.
+    `presence_penalty` is taken from the logit of each token generated so far, `frequency_penalty`
+    once for each time. `logit_bias` maps token ids to what is added to their logits. A text ends
+    before the first of `stop_strings`. `num_draft_tokens` is for a draft model, and
+    `prefill_step_size` the most tokens of a prompt that one pass takes.
     """
 
     max_tokens: int = 100
@@ -43,6 +51,9 @@ class Sampling:
     top_k: int = 0
     min_p: float = 0.0
     seed: int | None = None
+    choice: int = 0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
     repetition_penalty: float | None = None
     repetition_context_size: int = 20
     logit_bias: Mapping[int, float] | None = None
@@ -64,7 +75,13 @@ class Sampling:
             "top_p": (0 < self.top_p <= 1, "above 0 and at most 1"),
             "top_k": (self.top_k >= 0, "at least 0"),
             "min_p": (0 <= self.min_p <= 1, "0 to 1"),
-            "seed": (self.seed is None or self.seed >= 0, "at least 0"),
+            "seed": (
+                self.seed is None or LEAST_SEED <= self.seed <= LARGEST_SEED,
+                f"{LEAST_SEED} to {LARGEST_SEED}",
+            ),
+            "choice": (self.choice >= 0, "at least 0"),
+            "presence_penalty": (abs(self.presence_penalty) <= MOST_PENALTY, BOUNDS),
+            "frequency_penalty": (abs(self.frequency_penalty) <= MOST_PENALTY, BOUNDS),
             "repetition_penalty": (penalty is None or penalty > 0, "above 0"),
             "repetition_context_size": (self.repetition_context_size >= 1, "at least 1"),
             "logit_bias": (
@@ -79,6 +96,27 @@ class Sampling:
             if not is_fine:
                 raise InvalidRequestError(f"{name} is {getattr(self, name)!r}, not {range_}")
 
+    def sampler(self) -> Sampler:
+        """A sampler for one run: it has a random key of its own."""
+        return Sampler(
+            temperature=self.temperature,
+            top_p=self.top_p,
+            top_k=self.top_k,
+            min_p=self.min_p,
+            seed=self.seed,
+            choice=self.choice,
+        )
+
+    def logits_processors(self, prompt_tokens: int) -> list[LogitsProcessor]:
+        """What changes the logits of one run, of whose tokens so many are the prompt's."""
+        processors = make_logits_processors(
+            dict(self.logit_bias or {}), self.repetition_penalty, self.repetition_context_size
+        )
+        if self.presence_penalty or self.frequency_penalty:
+            penalties = Penalties(self.presence_penalty, self.frequency_penalty, prompt_tokens)
+            processors.append(penalties)
+        return processors
+
 
 def generated_tokens(
     kit: ModelKit,
@@ -92,18 +130,11 @@ def generated_tokens(
 
     Raises InvalidRequestError for what speculative decoding cannot do.
     """
-    sampler = make_sampler(
-        sampling.temperature,
-        sampling.top_p,
-        sampling.min_p,
-        top_k=sampling.top_k if sampling.top_k < kit.info.vocab_size else ALL,
-    )
+    sampler = sampling.sampler()
     parameters: dict[str, Any] = {
         "max_tokens": sampling.max_tokens,
-        "logits_processors": make_logits_processors(
-            dict(sampling.logit_bias or {}),
-            sampling.repetition_penalty,
-            sampling.repetition_context_size,
+        "logits_processors": sampling.logits_processors(
+            len(tokens) if draft_model is None else SHOWN_WITH_DRAFTS
         ),
         "prefill_step_size": sampling.prefill_step_size,
         "kv_bits": kit.kv_bits,
@@ -114,21 +145,13 @@ def generated_tokens(
     if draft_model is None:
         parameters["prompt_cache"] = cache
         parameters["prompt_progress_callback"] = prompt_progress_callback
-        steps = _decoded(prompt, kit.model, sampler, sampling.top_logprobs, parameters)
-    else:
-        _check_draft(kit, draft_model, cache, prompt_progress_callback)
-        layers = len(kit.model.layers)
-        drafts = cache[layers:] or make_prompt_cache(draft_model)
-        parameters["prompt_cache"] = [*cache[:layers], *drafts]
-        parameters["num_draft_tokens"] = sampling.num_draft_tokens
-        steps = _drafted(prompt, kit.model, draft_model, sampler, sampling.top_logprobs, parameters)
-    return _seeded(steps, sampling.seed)
-
-
-def _seeded(steps: Generator[Step, None, None], seed: int | None) -> Generator[Step, None, None]:
-    if seed is not None:
-        mx.random.seed(seed)
-    yield from steps
+        return _decoded(prompt, kit.model, sampler, sampling.top_logprobs, parameters)
+    _check_draft(kit, draft_model, cache, prompt_progress_callback)
+    layers = len(kit.model.layers)
+    drafts = cache[layers:] or make_prompt_cache(draft_model)
+    parameters["prompt_cache"] = [*cache[:layers], *drafts]
+    parameters["num_draft_tokens"] = sampling.num_draft_tokens
+    return _drafted(prompt, kit.model, draft_model, sampler, sampling.top_logprobs, parameters)
 
 
 def _decoded(

@@ -127,6 +127,7 @@ ENGINE_ERRORS: dict[type[e.EngineError], tuple[int, str]] = {
     e.UnknownHeadError: (422, "unknown_head"),
     e.UnknownNeuronError: (422, "unknown_neuron"),
     e.UnknownPositionError: (422, "unknown_position"),
+    e.ContextLengthError: (422, "context_length"),
     e.UnequalPromptsError: (422, "unequal_prompts"),
     e.InterventionError: (422, "impossible_intervention"),
     e.DuplicateHookError: (409, "duplicate_hook"),

@@ -18,6 +18,7 @@ from engine.structure.absence import reason_absent
 from engine.structure.layer_map import LayerMap
 from engine.structure.modules import ModulePoints, module_points
 from engine.structure.neurons import map_neurons
+from engine.structure.position_table import check_positions, learned_positions
 from engine.structure.stream import is_norm
 from engine.structure.trace import PROMPT, Event, Trace, traced
 from engine.taps.observation import observed
@@ -32,7 +33,8 @@ class Structure:
     `shapes` are those of a pass over one sequence of `PROMPT` tokens; `absent` maps a layer
     (None: the whole model) and a component to the reason; `module_points` says which of them the
     modules take and return. `needs_cache` says that the model is another network without a cache:
-    it calls other modules, or has values of other shapes.
+    it calls other modules, or has values of other shapes. `learned_positions` is the number of
+    positions that it has learned embeddings for, None if it has no such table.
     """
 
     model: nn.Module
@@ -42,12 +44,18 @@ class Structure:
     absent: dict[tuple[int | None, C], str] = field(default_factory=dict)
     module_points: ModulePoints = field(default_factory=dict)
     needs_cache: bool = False
+    learned_positions: int | None = None
 
     def logits(self, tokens: mx.array) -> mx.array:
         """The model's logits for whole sequences ``[batch, seq]``, in one pass, as a generation
-        that ran them at once would have them.
+        that ran them at once would have them. Raises ContextLengthError past a table of positions.
         """
+        self.check_length(tokens.shape[1])
         return self.model(tokens, cache=make_prompt_cache(self.model) if self.needs_cache else None)
+
+    def check_length(self, positions: int) -> None:
+        """Raise ContextLengthError for more positions than there are learned embeddings for."""
+        check_positions(positions, self.learned_positions)
 
     @property
     def layers(self) -> int:
@@ -132,6 +140,7 @@ def resolve(model: nn.Module) -> Structure:
     structure.needs_cache = with_cache != without or traces[0].modules != traces[2].modules
     structure.shapes = with_cache if structure.needs_cache else without
     structure.module_points = module_points(roles, blocks, traces[0])
+    structure.learned_positions = learned_positions(traces)
     for where, component in _all(structure):
         if Point(where, component) not in structure.shapes:
             present = {point.component for point in structure.shapes if point.layer == where}

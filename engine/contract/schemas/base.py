@@ -12,7 +12,7 @@ from engine.field_names import BY_NAME
 Dtype = Literal["float32", "float16", "bfloat16"]
 ActivationFormat = Literal["array", "base64", "metadata", "reference"]
 LARGEST = 2**31 - 1
-"""Bound of every integer: what each JSON reader and every index type contains."""
+"""Bound of every integer but seeds: what each JSON reader and every index type contains."""
 MOST_HOOKS = 1024
 MOST_SEQUENCES = 1024
 MOST_STOPS = 64
@@ -33,6 +33,7 @@ CacheSize = Annotated[int, Field(ge=8, le=LARGEST), Whole]
 Alternatives = Annotated[int, Field(ge=0, le=20), Whole]
 Likeliest = Annotated[int, Field(ge=0, le=1000), Whole]
 LensTokens = Annotated[int, Field(ge=1, le=100), Whole]
+Seed = Annotated[int, Field(ge=-(2**63), le=2**64 - 1), Whole]
 Float32 = Annotated[float, Field(ge=-LARGEST_FLOAT32, le=LARGEST_FLOAT32)]
 Text = Annotated[str, Field(min_length=1)]
 LayerName = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
@@ -106,3 +107,13 @@ class Response(BaseModel):
     """Base of all response bodies."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+class Warned(Response):
+    """A reply that may be of less worth than it looks."""
+
+    warnings: list[str] = Field(
+        default_factory=list,
+        description="Why the numbers may mean less than usual, such as more positions than the "
+        "model was made for. Absent if there is nothing to say.",
+    )

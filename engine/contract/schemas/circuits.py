@@ -14,6 +14,7 @@ from engine.contract.schemas.base import (
     Text,
     TokenId,
     TokenIds,
+    Warned,
     Whole,
 )
 
@@ -231,7 +232,7 @@ class Tensor(Response):
     data: Any = Field(description="Nested lists.")
 
 
-class CircuitEffects(Response):
+class CircuitEffects(Warned):
     """Scores are in logits; effects are shares of the difference between the two prompts."""
 
     clean_score: float = Field(description="The mean over the examples.")
@@ -276,7 +277,7 @@ class CircuitMinimality(Response):
     minimality: float = Field(description="How far the two are apart.")
 
 
-class CircuitVerification(Response):
+class CircuitVerification(Warned):
     """What a circuit does by itself: scores and differences in logits, means over the clean
     prompts of the examples (Wang et al. 2022, arXiv:2211.00593)."""
 

@@ -11,6 +11,7 @@ from engine.contract.schemas.base import (
     Response,
     Text,
     TokenIds,
+    Warned,
     one_of,
     require_one,
 )
@@ -43,7 +44,7 @@ class TopToken(Response):
     probability: float
 
 
-class Forward(Captured):
+class Forward(Captured, Warned):
     tokens: list[list[int]]
     texts: list[list[str]]
     logits: ActivationRecord | None

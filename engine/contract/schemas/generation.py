@@ -15,9 +15,11 @@ from engine.contract.schemas.base import (
     Index,
     Request,
     Response,
+    Seed,
     StopString,
     Text,
     TokenIds,
+    Warned,
 )
 from engine.contract.schemas.tokens import ChatMessage
 
@@ -35,7 +37,11 @@ class Sampling(Request):
     top_p: float = Field(1.0, gt=0, le=1)
     top_k: Index = Field(0, description="0: all.")
     min_p: float = Field(0.0, ge=0, le=1)
-    seed: Index | None = None
+    seed: Seed | None = Field(
+        None,
+        description="The same seed draws the same text, whatever runs before or beside it. "
+        "Any integer of 64 bits. Default: each request draws differently.",
+    )
     stop: Text | Annotated[list[StopString], Field(max_length=MOST_STOPS)] | None = None
     repetition_penalty: float | None = Field(None, ge=0.01, le=100)
     logit_bias: Biases | None = Field(None, description="Token id to what is added to its logit.")
@@ -120,7 +126,7 @@ class CompletionChoice(Response):
     logprobs: CompletionLogprobs | None = None
 
 
-class Completion(Response):
+class Completion(Warned):
     id: str
     object: Literal["text_completion"] = "text_completion"
     created: int
@@ -153,7 +159,7 @@ class ChatChoice(Response):
     logprobs: ChatLogprobs | None = None
 
 
-class ChatCompletion(Response):
+class ChatCompletion(Warned):
     id: str
     object: Literal["chat.completion"] = "chat.completion"
     created: int

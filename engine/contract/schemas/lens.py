@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from engine.contract.schemas.base import LensTokens, Request, Response, Text, TokenIds
+from engine.contract.schemas.base import LensTokens, Request, Response, Text, TokenIds, Warned
 from engine.contract.schemas.forward import TopToken
 
 
@@ -17,7 +17,7 @@ class LensLayer(Response):
     top: list[list[TopToken]] = Field(description="For each position, its likeliest next tokens.")
 
 
-class LogitLens(Response):
+class LogitLens(Warned):
     tokens: list[int]
     texts: list[str]
     layers: list[LensLayer]

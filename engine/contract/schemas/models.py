@@ -26,6 +26,11 @@ class ModelEntry(Response):
     head_dim: int | None
     hidden_size: int | None
     vocab_size: int | None
+    context_length: int | None = Field(
+        description="Positions that a prompt and what is generated after it may have together: of "
+        "a model that learned an embedding of each position, more are refused; of others, more "
+        "run with a warning. Null if the configuration says nothing."
+    )
     max_position_embeddings: int | None = Field(
         description="Positions that the model is made for; null if its configuration names none."
     )
@@ -37,6 +42,7 @@ class ModelEntry(Response):
     corrections: list[Correction] = Field(
         description="What was corrected as the model was loaded, because mlx-lm does not read it."
     )
+    warnings: list[str] = Field(description="What to know before its numbers are relied upon.")
     components: list[ComponentType] = Field(description="What can be captured on this model.")
     absent_layers: dict[ComponentType, list[int]] = Field(
         description="The layers that lack a component that others have, by the component."

@@ -17,6 +17,7 @@ from engine.server.errors import ImpossibleError, LimitError
 from engine.server.http import specs
 from engine.server.http.prompts import checked, prompt_tokens
 from engine.server.http.top_tokens import top_tokens
+from engine.server.http.warnings import warnings
 from engine.server.service import Service
 from engine.server.state.captures import new_capture
 from engine.server.state.models import LoadedModel
@@ -78,6 +79,7 @@ class ForwardPass:
             "top": _top(self.model, result.logits, self.request.top_k),
             "capture_id": capture.capture_id,
             "activations": activations_json(result.activations, form),
+            **warnings(self.model, len(self.batch[0])),
         }
 
 

@@ -16,6 +16,7 @@ from engine.server.http import specs
 from engine.server.http.collector import Collector
 from engine.server.http.openai_format import Reply
 from engine.server.http.requests import request_id
+from engine.server.http.warnings import warnings
 from engine.server.jobs.job import Job
 from engine.server.service import Service
 
@@ -81,7 +82,11 @@ class Generation:
         results = [self.collector.collect(*step) for step in steps]
         if not results or results[-1].finish_reason is None:
             raise UnavailableError("The generation was cancelled: its client is gone.")
-        return self.reply.body(results) | self.collector.keep()
+        return self.reply.body(results) | self.collector.keep() | self.warnings(results[-1])
+
+    def warnings(self, last: GenerationResult) -> dict[str, list[str]]:
+        """What the reply says of the worth of its numbers, once its last token is there."""
+        return warnings(self.reply.model, last.prompt_tokens + last.completion_tokens)
 
 
 def _sampling(service: Service, request: s.Sampling, reply: Reply) -> Sampling:

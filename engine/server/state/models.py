@@ -44,12 +44,14 @@ class LoadedModel:
             head_dim=info.head_dim,
             hidden_size=info.hidden_size,
             vocab_size=info.vocab_size,
+            context_length=info.context_length,
             max_position_embeddings=info.max_position_embeddings,
             intermediate_size=info.intermediate_size,
             quantization=info.quantization,
             corrections=[
                 Correction(name=each.name, reason=each.reason) for each in self.kit.corrections
             ],
+            warnings=self.kit.warnings,
             components=list(info.components),
             absent_layers=self.kit.structure.absent_layers,
         )

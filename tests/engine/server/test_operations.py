@@ -146,6 +146,17 @@ def test_a_seed_repeats_a_sampled_completion(server):
     assert first == second != other
 
 
+@pytest.mark.parametrize("seed", [-1, 2**63, 2**64 - 1, -(2**63)])
+def test_what_comes_after_a_seed_of_any_64_bits_is_drawn_anew(server, seed):
+    asked = {"prompt": TEXT, "temperature": 1.5, "max_tokens": 12, "top_k": 40}
+    texts = [
+        server.post("/v1/completions", **asked, **seeded)["choices"][0]["text"]
+        for seeded in ({"seed": seed}, {}, {"seed": seed}, {}, {"seed": 1})
+    ]
+    assert texts[0] == texts[2]
+    assert len(set(texts)) == 4
+
+
 def test_a_stop_string_ends_the_text_before_it(server):
     whole = server.post("/v1/completions", prompt=TEXT, max_tokens=8, temperature=2, seed=3)
     text = whole["choices"][0]["text"]

@@ -15,6 +15,7 @@ from engine.contract import schemas as s
 from engine.server.errors import ImpossibleError
 from engine.server.http.prompts import check_vocabulary, prompt_tokens
 from engine.server.http.requests import client_gone
+from engine.server.http.warnings import warnings
 from engine.server.jobs.job import Job
 from engine.server.service import Service
 from engine.server.state.models import LoadedModel
@@ -36,17 +37,22 @@ def patch(service: Service, request: s.CircuitPatchRequest) -> dict[str, Any]:
         _check_unplaced(request)
         sets = [_parts(each) for each in request.sets]
         found = _work(service, lambda p: patch_sets(model.kit, tasks, sets, **how, progress=p))
-        return {"layers": None, "heads": None, "neurons": None, "positions": None} | _scores(found)
+        nowhere = {"layers": None, "heads": None, "neurons": None, "positions": None}
+        return nowhere | _scores(found) | _warnings(model, tasks)
     where = {name: getattr(request, name) for name in PLACES}
     swept: Effects = _work(
         service, lambda p: patch_effects(model.kit, tasks, **how, **where, progress=p)
     )
-    return {
-        "layers": swept.layers,
-        "heads": swept.heads,
-        "neurons": swept.neurons,
-        "positions": swept.positions,
-    } | _scores(swept)
+    return (
+        {
+            "layers": swept.layers,
+            "heads": swept.heads,
+            "neurons": swept.neurons,
+            "positions": swept.positions,
+        }
+        | _scores(swept)
+        | _warnings(model, tasks)
+    )
 
 
 def verify(service: Service, request: s.CircuitVerifyRequest) -> dict[str, Any]:
@@ -65,7 +71,8 @@ def verify(service: Service, request: s.CircuitVerifyRequest) -> dict[str, Any]:
             progress=p,
         ),
     )
-    return asdict(found) | {"incompleteness": found.incompleteness}
+    reply = asdict(found) | {"incompleteness": found.incompleteness}
+    return reply | _warnings(model, tasks)
 
 
 def _work(service: Service, measure: Callable[[Progress], Result]) -> Result:
@@ -150,6 +157,10 @@ def _parts(parts: Sequence[s.CircuitPart]) -> list[CircuitPart]:
         )
         for part in parts
     ]
+
+
+def _warnings(model: LoadedModel, tasks: Sequence[Task]) -> dict[str, list[str]]:
+    return warnings(model, max(len(task.clean) for task in tasks))
 
 
 def _scores(found: Scores) -> dict[str, Any]:

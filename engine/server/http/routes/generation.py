@@ -45,8 +45,10 @@ def _events(job: Job, request: s.Sampling, generation: Generation) -> Iterator[d
     reply, collector = generation.reply, generation.collector
     for result, activations in job:
         collector.collect(result, activations)
+        chunk = reply.chunk(result) | collector.described(activations)
         if result.finish_reason:
             collector.keep()
-        yield reply.chunk(result) | collector.described(activations)
+            chunk |= generation.warnings(result)
+        yield chunk
         if result.finish_reason and request.stream_options and request.stream_options.include_usage:
             yield reply.usage_chunk(result)

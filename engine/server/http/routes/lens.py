@@ -7,6 +7,7 @@ from engine.contract import schemas as s
 from engine.server.http.prompts import prompt_tokens
 from engine.server.http.requests import client_gone
 from engine.server.http.top_tokens import top_tokens
+from engine.server.http.warnings import warnings
 from engine.server.jobs.job import Job
 from engine.server.service import Service
 
@@ -24,4 +25,5 @@ def logit_lens(service: Service, request: s.LogitLensRequest) -> dict[str, Any]:
         return layers
 
     layers = service.worker.call(work, client_gone())
-    return {"tokens": tokens, "texts": model.token_texts(tokens), "layers": layers}
+    reply = {"tokens": tokens, "texts": model.token_texts(tokens), "layers": layers}
+    return reply | warnings(model, len(tokens))
