@@ -31,6 +31,11 @@ class Subset:
             return positions
         return [position for position in self.positions if position in positions]
 
+    def of_one_token(self, known: dict[tuple, "Subset"]) -> "Subset":
+        """The same of a pass over one token that is kept; alike ones are one object of `known`."""
+        subset = None, self.heads, self.dtype, self.axis, self.has_keys
+        return known.setdefault(subset, Subset(*subset))
+
     def of(self, value: mx.array, span: Span, positions: Sequence[int]) -> mx.array:
         """The part of a value in its canonical shape that covers `span`, in the dtype asked for.
 

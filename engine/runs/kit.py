@@ -1,13 +1,14 @@
 """One loaded model with its tokenizer, structure and registered hooks."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import mlx.core as mx
 import mlx.nn as nn
-from mlx_lm.generate import maybe_quantize_kv_cache
+from mlx_lm.generate import generation_stream, maybe_quantize_kv_cache, wired_limit
 from mlx_lm.models.cache import KVCache, RotatingKVCache, make_prompt_cache
 
 from engine.captures.hook_manager import ActivationHookManager
@@ -18,6 +19,7 @@ from engine.errors import InvalidRequestError, UnsupportedOperationError
 from engine.machine.gaps import gaps_explained
 from engine.models.corrections import Correction
 from engine.models.loading import load
+from engine.runs.sharing import reason_apart
 from engine.runs.tokenizer import Tokenizer
 from engine.structure.resolver import Structure, resolve
 from engine.taps.points import Point
@@ -100,6 +102,20 @@ class ModelKit:
             RotatingKVCache(self.max_kv_size, keep=4) if type(cache) is KVCache else cache
             for cache in caches
         ]
+
+    def quantise(self, caches: list) -> None:
+        """Quantise caches that are long enough for it, if the kit has `kv_bits`."""
+        maybe_quantize_kv_cache(caches, self.quantized_kv_start, self.kv_group_size, self.kv_bits)
+
+    def wired(self) -> AbstractContextManager[None]:
+        """Keep the weights in the memory of a GPU, for several passes."""
+        streams = [generation_stream]  # mlx-lm's own, of a kind that its annotation leaves out
+        return wired_limit(self.model, streams)  # type: ignore[arg-type]
+
+    @cached_property
+    def reason_apart(self) -> str | None:
+        """Why passes of several generations cannot be one; None if they can."""
+        return reason_apart(self.model, self.make_cache)
 
     def _check_quantised_cache(self) -> None:
         caches = self.make_cache()

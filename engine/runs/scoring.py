@@ -14,8 +14,9 @@ from engine.captures.steps import records
 from engine.interventions.intervening import Interventions
 from engine.interventions.intervention import Intervention
 from engine.machine.gaps import gaps_explained
-from engine.runs.generation import TokenChoice, check_passes, token_choices
 from engine.runs.kit import ModelKit
+from engine.runs.results import TokenChoice, token_choices
+from engine.runs.run import check_passes
 from engine.taps.observation import Observation
 
 PASS_TOKENS = 128
@@ -94,7 +95,7 @@ def _scored(
     chosen = np.array(mx.take_along_axis(logprobs, mx.array(list(following))[:, None], axis=-1))
     likeliest = _likeliest(logprobs, top) if top else [[] for _ in following]
     return [
-        ScoredToken(token, logprob, token_choices(kit, choices))
+        ScoredToken(token, logprob, token_choices(kit.tokenizer, choices))
         for token, logprob, choices in zip(following, chosen[:, 0].tolist(), likeliest, strict=True)
     ]
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from engine.captures.records import Activations
 from engine.contract.schemas import ActivationFormat, Capturing, Sampling
-from engine.runs.generation import GenerationResult
+from engine.runs.results import GenerationResult
 from engine.server.state.captures import CaptureStore, new_capture
 from engine.server.wire.records import activations_json
 

@@ -9,7 +9,8 @@ from engine.captures.hooks import ResolvedHook
 from engine.captures.records import Activations
 from engine.contract import schemas as s
 from engine.interventions.intervention import Intervention
-from engine.runs.generation import GenerationResult, generate
+from engine.runs.generation import generate
+from engine.runs.results import GenerationResult
 from engine.runs.sampling import Sampling
 from engine.server.errors import LimitError, UnavailableError
 from engine.server.http import specs

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 from engine.contract import schemas as s
-from engine.runs.generation import GenerationResult
+from engine.runs.results import GenerationResult
 from engine.server.state.models import LoadedModel
 
 

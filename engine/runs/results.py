@@ -1,0 +1,51 @@
+"""What a generation says of each token."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from engine.captures.records import Activations
+from engine.runs.tokenizer import Tokenizer
+
+FinishReason = Literal["stop", "length"]
+
+
+@dataclass(frozen=True)
+class TokenChoice:
+    """One token that could have been chosen; `logprob` is its natural-log probability."""
+
+    token: int
+    text: str
+    logprob: float
+
+
+@dataclass(frozen=True)
+class GenerationResult:
+    """One generated token.
+
+    `piece` is the text that it adds, which is empty while a character is incomplete; `text` is what
+    can be shown once it is there: the same, unless some of it may begin a stop string.
+    Log-probabilities are natural, after penalties and biases and before temperature.
+    """
+
+    token: int
+    piece: str
+    text: str
+    logprob: float
+    top_logprobs: tuple[TokenChoice, ...]
+    finish_reason: FinishReason | None
+    prompt_tokens: int
+    completion_tokens: int
+
+
+Generated = tuple[GenerationResult, Activations]
+"""One token with the activations of the pass that chose it."""
+
+
+def token_choices(
+    tokenizer: Tokenizer, likeliest: Sequence[tuple[int, float]]
+) -> tuple[TokenChoice, ...]:
+    """The tokens that could have been chosen, with their text."""
+    return tuple(
+        TokenChoice(token, tokenizer.decode([token]), logprob) for token, logprob in likeliest
+    )

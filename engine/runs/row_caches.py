@@ -1,0 +1,51 @@
+"""The caches of rows that share their passes, in mlx-lm's batch caches."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from engine.taps.positions import count_tokens
+
+
+class RowCaches:
+    """The caches of some rows, one a layer; those of a row alone are its own.
+
+    So a row that runs alone is padded by nothing and masked by nothing.
+    """
+
+    def __init__(self) -> None:
+        self.layers: list[Any] = []
+        self._rows = 0
+
+    def join(self, rows: Sequence[list[Any]]) -> None:
+        """Add the caches of more rows, after those that there are."""
+        if not rows:
+            return
+        if self._rows > 1:
+            for shared, joining in zip(self.layers, _merged(rows), strict=True):
+                shared.extend(joining)
+        elif self._rows + len(rows) == 1:
+            (self.layers,) = rows
+        else:
+            self.layers = _merged([*([self.layers] if self._rows else []), *rows])
+        self._rows += len(rows)
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Keep those of some rows, in the order that they have; the others leave."""
+        if len(rows) == self._rows:
+            return
+        if not rows:
+            self.layers = []
+        elif len(rows) == 1:
+            self.layers = [shared.extract(rows[0]) for shared in self.layers]
+        else:
+            for shared in self.layers:
+                shared.filter(list(rows))
+        self._rows = len(rows)
+
+    def count(self, tokens: int) -> None:
+        """Remember how many tokens the longest row has, for caches that do not tell."""
+        count_tokens(self.layers, tokens)
+
+
+def _merged(rows: Sequence[list[Any]]) -> list[Any]:
+    return [type(layer[0]).merge(list(layer)) for layer in zip(*rows, strict=True)]

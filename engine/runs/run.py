@@ -1,0 +1,168 @@
+"""One generation under way: its prompt, its own way to choose tokens, and how far it is."""
+
+from collections.abc import Callable, Sequence
+
+import mlx.core as mx
+from mlx_lm.generate import generation_stream
+
+from engine.captures.hooks import ResolvedHook
+from engine.captures.recorder import Recorder
+from engine.captures.steps import records
+from engine.errors import InterventionError
+from engine.interventions.intervening import Interventions
+from engine.interventions.intervention import Intervention
+from engine.machine.gaps import gaps_explained
+from engine.runs.choices import Chooser, Step
+from engine.runs.kit import ModelKit
+from engine.runs.results import FinishReason, Generated, GenerationResult, token_choices
+from engine.runs.sampling import Sampling
+from engine.runs.stopping import StopStrings
+from engine.runs.text_stream import TextStream
+from engine.taps.attention import KERNEL_COMPONENTS
+from engine.taps.observation import Observation
+from engine.taps.positions import tokens_in
+
+Progress = Callable[[int, int], None]
+
+
+class Run:
+    """One generation. A batch runs its passes, alone or together with those of other runs.
+
+    `position` is that of the next token to go through the model: the number of those that have.
+    The last token of the prompt goes through in a pass like those of the generated ones. With a
+    `prompt_cache` of the caller the last generated token goes through too, so that the cache
+    contains all of them.
+    """
+
+    def __init__(
+        self,
+        kit: ModelKit,
+        tokens: Sequence[int],
+        hooks: Sequence[ResolvedHook],
+        sampling: Sampling,
+        *,
+        interventions: Sequence[Intervention] = (),
+        prompt_cache: list | None = None,
+        progress: Progress | None = None,
+        budget_bytes: int | None = None,
+    ):
+        check_passes(interventions)
+        kit.check_tokens([tokens])
+        sampling.check(kit)
+        self.kit = kit
+        self.tokens = list(tokens)
+        self.sampling = sampling
+        self.cache = prompt_cache or kit.make_cache()
+        self.position = tokens_in(self.cache)
+        self.error: Exception | None = None
+        end = self.position + len(tokens)
+        kit.structure.check_length(end + sampling.max_tokens)
+        positions = range(self.position, end + sampling.max_tokens - 1)
+        self.recorder = Recorder(hooks, end, positions, budget_bytes)
+        self._changes = Interventions(interventions, kit.structure, end, positions)
+        self.visitors = self._changes.visitors()
+        self.observation = Observation(kit.structure, self.visitors, self.recorder)
+        self.chooser = Chooser(sampling, self.tokens)
+        self._text = TextStream(kit.tokenizer, self.tokens)
+        self._stop = StopStrings(sampling.stop_strings)
+        self._progress = progress or (lambda done, total: None)
+        self._keeps_cache = prompt_cache is not None
+        self.is_read = False
+        self._unread = self.tokens
+        self._passes_left = sampling.max_tokens + self._keeps_cache
+        self._positions = range(self.position, end)
+        self._count = 0
+
+    # the prompt
+
+    @property
+    def read(self) -> int:
+        """How many tokens of the prompt have gone through the model."""
+        return len(self.tokens) - len(self._unread)
+
+    @property
+    def last_token(self) -> mx.array:
+        """The prompt's last token, ``[1]``."""
+        return mx.array(self._unread[-1:], mx.uint32)
+
+    def read_prompt(self) -> int:
+        """Run the pass over the next tokens of the prompt, up to the last one, which is left for
+        a pass with other rows; returns how many they are."""
+        if self.read == 0:
+            self._progress(0, len(self.tokens))
+        chunk = self._unread[:-1][: self.sampling.prefill_step_size]
+        if chunk:
+            with gaps_explained(), mx.stream(generation_stream):
+                with self.observation.taps(), self.observation.watching():
+                    self.kit.model(mx.array([chunk]), cache=self.cache)
+                self.kit.quantise(self.cache)
+                mx.eval([each.state for each in self.cache])
+            mx.clear_cache()
+            self.position += len(chunk)
+            self._unread = self._unread[len(chunk) :]
+            self._progress(self.read, len(self.tokens))
+        self.is_read = len(self._unread) == 1
+        return len(chunk)
+
+    # the passes over one token
+
+    @property
+    def needs_pass(self) -> bool:
+        """Whether there is a token to come that no pass has been begun for."""
+        return self._passes_left > 0
+
+    def passed(self) -> None:
+        """Count a pass over one token."""
+        self.position += 1
+        self._passes_left -= 1
+
+    @property
+    def can_share(self) -> bool:
+        """Whether its passes can be those of other runs, too, and change nothing for them."""
+        is_apart = self._keeps_cache or self.kit.kv_bits is not None or self._is_inside_attention
+        return not is_apart and self.kit.reason_apart is None
+
+    @property
+    def _is_inside_attention(self) -> bool:
+        """Whether attention has to be calculated in another way, for all rows of a pass."""
+        return any(point.component in KERNEL_COMPONENTS for point in self.visitors)
+
+    # its results
+
+    def result(self, step: Step) -> Generated:
+        """What is to be said of the next token. Raises InterventionError in place of the last, if
+        an intervention has not acted by then."""
+        self._count += 1
+        if self._count == 1:
+            self._progress(len(self.tokens), len(self.tokens))
+        ended = step.token in self.kit.tokenizer.eos_token_ids
+        is_last = ended or self._count == self.sampling.max_tokens
+        piece = "" if ended else self._text.add(step.token)
+        piece += self._text.finish() if is_last else ""
+        text = self._stop.released(piece, is_last)
+        stopped = ended or self._stop.found is not None
+        reason: FinishReason | None = "stop" if stopped else "length" if is_last else None
+        activations = records(self.recorder.take(self._positions))
+        if reason is not None:
+            self._changes.check_done(self._positions.stop)
+        self._positions = range(self._positions.stop, self._positions.stop + 1)
+        result = GenerationResult(
+            token=step.token,
+            piece=piece,
+            text=text,
+            logprob=step.logprob,
+            top_logprobs=token_choices(self.kit.tokenizer, step.likeliest),
+            finish_reason=reason,
+            prompt_tokens=len(self.tokens),
+            completion_tokens=self._count,
+        )
+        return result, activations
+
+
+def check_passes(interventions: Sequence[Intervention]) -> None:
+    """Raise InterventionError for one that needs the whole sequence in a single pass."""
+    if any(intervention.operation == "mean" for intervention in interventions):
+        raise InterventionError(
+            "mean cannot act in a generation, which runs the sequence in several passes: take the "
+            "mean of a capture, and replace by it"
+        )
