@@ -10,6 +10,7 @@ COMMANDS = (
     "doctor",
     "generate",
     "hook-points",
+    "mcp",
     "models",
     "openapi",
     "python-client",
