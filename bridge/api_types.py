@@ -71,10 +71,17 @@ class CircuitVerification(TypedDict):
 
 
 class CompletionLogprobs(TypedDict):
+    """
+    Of the tokens whose text, or some of it, is in the choice's text.
+    """
+
     tokens: list[str]
-    token_logprobs: list[float]
-    top_logprobs: NotRequired[list[dict[str, float]] | None]
+    token_logprobs: list[float | None]
+    top_logprobs: NotRequired[list[dict[str, float] | None] | None]
     text_offset: list[int]
+
+
+PromptItem: TypeAlias = str
 
 
 ComponentName: TypeAlias = str
@@ -146,10 +153,10 @@ class LoadModelRequest(TypedDict):
     model_id: NotRequired[str | None]
     max_kv_size: NotRequired[int | None]
     kv_bits: NotRequired[Literal[2, 3, 4, 6, 8] | None]
-    kv_group_size: NotRequired[Literal[32, 64, 128]]
-    quantized_kv_start: NotRequired[int]
+    kv_group_size: NotRequired[Literal[32, 64, 128] | None]
+    quantized_kv_start: NotRequired[int | None]
     dtype: NotRequired[Literal["float32", "float16", "bfloat16"] | None]
-    corrections: NotRequired[bool]
+    corrections: NotRequired[bool | None]
 
 
 class ModelEntry(TypedDict):
@@ -187,7 +194,7 @@ class PromotedTokensRequest(TypedDict):
     layer: int
     neuron: int
     expert: NotRequired[int | None]
-    top_k: NotRequired[int]
+    top_k: NotRequired[int | None]
     model: NotRequired[str | None]
 
 
@@ -203,7 +210,8 @@ StopString: TypeAlias = str
 
 
 class StreamOptions(TypedDict):
-    include_usage: NotRequired[bool]
+    include_usage: NotRequired[bool | None]
+    include_obfuscation: NotRequired[Literal[False] | None]
 
 
 class Tensor(TypedDict):
@@ -226,9 +234,13 @@ class TensorValue(TypedDict):
     """
 
     shape: list[ShapeItem]
-    dtype: NotRequired[Literal["float32", "float16", "bfloat16"]]
+    dtype: NotRequired[Literal["float32", "float16", "bfloat16"] | None]
     data: NotRequired[Any]
     data_base64: NotRequired[str | None]
+
+
+class TextFormat(TypedDict):
+    type: Literal["text"]
 
 
 class TokenEffect(TypedDict):
@@ -346,23 +358,46 @@ class CaptureManifest(TypedDict):
 
 class ChatCompletionRequest(TypedDict):
     model: NotRequired[str | None]
-    max_tokens: NotRequired[int]
-    temperature: NotRequired[float]
-    top_p: NotRequired[float]
-    top_k: NotRequired[int]
-    min_p: NotRequired[float]
+    max_tokens: NotRequired[int | None]
+    temperature: NotRequired[float | None]
+    top_p: NotRequired[float | None]
+    top_k: NotRequired[int | None]
+    min_p: NotRequired[float | None]
     seed: NotRequired[int | None]
     stop: NotRequired[str | list[StopString] | None]
+    presence_penalty: NotRequired[float | None]
+    frequency_penalty: NotRequired[float | None]
     repetition_penalty: NotRequired[float | None]
     logit_bias: NotRequired[dict[str, float] | None]
-    stream: NotRequired[bool]
+    stream: NotRequired[bool | None]
     stream_options: NotRequired[StreamOptions | None]
-    n: NotRequired[Literal[1]]
+    n: NotRequired[int | None]
+    best_of: NotRequired[int | None]
     user: NotRequired[str | None]
+    safety_identifier: NotRequired[str | None]
+    prompt_cache_key: NotRequired[str | None]
+    prompt_cache_retention: NotRequired[str | None]
+    metadata: NotRequired[dict[str, str] | None]
+    service_tier: NotRequired[Literal["auto", "default"] | None]
+    store: NotRequired[Literal[False] | None]
+    parallel_tool_calls: NotRequired[bool | None]
+    tools: NotRequired[list[Any] | None]
+    tool_choice: NotRequired[Literal["none", "auto"] | None]
+    functions: NotRequired[list[Any] | None]
+    function_call: NotRequired[Literal["none", "auto"] | None]
+    response_format: NotRequired[TextFormat | None]
+    modalities: NotRequired[list[Literal["text"]] | None]
+    audio: NotRequired[None]
+    prediction: NotRequired[None]
+    web_search_options: NotRequired[None]
+    reasoning_effort: NotRequired[None]
+    verbosity: NotRequired[Literal["medium"] | None]
+    suffix: NotRequired[Literal[""] | None]
     messages: list[ChatMessage]
-    logprobs: NotRequired[bool]
-    top_logprobs: NotRequired[int | None]
     max_completion_tokens: NotRequired[int | None]
+    logprobs: NotRequired[bool | None]
+    top_logprobs: NotRequired[int | None]
+    echo: NotRequired[Literal[False] | None]
 
 
 class CircuitAblation(TypedDict):
@@ -370,11 +405,11 @@ class CircuitAblation(TypedDict):
     What the activation of an ablated part is set to.
     """
 
-    kind: NotRequired[Literal["zero", "mean", "resample"]]
+    kind: NotRequired[Literal["zero", "mean", "resample"] | None]
     references: NotRequired[list[str | TokenIds] | None]
-    over: NotRequired[Literal["prompts", "positions"]]
+    over: NotRequired[Literal["prompts", "positions"] | None]
     samples: NotRequired[int | None]
-    seed: NotRequired[int]
+    seed: NotRequired[int | None]
 
 
 class CircuitEffects(TypedDict):
@@ -428,6 +463,7 @@ class CircuitPart(TypedDict):
             "mlp.hook_post",
             "attn.hook_z",
         ]
+        | None
     ]
     head: NotRequired[Head | None]
     neuron: NotRequired[int | None]
@@ -450,7 +486,7 @@ class CircuitPatchRequest1(TypedDict):
     answer: NotRequired[str | TokenId | None]
     distractor: NotRequired[str | TokenId | None]
     examples: list[CircuitExample] | None
-    pooling: NotRequired[Literal["mean", "logsumexp"]]
+    pooling: NotRequired[Literal["mean", "logsumexp"] | None]
     model: NotRequired[str | None]
     component: NotRequired[
         Literal[
@@ -468,14 +504,15 @@ class CircuitPatchRequest1(TypedDict):
             "mlp.hook_post",
             "attn.hook_z",
         ]
+        | None
     ]
-    method: NotRequired[Literal["activation_patching", "attribution_patching", "ablation"]]
-    direction: NotRequired[Literal["denoising", "noising"]]
+    method: NotRequired[Literal["activation_patching", "attribution_patching", "ablation"] | None]
+    direction: NotRequired[Literal["denoising", "noising"] | None]
     ablation: NotRequired[CircuitAblation | None]
     layers: NotRequired[list[Layer] | None]
     heads: NotRequired[list[Head] | None]
     neurons: NotRequired[list[Neuron] | None]
-    positions: NotRequired[Literal["all", "each"] | list[Position]]
+    positions: NotRequired[Literal["all", "each"] | list[Position] | None]
     sets: NotRequired[list[Set] | None]
 
 
@@ -492,7 +529,7 @@ class CircuitPatchRequest2(TypedDict):
     answer: str | TokenId | None
     distractor: str | TokenId | None
     examples: NotRequired[list[CircuitExample] | None]
-    pooling: NotRequired[Literal["mean", "logsumexp"]]
+    pooling: NotRequired[Literal["mean", "logsumexp"] | None]
     model: NotRequired[str | None]
     component: NotRequired[
         Literal[
@@ -510,14 +547,15 @@ class CircuitPatchRequest2(TypedDict):
             "mlp.hook_post",
             "attn.hook_z",
         ]
+        | None
     ]
-    method: NotRequired[Literal["activation_patching", "attribution_patching", "ablation"]]
-    direction: NotRequired[Literal["denoising", "noising"]]
+    method: NotRequired[Literal["activation_patching", "attribution_patching", "ablation"] | None]
+    direction: NotRequired[Literal["denoising", "noising"] | None]
     ablation: NotRequired[CircuitAblation | None]
     layers: NotRequired[list[Layer] | None]
     heads: NotRequired[list[Head] | None]
     neurons: NotRequired[list[Neuron] | None]
-    positions: NotRequired[Literal["all", "each"] | list[Position]]
+    positions: NotRequired[Literal["all", "each"] | list[Position] | None]
     sets: NotRequired[list[Set] | None]
 
 
@@ -534,12 +572,12 @@ class CircuitVerifyRequest1(TypedDict):
     answer: NotRequired[str | TokenId | None]
     distractor: NotRequired[str | TokenId | None]
     examples: list[CircuitExample] | None
-    pooling: NotRequired[Literal["mean", "logsumexp"]]
+    pooling: NotRequired[Literal["mean", "logsumexp"] | None]
     model: NotRequired[str | None]
     circuit: list[CircuitPart]
     ablation: NotRequired[CircuitAblation | None]
-    subsets: NotRequired[int]
-    seed: NotRequired[int]
+    subsets: NotRequired[int | None]
+    seed: NotRequired[int | None]
 
 
 class CircuitVerifyRequest2(TypedDict):
@@ -552,12 +590,12 @@ class CircuitVerifyRequest2(TypedDict):
     answer: str | TokenId | None
     distractor: str | TokenId | None
     examples: NotRequired[list[CircuitExample] | None]
-    pooling: NotRequired[Literal["mean", "logsumexp"]]
+    pooling: NotRequired[Literal["mean", "logsumexp"] | None]
     model: NotRequired[str | None]
     circuit: list[CircuitPart]
     ablation: NotRequired[CircuitAblation | None]
-    subsets: NotRequired[int]
-    seed: NotRequired[int]
+    subsets: NotRequired[int | None]
+    seed: NotRequired[int | None]
 
 
 CircuitVerifyRequest: TypeAlias = CircuitVerifyRequest1 | CircuitVerifyRequest2
@@ -568,24 +606,48 @@ class CompletionChoice(TypedDict):
     text: str
     finish_reason: Literal["stop", "length"] | None
     logprobs: NotRequired[CompletionLogprobs | None]
+    capture_id: NotRequired[str | None]
 
 
 class CompletionRequest(TypedDict):
     model: NotRequired[str | None]
-    max_tokens: NotRequired[int]
-    temperature: NotRequired[float]
-    top_p: NotRequired[float]
-    top_k: NotRequired[int]
-    min_p: NotRequired[float]
+    max_tokens: NotRequired[int | None]
+    temperature: NotRequired[float | None]
+    top_p: NotRequired[float | None]
+    top_k: NotRequired[int | None]
+    min_p: NotRequired[float | None]
     seed: NotRequired[int | None]
     stop: NotRequired[str | list[StopString] | None]
+    presence_penalty: NotRequired[float | None]
+    frequency_penalty: NotRequired[float | None]
     repetition_penalty: NotRequired[float | None]
     logit_bias: NotRequired[dict[str, float] | None]
-    stream: NotRequired[bool]
+    stream: NotRequired[bool | None]
     stream_options: NotRequired[StreamOptions | None]
-    n: NotRequired[Literal[1]]
+    n: NotRequired[int | None]
+    best_of: NotRequired[int | None]
     user: NotRequired[str | None]
-    prompt: str | TokenIds
+    safety_identifier: NotRequired[str | None]
+    prompt_cache_key: NotRequired[str | None]
+    prompt_cache_retention: NotRequired[str | None]
+    metadata: NotRequired[dict[str, str] | None]
+    service_tier: NotRequired[Literal["auto", "default"] | None]
+    store: NotRequired[Literal[False] | None]
+    parallel_tool_calls: NotRequired[bool | None]
+    tools: NotRequired[list[Any] | None]
+    tool_choice: NotRequired[Literal["none", "auto"] | None]
+    functions: NotRequired[list[Any] | None]
+    function_call: NotRequired[Literal["none", "auto"] | None]
+    response_format: NotRequired[TextFormat | None]
+    modalities: NotRequired[list[Literal["text"]] | None]
+    audio: NotRequired[None]
+    prediction: NotRequired[None]
+    web_search_options: NotRequired[None]
+    reasoning_effort: NotRequired[None]
+    verbosity: NotRequired[Literal["medium"] | None]
+    suffix: NotRequired[Literal[""] | None]
+    prompt: str | TokenIds | list[PromptItem] | list[TokenIds]
+    echo: NotRequired[bool | None]
     logprobs: NotRequired[int | None]
 
 
@@ -628,11 +690,11 @@ class HookSpec(TypedDict):
     layer_name: str
     component: NotRequired[ComponentName | None]
     hook_id: NotRequired[str | None]
-    capture_input: NotRequired[bool]
-    capture_output: NotRequired[bool]
+    capture_input: NotRequired[bool | None]
+    capture_output: NotRequired[bool | None]
     positions: NotRequired[list[Position] | None]
     heads: NotRequired[list[Head] | None]
-    dtype: NotRequired[Literal["float32", "float16", "bfloat16"]]
+    dtype: NotRequired[Literal["float32", "float16", "bfloat16"] | None]
 
 
 class InterventionSpec(TypedDict):
@@ -651,7 +713,7 @@ class InterventionSpec(TypedDict):
     value: NotRequired[TensorValue | None]
     capture_id: NotRequired[str | None]
     hook_id: NotRequired[str | None]
-    step: NotRequired[int]
+    step: NotRequired[int | None]
     scale: NotRequired[float | None]
     seed: NotRequired[int | None]
 
@@ -671,7 +733,7 @@ class LogitLens(TypedDict):
 class LogitLensRequest(TypedDict):
     prompt: str | TokenIds
     model: NotRequired[str | None]
-    top_k: NotRequired[int]
+    top_k: NotRequired[int | None]
 
 
 class PromotedTokens(TypedDict):
@@ -702,27 +764,50 @@ class TokenLogprob(TypedDict):
 
 
 class ChatCompletionWithActivationsRequest(TypedDict):
-    activation_hooks: NotRequired[list[HookSpec]]
-    interventions: NotRequired[list[InterventionSpec]]
-    activation_format: NotRequired[Literal["array", "base64", "metadata", "reference"]]
+    activation_hooks: NotRequired[list[HookSpec] | None]
+    interventions: NotRequired[list[InterventionSpec] | None]
+    activation_format: NotRequired[Literal["array", "base64", "metadata", "reference"] | None]
     model: NotRequired[str | None]
-    max_tokens: NotRequired[int]
-    temperature: NotRequired[float]
-    top_p: NotRequired[float]
-    top_k: NotRequired[int]
-    min_p: NotRequired[float]
+    max_tokens: NotRequired[int | None]
+    temperature: NotRequired[float | None]
+    top_p: NotRequired[float | None]
+    top_k: NotRequired[int | None]
+    min_p: NotRequired[float | None]
     seed: NotRequired[int | None]
     stop: NotRequired[str | list[StopString] | None]
+    presence_penalty: NotRequired[float | None]
+    frequency_penalty: NotRequired[float | None]
     repetition_penalty: NotRequired[float | None]
     logit_bias: NotRequired[dict[str, float] | None]
-    stream: NotRequired[bool]
+    stream: NotRequired[bool | None]
     stream_options: NotRequired[StreamOptions | None]
-    n: NotRequired[Literal[1]]
+    n: NotRequired[int | None]
+    best_of: NotRequired[int | None]
     user: NotRequired[str | None]
+    safety_identifier: NotRequired[str | None]
+    prompt_cache_key: NotRequired[str | None]
+    prompt_cache_retention: NotRequired[str | None]
+    metadata: NotRequired[dict[str, str] | None]
+    service_tier: NotRequired[Literal["auto", "default"] | None]
+    store: NotRequired[Literal[False] | None]
+    parallel_tool_calls: NotRequired[bool | None]
+    tools: NotRequired[list[Any] | None]
+    tool_choice: NotRequired[Literal["none", "auto"] | None]
+    functions: NotRequired[list[Any] | None]
+    function_call: NotRequired[Literal["none", "auto"] | None]
+    response_format: NotRequired[TextFormat | None]
+    modalities: NotRequired[list[Literal["text"]] | None]
+    audio: NotRequired[None]
+    prediction: NotRequired[None]
+    web_search_options: NotRequired[None]
+    reasoning_effort: NotRequired[None]
+    verbosity: NotRequired[Literal["medium"] | None]
+    suffix: NotRequired[Literal[""] | None]
     messages: list[ChatMessage]
-    logprobs: NotRequired[bool]
-    top_logprobs: NotRequired[int | None]
     max_completion_tokens: NotRequired[int | None]
+    logprobs: NotRequired[bool | None]
+    top_logprobs: NotRequired[int | None]
+    echo: NotRequired[Literal[False] | None]
 
 
 class ChatLogprobs(TypedDict):
@@ -748,72 +833,118 @@ class CompletionSessionRequest(TypedDict):
     """
 
     breakpoints: list[BreakpointSpec]
-    breakpoint_format: NotRequired[Literal["array", "base64"]]
-    activation_hooks: NotRequired[list[HookSpec]]
-    interventions: NotRequired[list[InterventionSpec]]
-    activation_format: NotRequired[Literal["array", "base64", "metadata", "reference"]]
+    breakpoint_format: NotRequired[Literal["array", "base64"] | None]
+    activation_hooks: NotRequired[list[HookSpec] | None]
+    interventions: NotRequired[list[InterventionSpec] | None]
+    activation_format: NotRequired[Literal["array", "base64", "metadata", "reference"] | None]
     model: NotRequired[str | None]
-    max_tokens: NotRequired[int]
-    temperature: NotRequired[float]
-    top_p: NotRequired[float]
-    top_k: NotRequired[int]
-    min_p: NotRequired[float]
+    max_tokens: NotRequired[int | None]
+    temperature: NotRequired[float | None]
+    top_p: NotRequired[float | None]
+    top_k: NotRequired[int | None]
+    min_p: NotRequired[float | None]
     seed: NotRequired[int | None]
     stop: NotRequired[str | list[StopString] | None]
+    presence_penalty: NotRequired[float | None]
+    frequency_penalty: NotRequired[float | None]
     repetition_penalty: NotRequired[float | None]
     logit_bias: NotRequired[dict[str, float] | None]
-    stream: NotRequired[Literal[False]]
+    stream: NotRequired[Literal[False] | None]
     stream_options: NotRequired[StreamOptions | None]
-    n: NotRequired[Literal[1]]
+    n: NotRequired[int | None]
+    best_of: NotRequired[int | None]
     user: NotRequired[str | None]
+    safety_identifier: NotRequired[str | None]
+    prompt_cache_key: NotRequired[str | None]
+    prompt_cache_retention: NotRequired[str | None]
+    metadata: NotRequired[dict[str, str] | None]
+    service_tier: NotRequired[Literal["auto", "default"] | None]
+    store: NotRequired[Literal[False] | None]
+    parallel_tool_calls: NotRequired[bool | None]
+    tools: NotRequired[list[Any] | None]
+    tool_choice: NotRequired[Literal["none", "auto"] | None]
+    functions: NotRequired[list[Any] | None]
+    function_call: NotRequired[Literal["none", "auto"] | None]
+    response_format: NotRequired[TextFormat | None]
+    modalities: NotRequired[list[Literal["text"]] | None]
+    audio: NotRequired[None]
+    prediction: NotRequired[None]
+    web_search_options: NotRequired[None]
+    reasoning_effort: NotRequired[None]
+    verbosity: NotRequired[Literal["medium"] | None]
+    suffix: NotRequired[Literal[""] | None]
     prompt: str | TokenIds
+    echo: NotRequired[Literal[False] | None]
     logprobs: NotRequired[int | None]
 
 
 class CompletionWithActivationsRequest(TypedDict):
-    activation_hooks: NotRequired[list[HookSpec]]
-    interventions: NotRequired[list[InterventionSpec]]
-    activation_format: NotRequired[Literal["array", "base64", "metadata", "reference"]]
+    activation_hooks: NotRequired[list[HookSpec] | None]
+    interventions: NotRequired[list[InterventionSpec] | None]
+    activation_format: NotRequired[Literal["array", "base64", "metadata", "reference"] | None]
     model: NotRequired[str | None]
-    max_tokens: NotRequired[int]
-    temperature: NotRequired[float]
-    top_p: NotRequired[float]
-    top_k: NotRequired[int]
-    min_p: NotRequired[float]
+    max_tokens: NotRequired[int | None]
+    temperature: NotRequired[float | None]
+    top_p: NotRequired[float | None]
+    top_k: NotRequired[int | None]
+    min_p: NotRequired[float | None]
     seed: NotRequired[int | None]
     stop: NotRequired[str | list[StopString] | None]
+    presence_penalty: NotRequired[float | None]
+    frequency_penalty: NotRequired[float | None]
     repetition_penalty: NotRequired[float | None]
     logit_bias: NotRequired[dict[str, float] | None]
-    stream: NotRequired[bool]
+    stream: NotRequired[bool | None]
     stream_options: NotRequired[StreamOptions | None]
-    n: NotRequired[Literal[1]]
+    n: NotRequired[int | None]
+    best_of: NotRequired[int | None]
     user: NotRequired[str | None]
+    safety_identifier: NotRequired[str | None]
+    prompt_cache_key: NotRequired[str | None]
+    prompt_cache_retention: NotRequired[str | None]
+    metadata: NotRequired[dict[str, str] | None]
+    service_tier: NotRequired[Literal["auto", "default"] | None]
+    store: NotRequired[Literal[False] | None]
+    parallel_tool_calls: NotRequired[bool | None]
+    tools: NotRequired[list[Any] | None]
+    tool_choice: NotRequired[Literal["none", "auto"] | None]
+    functions: NotRequired[list[Any] | None]
+    function_call: NotRequired[Literal["none", "auto"] | None]
+    response_format: NotRequired[TextFormat | None]
+    modalities: NotRequired[list[Literal["text"]] | None]
+    audio: NotRequired[None]
+    prediction: NotRequired[None]
+    web_search_options: NotRequired[None]
+    reasoning_effort: NotRequired[None]
+    verbosity: NotRequired[Literal["medium"] | None]
+    suffix: NotRequired[Literal[""] | None]
     prompt: str | TokenIds
+    echo: NotRequired[bool | None]
     logprobs: NotRequired[int | None]
 
 
 class ForwardRequest(TypedDict):
-    activation_hooks: NotRequired[list[HookSpec]]
-    interventions: NotRequired[list[InterventionSpec]]
-    activation_format: NotRequired[Literal["array", "base64", "metadata", "reference"]]
+    activation_hooks: NotRequired[list[HookSpec] | None]
+    interventions: NotRequired[list[InterventionSpec] | None]
+    activation_format: NotRequired[Literal["array", "base64", "metadata", "reference"] | None]
     prompt: NotRequired[str | TokenIds | list[TokenIds] | None]
     tokens: NotRequired[TokenIds | list[TokenIds] | None]
     model: NotRequired[str | None]
-    logits: NotRequired[Literal["last", "all", "none"]]
-    top_k: NotRequired[int]
+    logits: NotRequired[Literal["last", "all", "none"] | None]
+    top_k: NotRequired[int | None]
 
 
 class ForwardSessionRequest(TypedDict):
     breakpoints: list[BreakpointSpec]
-    breakpoint_format: NotRequired[Literal["array", "base64"]]
-    activation_hooks: NotRequired[list[HookSpec]]
-    interventions: NotRequired[list[InterventionSpec]]
-    activation_format: NotRequired[Literal["array", "base64", "metadata", "reference"]]
+    breakpoint_format: NotRequired[Literal["array", "base64"] | None]
+    activation_hooks: NotRequired[list[HookSpec] | None]
+    interventions: NotRequired[list[InterventionSpec] | None]
+    activation_format: NotRequired[Literal["array", "base64", "metadata", "reference"] | None]
     prompt: NotRequired[str | TokenIds | list[TokenIds] | None]
     tokens: NotRequired[TokenIds | list[TokenIds] | None]
     model: NotRequired[str | None]
-    logits: NotRequired[Literal["last", "all", "none"]]
-    top_k: NotRequired[int]
+    logits: NotRequired[Literal["last", "all", "none"] | None]
+    top_k: NotRequired[int | None]
 
 
 class HookEntry(TypedDict):
@@ -831,6 +962,7 @@ class ChatChoice(TypedDict):
     message: ChatMessage
     finish_reason: Literal["stop", "length"] | None
     logprobs: NotRequired[ChatLogprobs | None]
+    capture_id: NotRequired[str | None]
 
 
 class ChatCompletion(TypedDict):

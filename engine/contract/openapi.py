@@ -27,6 +27,12 @@ REASONS = {
 }
 EVERYWHERE = (401, 403)
 JSON = "application/json"
+EVENT = {
+    "type": "object",
+    "description": "Each event: `data` is a part of the reply as JSON, and at last `[DONE]`.",
+    "properties": {"data": {"type": "string"}},
+    "required": ["data"],
+}
 
 
 def openapi_document() -> dict[str, Any]:
@@ -124,7 +130,7 @@ def _success(operation: Operation) -> dict[str, Any]:
         schema = {"type": "string", "format": "binary"}
     content = {operation.media_type: {"schema": schema}}
     if operation.streams:
-        content["text/event-stream"] = {"schema": {"type": "string"}}
+        content["text/event-stream"] = {"schema": EVENT}
     return {"description": "Done.", "content": content}
 
 

@@ -1,12 +1,12 @@
 """Every failure as the contract's error body: status, type, and a message that says what exists."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 
-from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 
 from engine import errors as e
 from engine.contract.schemas import ErrorDetail, ErrorResponse
+from engine.server.offences import Offence, told
 
 
 class RequestError(e.EngineError):
@@ -21,11 +21,10 @@ class RequestError(e.EngineError):
 
 
 class MalformedError(RequestError):
-    """A body that breaks its schema; names the first offence, and tells them all."""
+    """A body that breaks its schema: the first offences, and how many more there are."""
 
-    def __init__(self, error: ValidationError) -> None:
-        offences = list(_offences(error))
-        super().__init__("; ".join(text for _, text in offences), offences[0][0] or None)
+    def __init__(self, found: Sequence[Offence]) -> None:
+        super().__init__(told(found), found[0].field or None)
 
 
 class UnauthorizedError(RequestError):
@@ -164,9 +163,3 @@ def error_body(error: BaseException) -> dict:
 
 def _detail(status: int, kind: str, message: str, param: str | None = None) -> ErrorDetail:
     return ErrorDetail(message=message, type=kind, code=status, param=param)
-
-
-def _offences(error: ValidationError) -> Iterator[tuple[str, str]]:
-    for offence in error.errors(include_url=False, include_context=False, include_input=False):
-        field = ".".join(str(part) for part in offence["loc"])
-        yield field, f"{field}: {offence['msg']}" if field else offence["msg"]

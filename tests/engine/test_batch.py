@@ -9,7 +9,6 @@ from subjects import everywhere
 from tiny import PROMPT, tiny_kit
 
 from engine.captures.hooks import ActivationHookSpec, resolve_hooks
-from engine.errors import CaptureTooLargeError, InterventionError
 from engine.interventions.intervention import Intervention
 from engine.runs.batch import Batch
 from engine.runs.generation import generate

@@ -13,5 +13,6 @@ from engine.contract.schemas.health import *
 from engine.contract.schemas.lens import *
 from engine.contract.schemas.models import *
 from engine.contract.schemas.neurons import *
+from engine.contract.schemas.openai import *
 from engine.contract.schemas.sessions import *
 from engine.contract.schemas.tokens import *

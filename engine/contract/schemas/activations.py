@@ -30,7 +30,7 @@ class HookSpec(Request):
         json_schema_extra={
             "not": {
                 "properties": {
-                    "capture_input": {"const": False},
+                    "capture_input": {"enum": [False, None]},
                     "capture_output": {"const": False},
                 },
                 "required": ["capture_output"],

@@ -3,7 +3,18 @@
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 from typing_extensions import TypeAliasType
 
 from engine.components import ComponentType
@@ -16,8 +27,11 @@ LARGEST = 2**31 - 1
 MOST_HOOKS = 1024
 MOST_SEQUENCES = 1024
 MOST_STOPS = 64
+MOST_CHOICES = 128
 MOST_AXES = 8
 LONGEST_NAME = 200
+ABOUT = ("title", "description", "default", "examples")
+"""What a JSON schema says about a field beside its type."""
 LARGEST_FLOAT32 = 3.4028234663852886e38
 
 
@@ -29,10 +43,14 @@ def _whole(value: Any) -> Any:
 Whole = BeforeValidator(_whole)
 Index = Annotated[int, Field(ge=0, le=LARGEST), Whole]
 Count = Annotated[int, Field(ge=1, le=LARGEST), Whole]
+One = Annotated[int, Field(ge=1, le=1), Whole]
+TokenLimit = Annotated[int, Field(ge=-1, le=LARGEST), Whole]
 CacheSize = Annotated[int, Field(ge=8, le=LARGEST), Whole]
 Alternatives = Annotated[int, Field(ge=0, le=20), Whole]
 Likeliest = Annotated[int, Field(ge=0, le=1000), Whole]
 LensTokens = Annotated[int, Field(ge=1, le=100), Whole]
+ChoiceCount = Annotated[int, Field(ge=1, le=MOST_CHOICES), Whole]
+Penalty = Annotated[float, Field(ge=-2, le=2)]
 Seed = Annotated[int, Field(ge=-(2**63), le=2**64 - 1), Whole]
 Float32 = Annotated[float, Field(ge=-LARGEST_FLOAT32, le=LARGEST_FLOAT32)]
 Text = Annotated[str, Field(min_length=1)]
@@ -44,11 +62,37 @@ Position = TypeAliasType("Position", Annotated[int, Field(ge=-LARGEST, le=LARGES
 StopString = TypeAliasType("StopString", Text)
 TokenId = TypeAliasType("TokenId", Index)
 TokenIds = TypeAliasType("TokenIds", Annotated[list[TokenId], Field(min_length=1)])
+Texts = Annotated[list[Text], Field(min_length=1, max_length=MOST_SEQUENCES)]
 Batch = Annotated[list[TokenIds], Field(min_length=1, max_length=MOST_SEQUENCES)]
 
 TokenKey = Annotated[str, Field(pattern=r"^[0-9]{1,9}$")]
 Bias = Annotated[float, Field(ge=-100, le=100)]
 Biases = Annotated[dict[TokenKey, Bias], Field(json_schema_extra={"additionalProperties": False})]
+
+
+def _no(value: Any) -> Any:
+    if value is not False:  # which 0 equals
+        raise ValueError("Input should be false")
+    return value
+
+
+No = Annotated[Literal[False], BeforeValidator(_no)]
+"""A boolean of which only `false` means something here."""
+
+
+def _not_zero(value: int) -> int:
+    if value == 0:
+        raise ValueError("Input should be -1, or at least 1")
+    return value
+
+
+PositiveLimit = Annotated[
+    TokenLimit,
+    AfterValidator(_not_zero),
+    WithJsonSchema(
+        {"type": "integer", "minimum": -1, "maximum": LARGEST, "not": {"const": 0}},
+    ),
+]
 
 
 NAMES = (*ComponentType, *BY_NAME)
@@ -98,9 +142,43 @@ def require_one(model: BaseModel, one: str, other: str) -> None:
 
 
 class Request(BaseModel):
-    """Base of all request bodies."""
+    """Base of all request bodies. A field that may be left out may be null, which is the same."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, body: Any) -> Any:
+        if not isinstance(body, dict):
+            return body
+        fields = cls.model_fields
+        return {
+            name: value
+            for name, value in body.items()
+            if value is not None or name not in fields or fields[name].is_required()
+        }
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        reference = handler(core_schema)
+        schema = handler.resolve_ref_schema(reference)
+        for name, field in schema.get("properties", {}).items():
+            if name not in schema.get("required", ()):
+                _allow_null(field)
+        return reference
+
+
+def _allow_null(field: JsonSchemaValue) -> None:
+    """Let the JSON schema of a field allow null too, beside what it allows already."""
+    null = {"type": "null"}
+    if field.get("type") == "null" or null in field.get("anyOf", ()):
+        return
+    about = {name: field.pop(name) for name in ABOUT if name in field}
+    branches = field.pop("anyOf") if set(field) == {"anyOf"} else [dict(field)]
+    field.clear()
+    field |= {"anyOf": [*branches, null]} | about
 
 
 class Response(BaseModel):

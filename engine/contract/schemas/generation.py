@@ -1,6 +1,6 @@
 """Completions, as OpenAI has them, with and without a look inside."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -10,29 +10,52 @@ from engine.contract.schemas.base import (
     MOST_STOPS,
     ActivationFormat,
     Alternatives,
+    Batch,
     Biases,
-    Count,
+    ChoiceCount,
     Index,
+    No,
+    One,
+    Penalty,
+    PositiveLimit,
     Request,
     Response,
     Seed,
     StopString,
     Text,
+    Texts,
     TokenIds,
+    TokenLimit,
     Warned,
 )
+from engine.contract.schemas.openai import UNUSED, OpenAIFields
 from engine.contract.schemas.tokens import ChatMessage
+
+
+def _zero_needs(name: str) -> dict[str, Any]:
+    """JSON schema: `max_tokens` is 0 only where the boolean field `name` is true."""
+    off = {"enum": [False, None]}
+    zero = {"properties": {"max_tokens": {"const": 0}, name: off}, "required": ["max_tokens"]}
+    return {"not": zero}
+
+
+UNTIL_THE_END = (
+    "The most tokens to generate. Default, and -1: until the end of the text, of the model's "
+    "context (2048 tokens with the prompt, where the model's configuration names none), or of what "
+    "this server allows."
+)
 
 
 class StreamOptions(Request):
     include_usage: bool = Field(False, description="End the stream with an event of token counts.")
+    include_obfuscation: No = False
 
 
 class Sampling(Request):
     """Parameters that every generation takes."""
 
     model: str | None = None
-    max_tokens: Count = 100
+    max_tokens: TokenLimit | None = Field(None, description=UNTIL_THE_END)
     temperature: float = Field(0.0, ge=0, le=10)
     top_p: float = Field(1.0, gt=0, le=1)
     top_k: Index = Field(0, description="0: all.")
@@ -43,28 +66,50 @@ class Sampling(Request):
         "Any integer of 64 bits. Default: each request draws differently.",
     )
     stop: Text | Annotated[list[StopString], Field(max_length=MOST_STOPS)] | None = None
+    presence_penalty: Penalty = Field(
+        0.0, description="Taken from the logit of each token that has been generated."
+    )
+    frequency_penalty: Penalty = Field(
+        0.0, description="Taken from a token's logit for each time that it has been generated."
+    )
     repetition_penalty: float | None = Field(None, ge=0.01, le=100)
     logit_bias: Biases | None = Field(None, description="Token id to what is added to its logit.")
     stream: bool = False
     stream_options: StreamOptions | None = None
-    n: Literal[1] = Field(1, description="How many choices; always one.")
-    user: str | None = Field(None, description="Taken for OpenAI's clients; not used.")
+    n: ChoiceCount = Field(1, description="How many choices to generate for each prompt.")
+    best_of: ChoiceCount | None = Field(None, description="Only as many as `n` are supported.")
+    user: str | None = Field(None, description=UNUSED)
 
 
-class CompletionRequest(Sampling):
-    prompt: Text | TokenIds = Field(description="Text, or token ids.")
+class CompletionRequest(OpenAIFields, Sampling):
+    model_config = ConfigDict(json_schema_extra=_zero_needs("echo"))
+
+    prompt: Text | TokenIds | Texts | Batch = Field(
+        description="Text, or token ids; or a list of either, each with choices of its own."
+    )
+    echo: bool = Field(False, description="Begin each choice with its prompt.")
+    max_tokens: TokenLimit | None = Field(
+        None, description=f"{UNTIL_THE_END} 0 goes with `echo`: the prompt and its `logprobs`."
+    )
     logprobs: Alternatives | None = Field(
-        None, description="How many alternatives to report a token."
+        None,
+        description="How many alternatives to report a token; the token itself is always there.",
     )
 
+    @model_validator(mode="after")
+    def _zero_needs_echo(self) -> "CompletionRequest":
+        if self.max_tokens == 0 and not self.echo:
+            raise ValueError("max_tokens: 0 needs echo to be true")
+        return self
 
-class ChatCompletionRequest(Sampling):
+
+class ChatCompletionRequest(OpenAIFields, Sampling):
     model_config = ConfigDict(
         json_schema_extra={
             "not": {
                 "properties": {
                     "top_logprobs": {"not": {"type": "null"}},
-                    "logprobs": {"const": False},
+                    "logprobs": {"enum": [False, None]},
                 },
                 "required": ["top_logprobs"],
             }
@@ -72,12 +117,14 @@ class ChatCompletionRequest(Sampling):
     )
 
     messages: list[ChatMessage] = Field(min_length=1)
-    logprobs: bool = False
-    top_logprobs: Alternatives | None = None
-    max_completion_tokens: Count | None = Field(
+    max_tokens: PositiveLimit | None = Field(None, description=UNTIL_THE_END)
+    max_completion_tokens: PositiveLimit | None = Field(
         None,
         description="OpenAI's newer name for `max_tokens`, over which it wins.",
     )
+    logprobs: bool = False
+    top_logprobs: Alternatives | None = None
+    echo: No = False
 
     @model_validator(mode="after")
     def _top_of_logprobs(self) -> "ChatCompletionRequest":
@@ -99,24 +146,38 @@ class Capturing(Request):
 
 
 class CompletionWithActivationsRequest(CompletionRequest, Capturing):
-    pass
+    prompt: Text | TokenIds = Field(description="Text, or token ids.")
+    n: One = Field(1, description="A capture is of one sequence.")
 
 
 class ChatCompletionWithActivationsRequest(ChatCompletionRequest, Capturing):
-    pass
+    n: One = Field(1, description="A capture is of one sequence.")
 
 
 class Usage(Response):
-    prompt_tokens: int
-    completion_tokens: int
+    prompt_tokens: int = Field(description="Each prompt counts once, however many its choices.")
+    completion_tokens: int = Field(description="Of all choices.")
     total_tokens: int
 
 
 class CompletionLogprobs(Response):
+    """Of the tokens whose text, or some of it, is in the choice's text."""
+
     tokens: list[str]
-    token_logprobs: list[float]
-    top_logprobs: list[dict[str, float]] | None = None
-    text_offset: list[int]
+    token_logprobs: list[float | None] = Field(
+        description="Natural logarithms; null for the first token of all, which nothing predicts."
+    )
+    top_logprobs: list[dict[str, float] | None] | None = Field(
+        None, description="The likeliest tokens in each one's place, and the token itself."
+    )
+    text_offset: list[int] = Field(
+        description="Where each token begins in the choice's text, in characters."
+    )
+
+
+KEPT_OF_CHOICE = (
+    "Where there are several choices: under which what the registered hooks captured is kept."
+)
 
 
 class CompletionChoice(Response):
@@ -124,6 +185,7 @@ class CompletionChoice(Response):
     text: str
     finish_reason: Literal["stop", "length"] | None
     logprobs: CompletionLogprobs | None = None
+    capture_id: str | None = Field(None, description=KEPT_OF_CHOICE)
 
 
 class Completion(Warned):
@@ -134,7 +196,9 @@ class Completion(Warned):
     choices: list[CompletionChoice]
     usage: Usage
     capture_id: str | None = Field(
-        None, description="Under which what the registered hooks captured is kept."
+        None,
+        description="Where there is one choice: under which what the registered hooks captured is "
+        "kept.",
     )
 
 
@@ -157,6 +221,7 @@ class ChatChoice(Response):
     message: ChatMessage
     finish_reason: Literal["stop", "length"] | None
     logprobs: ChatLogprobs | None = None
+    capture_id: str | None = Field(None, description=KEPT_OF_CHOICE)
 
 
 class ChatCompletion(Warned):
@@ -167,7 +232,9 @@ class ChatCompletion(Warned):
     choices: list[ChatChoice]
     usage: Usage
     capture_id: str | None = Field(
-        None, description="Under which what the registered hooks captured is kept."
+        None,
+        description="Where there is one choice: under which what the registered hooks captured is "
+        "kept.",
     )
 
 

@@ -11,6 +11,7 @@ from engine.contract.schemas.base import (
     ComponentName,
     Head,
     LayerName,
+    No,
     Position,
     Request,
     Response,
@@ -57,7 +58,8 @@ class CompletionSessionRequest(CompletionWithActivationsRequest, WithBreakpoints
     then each token that another follows. A pass begins before it is known whether its token ends
     the text, so the blocks may see one pass more than an early end needs."""
 
-    stream: Literal[False] = Field(False, description="The reply is whole.")
+    stream: No = Field(False, description="The reply is whole.")
+    echo: No = Field(False, description="A session generates.")
 
 
 class ContinueSessionRequest(Request):

@@ -4,7 +4,6 @@ from typing import Any
 
 from engine.captures.records import Activations
 from engine.contract.schemas import ActivationFormat, Capturing, Sampling
-from engine.runs.results import GenerationResult
 from engine.server.state.captures import CaptureStore, new_capture
 from engine.server.wire.records import activations_json
 
@@ -23,10 +22,9 @@ class Collector:
         if isinstance(request, Capturing):
             self._form = request.activation_format
 
-    def collect(self, result: GenerationResult, activations: Activations) -> GenerationResult:
+    def collect(self, activations: Activations) -> None:
         for hook_id, records in activations.items():
             self._capture.activations.setdefault(hook_id, []).extend(records)
-        return result
 
     def keep(self) -> dict[str, Any]:
         """Put the capture into the store; returns its description for a whole reply."""

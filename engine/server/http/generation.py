@@ -1,9 +1,8 @@
-"""One generation that a request asks for: checked, then run, then described."""
+"""One generation that a request asks for: checked, then run."""
 
 import logging
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
 
 from engine.captures.hooks import ResolvedHook
 from engine.captures.records import Activations
@@ -12,98 +11,140 @@ from engine.interventions.intervention import Intervention
 from engine.runs.generation import generate
 from engine.runs.results import GenerationResult
 from engine.runs.sampling import Sampling
-from engine.server.errors import LimitError, UnavailableError
+from engine.runs.scoring import Scores, score
+from engine.server.errors import LimitError
 from engine.server.http import specs
-from engine.server.http.collector import Collector
-from engine.server.http.openai_format import Reply
+from engine.server.http.prompts import Prompt
 from engine.server.http.requests import request_id
-from engine.server.http.warnings import warnings
 from engine.server.jobs.job import Job
 from engine.server.service import Service
+from engine.server.state.models import LoadedModel
 
 log = logging.getLogger(__name__)
 LONG_PROMPT = 2048
 """Tokens from which the progress of a prompt is logged."""
-
+UNTIL_THE_END = -1
+"""As `max_tokens`: no limit but those of the context and of the server."""
 
 Step = tuple[GenerationResult, Activations]
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Generation:
-    """A generation that can be run; what can be refused of it has been."""
+    """A generation that can be run; what can be refused of it has been.
+
+    Where `top_scores` is not None the prompt is scored first, with so many of the likeliest tokens
+    in each one's place. With a `sampling` of no tokens that is all, and its pass is captured.
+    """
 
     service: Service
-    tokens: list[int]
-    reply: Reply
-    collector: Collector
+    model: LoadedModel
+    prompt: Prompt
     hooks: tuple[ResolvedHook, ...]
     interventions: tuple[Intervention, ...]
     sampling: Sampling
+    top_scores: int | None
     label: dict[str, str]
 
     @classmethod
     def of(
-        cls, service: Service, tokens: list[int], request: s.Sampling, reply: Reply
+        cls,
+        service: Service,
+        model: LoadedModel,
+        prompt: Prompt,
+        request: s.Sampling,
+        top_logprobs: int | None,
+        choice: int = 0,
     ) -> "Generation":
-        sampling = _sampling(service, request, reply)
+        """The generation of one choice of a prompt; `choice` counts them."""
         asked, interventions = (), ()
         if isinstance(request, s.Capturing):
             asked = specs.hook_specs(request.activation_hooks)
             interventions = specs.interventions(request.interventions, service.captures)
-        hooks = reply.model.kit.hooks.hooks_for(asked)
-        collector = Collector(service.captures, reply.model.id, request)
-        label = {"request_id": request_id()}
-        return cls(service, tokens, reply, collector, hooks, interventions, sampling, label)
+        most = _max_tokens(service, model, prompt, request)
+        scores = top_logprobs if prompt.echo else None
+        return cls(
+            service,
+            model,
+            prompt,
+            model.kit.hooks.hooks_for(asked),
+            interventions,
+            _sampling(request, most, top_logprobs or 0, choice),
+            scores if most else scores or 0,
+            {"request_id": request_id()},
+        )
 
-    def run(self, job: Job[Step]) -> Generator[Step, None, None]:
-        """Run it. For the generation thread."""
-        return self.steps(job)
+    def run(self, job: Job) -> Iterator[Scores | Step]:
+        """Run it: first the scores, if it has any, then each token. For the generation thread."""
+        if self.top_scores is not None:
+            yield self._scores(job, self.top_scores)
+        if self.generates:
+            yield from self.steps(job)
+
+    @property
+    def generates(self) -> bool:
+        """Whether there is a token to generate."""
+        return self.sampling.max_tokens > 0
 
     def steps(self, job: Job, more: Sequence[Intervention] = ()) -> Generator[Step, None, None]:
-        """Run it, with `more` interventions after its own. For the generation thread."""
+        """Each token, with `more` interventions after its own. For the generation thread."""
+        return generate(
+            self.model.kit,
+            self.prompt.tokens,
+            self.hooks,
+            self.sampling,
+            interventions=(*self.interventions, *more),
+            prompt_progress_callback=self._progress(job),
+            budget_bytes=self.service.captures.budget_bytes,
+        )
 
+    def _scores(self, job: Job, top: int) -> Scores:
+        return score(
+            self.model.kit,
+            self.prompt.tokens,
+            () if self.generates else self.hooks,
+            self.interventions,
+            top_logprobs=top,
+            budget_bytes=self.service.captures.budget_bytes,
+            progress=self._progress(job),
+        )
+
+    def _progress(self, job: Job) -> Progress:
         def progress(done: int, total: int) -> None:
             job.checkpoint()
             if total > LONG_PROMPT:
                 log.info("prompt: %d of %d tokens", done, total, extra=self.label)
 
-        return generate(
-            self.reply.model.kit,
-            self.tokens,
-            self.hooks,
-            self.sampling,
-            interventions=(*self.interventions, *more),
-            prompt_progress_callback=progress,
-            budget_bytes=self.service.captures.budget_bytes,
-        )
-
-    def body(self, steps: Iterable[Step]) -> dict[str, Any]:
-        """The whole reply; what was captured is kept."""
-        results = [self.collector.collect(*step) for step in steps]
-        if not results or results[-1].finish_reason is None:
-            raise UnavailableError("The generation was cancelled: its client is gone.")
-        return self.reply.body(results) | self.collector.keep() | self.warnings(results[-1])
-
-    def warnings(self, last: GenerationResult) -> dict[str, list[str]]:
-        """What the reply says of the worth of its numbers, once its last token is there."""
-        return warnings(self.reply.model, last.prompt_tokens + last.completion_tokens)
+        return progress
 
 
-def _sampling(service: Service, request: s.Sampling, reply: Reply) -> Sampling:
-    max_tokens = getattr(request, "max_completion_tokens", None) or request.max_tokens
-    most = service.settings.max_tokens
-    if max_tokens > most:
-        raise LimitError(f"max_tokens: {max_tokens} is more than {most}.", "max_tokens")
+def _sampling(request: s.Sampling, max_tokens: int, top_logprobs: int, choice: int) -> Sampling:
     options = {field.name: getattr(request, field.name) for field in OF_REQUESTS}
     bias = {int(token): each for token, each in (request.logit_bias or {}).items()}
     changed = {
         "max_tokens": max_tokens,
         "logit_bias": bias,
         "stop_strings": _stop_strings(request.stop),
-        "top_logprobs": reply.top_logprobs or 0,
+        "top_logprobs": top_logprobs,
+        "choice": choice,
     }
     return Sampling(**(options | changed))
+
+
+def _max_tokens(service: Service, model: LoadedModel, prompt: Prompt, request: s.Sampling) -> int:
+    """How many tokens a generation may have: as many as asked for, or as fit the context."""
+    settings = service.settings
+    field, asked = "max_completion_tokens", getattr(request, "max_completion_tokens", None)
+    if asked is None:
+        field, asked = "max_tokens", request.max_tokens
+    if asked is not None and asked != UNTIL_THE_END:
+        if asked > settings.max_tokens:
+            raise LimitError(f"{field}: {asked} is more than {settings.max_tokens}.", field)
+        return asked
+    context = model.kit.info.context_length or settings.context_tokens
+    room = context - len(prompt.tokens)
+    return min(max(room, 1), settings.max_tokens)  # past the context the reply warns
 
 
 OF_REQUESTS = [field for field in fields(Sampling) if field.name in s.Sampling.model_fields]

@@ -2,13 +2,13 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
 from engine.contract import schemas as s
-from engine.runs.results import GenerationResult
+from engine.server.http.deltas import Delta, RatedToken
 from engine.server.state.models import LoadedModel
 
 
@@ -26,19 +26,29 @@ class Reply(ABC):
     def __post_init__(self) -> None:
         self.id = f"{self.prefix}-{uuid4().hex}"
 
-    def body(self, results: Sequence[GenerationResult]) -> dict[str, Any]:
+    def body(self, choices: list[dict], usage: s.Usage) -> dict[str, Any]:
         """The whole reply."""
-        choice = self._choice(results) | {"finish_reason": results[-1].finish_reason}
-        return self._frame(self.object, [choice]) | {"usage": usage(results[-1])}
+        return self._frame(self.object, choices) | {"usage": usage.model_dump()}
 
-    def chunk(self, result: GenerationResult) -> dict[str, Any]:
-        """The stream event of one token."""
-        choice = self._delta(result) | {"finish_reason": result.finish_reason}
+    def chunk(self, choice: dict[str, Any]) -> dict[str, Any]:
+        """The stream event of a part of one choice."""
         return self._frame(self.chunk_object, [choice])
 
-    def usage_chunk(self, last: GenerationResult) -> dict[str, Any]:
+    def usage_chunk(self, usage: s.Usage) -> dict[str, Any]:
         """The event without choices that ends a stream, where usage was asked for."""
-        return self._frame(self.chunk_object, []) | {"usage": usage(last)}
+        return self._frame(self.chunk_object, []) | {"usage": usage.model_dump()}
+
+    @abstractmethod
+    def choice(self, index: int, whole: Delta, finish_reason: str) -> dict[str, Any]:
+        """A choice of a whole reply."""
+
+    @abstractmethod
+    def delta(self, index: int, part: Delta, is_first: bool) -> dict[str, Any]:
+        """A part of a choice, in a stream."""
+
+    @abstractmethod
+    def end(self, index: int, finish_reason: str) -> dict[str, Any]:
+        """The end of a choice, in a stream: a part without text."""
 
     def _frame(self, kind: str, choices: list[dict]) -> dict[str, Any]:
         return {
@@ -49,46 +59,52 @@ class Reply(ABC):
             "choices": choices,
         }
 
-    def _alternatives(self, result: GenerationResult) -> Iterable[tuple[str, float]]:
+    def _texts(self, part: Delta) -> list[str]:
+        return self.model.token_texts([placed.rated.token for placed in part.tokens])
+
+    def _alternatives(self, rated: RatedToken) -> Iterator[tuple[str, float]]:
         """Text and log-probability of the likeliest tokens at this place."""
-        texts = self.model.token_texts(choice.token for choice in result.top_logprobs)
-        return zip(texts, (choice.logprob for choice in result.top_logprobs), strict=True)
-
-    @abstractmethod
-    def _choice(self, results: Sequence[GenerationResult]) -> dict[str, Any]:
-        """The only choice of a whole reply."""
-
-    @abstractmethod
-    def _delta(self, result: GenerationResult) -> dict[str, Any]:
-        """The only choice of one token's event."""
+        texts = self.model.token_texts(choice.token for choice in rated.top_logprobs)
+        return zip(texts, (choice.logprob for choice in rated.top_logprobs), strict=True)
 
 
-@dataclass
 class CompletionReply(Reply):
     object = chunk_object = "text_completion"
     prefix = "cmpl"
-    offset: int = 0
 
-    def _choice(self, results: Sequence[GenerationResult]) -> dict[str, Any]:
-        text = "".join(result.text for result in results)
-        return {"index": 0, "text": text, "logprobs": self._logprobs(results)}
+    def choice(self, index: int, whole: Delta, finish_reason: str | None) -> dict[str, Any]:
+        logprobs = None if self.top_logprobs is None else self._logprobs(whole)
+        return {
+            "index": index,
+            "text": whole.text,
+            "logprobs": logprobs,
+            "finish_reason": finish_reason,
+        }
 
-    def _delta(self, result: GenerationResult) -> dict[str, Any]:
-        return self._choice([result])
+    def delta(self, index: int, part: Delta, is_first: bool) -> dict[str, Any]:
+        choice = self.choice(index, part, None)
+        return choice if part.tokens else choice | {"logprobs": None}
 
-    def _logprobs(self, results: Sequence[GenerationResult]) -> dict[str, Any] | None:
-        if self.top_logprobs is None:
-            return None
-        offsets = []
-        for result in results:
-            offsets.append(self.offset)
-            self.offset += len(result.text)
+    def end(self, index: int, finish_reason: str) -> dict[str, Any]:
+        return {"index": index, "text": "", "logprobs": None, "finish_reason": finish_reason}
+
+    def _logprobs(self, part: Delta) -> dict[str, Any]:
+        texts = self._texts(part)
         return s.CompletionLogprobs(
-            tokens=self.model.token_texts([result.token for result in results]),
-            token_logprobs=[result.logprob for result in results],
-            top_logprobs=[dict(self._alternatives(result)) for result in results],
-            text_offset=offsets,
+            tokens=texts,
+            token_logprobs=[placed.rated.logprob for placed in part.tokens],
+            top_logprobs=[
+                self._likeliest(placed.rated, text)
+                for placed, text in zip(part.tokens, texts, strict=True)
+            ],
+            text_offset=[placed.offset for placed in part.tokens],
         ).model_dump()
+
+    def _likeliest(self, rated: RatedToken, text: str) -> dict[str, float] | None:
+        """The likeliest tokens and the token itself; None where nothing predicts it."""
+        if rated.logprob is None:
+            return None
+        return dict(self._alternatives(rated)) | {text: rated.logprob}
 
 
 class ChatReply(Reply):
@@ -96,37 +112,48 @@ class ChatReply(Reply):
     chunk_object = "chat.completion.chunk"
     prefix = "chatcmpl"
 
-    def _choice(self, results: Sequence[GenerationResult]) -> dict[str, Any]:
-        text = "".join(result.text for result in results)
-        message = {"role": "assistant", "content": text}
-        return {"index": 0, "message": message, "logprobs": self._logprobs(results)}
+    def choice(self, index: int, whole: Delta, finish_reason: str) -> dict[str, Any]:
+        return {
+            "index": index,
+            "message": {"role": "assistant", "content": whole.text},
+            "logprobs": None if self.top_logprobs is None else self._logprobs(whole),
+            "finish_reason": finish_reason,
+        }
 
-    def _delta(self, result: GenerationResult) -> dict[str, Any]:
-        delta = {"role": "assistant", "content": result.text}
-        return {"index": 0, "delta": delta, "logprobs": self._logprobs([result])}
+    def delta(self, index: int, part: Delta, is_first: bool) -> dict[str, Any]:
+        role = {"role": "assistant"} if is_first else {}
+        told = self.top_logprobs is not None and part.tokens
+        return {
+            "index": index,
+            "delta": role | {"content": part.text},
+            "logprobs": self._logprobs(part) if told else None,
+            "finish_reason": None,
+        }
 
-    def _logprobs(self, results: Sequence[GenerationResult]) -> dict[str, Any] | None:
-        if self.top_logprobs is None:
-            return None
-        texts = self.model.token_texts([result.token for result in results])
+    def end(self, index: int, finish_reason: str) -> dict[str, Any]:
+        ended = {"delta": {"content": ""}, "logprobs": None, "finish_reason": finish_reason}
+        return {"index": index} | ended
+
+    def _logprobs(self, part: Delta) -> dict[str, Any]:
         return s.ChatLogprobs(
             content=[
                 s.TokenLogprob(
                     token=text,
-                    logprob=result.logprob,
+                    logprob=placed.rated.logprob,
                     top_logprobs=[
                         s.TopLogprob(token=other, logprob=logprob)
-                        for other, logprob in self._alternatives(result)
+                        for other, logprob in self._alternatives(placed.rated)
                     ],
                 )
-                for text, result in zip(texts, results, strict=True)
+                for text, placed in zip(self._texts(part), part.tokens, strict=True)
             ]
         ).model_dump()
 
 
-def usage(last: GenerationResult) -> dict[str, int]:
+def usage(prompts: Sequence[int], completions: Sequence[int]) -> s.Usage:
+    """The tokens of all prompts and of all choices."""
     return s.Usage(
-        prompt_tokens=last.prompt_tokens,
-        completion_tokens=last.completion_tokens,
-        total_tokens=last.prompt_tokens + last.completion_tokens,
-    ).model_dump()
+        prompt_tokens=sum(prompts),
+        completion_tokens=sum(completions),
+        total_tokens=sum(prompts) + sum(completions),
+    )

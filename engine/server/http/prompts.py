@@ -1,12 +1,43 @@
 """Prompts to token ids, within the limits."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import cast
 
 from engine.contract.schemas import ChatMessage
 from engine.runs.kit import tokenize
+from engine.runs.text_stream import TextStream
 from engine.server.errors import ImpossibleError, LimitError, UnknownTokenError
 from engine.server.state.models import LoadedModel
 from engine.server.state.settings import Settings
+
+OnePrompt = str | list[int]
+"""Text, or token ids."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt of a completion. `echo` is the text that each of its tokens adds, where the client
+    asked for an echo, else empty."""
+
+    tokens: list[int]
+    echo: tuple[str, ...] = ()
+
+
+def completion_prompts(
+    model: LoadedModel,
+    prompt: OnePrompt | list[str] | list[list[int]],
+    settings: Settings,
+    *,
+    echo: bool,
+) -> list[Prompt]:
+    """The prompts of a completion: one, or each of a list of them."""
+    if isinstance(prompt, str) or isinstance(prompt[0], int):
+        return [_prompt(model, prompt, settings, "prompt", echo)]
+    return [
+        _prompt(model, each, settings, f"prompt.{n}", echo)
+        for n, each in enumerate(cast(list[OnePrompt], prompt))
+    ]
 
 
 def text_tokens(model: LoadedModel, text: str, settings: Settings, param: str) -> list[int]:
@@ -31,6 +62,31 @@ def prompt_tokens(
     if isinstance(prompt, str):
         prompt = text_tokens(model, prompt, settings, param)
     return checked(model, prompt, settings, param)
+
+
+def _prompt(
+    model: LoadedModel, prompt: OnePrompt, settings: Settings, param: str, echo: bool
+) -> Prompt:
+    tokens = prompt_tokens(model, prompt, settings, param)
+    return Prompt(tokens, _pieces(model, prompt, tokens) if echo else ())
+
+
+def _pieces(model: LoadedModel, prompt: OnePrompt, tokens: list[int]) -> tuple[str, ...]:
+    """The text that each token of a prompt adds; of those that frame a text, none."""
+    with model.lock:
+        tokenizer = model.kit.tokenizer
+        framed = tokens
+        if isinstance(prompt, str):
+            framed = list(tokenizer.encode(prompt, add_special_tokens=False))
+        places = range(len(tokens) - len(framed) + 1)
+        before = next((n for n in places if tokens[n : n + len(framed)] == framed), None)
+        if before is None or not framed:
+            before, framed = 0, tokens
+        stream = TextStream(tokenizer, [])
+        pieces = [stream.add(token) for token in framed]
+        pieces[-1] += stream.finish()
+    after = len(tokens) - before - len(pieces)
+    return ("",) * before + tuple(pieces) + ("",) * after
 
 
 def checked(model: LoadedModel, tokens: list[int], settings: Settings, param: str) -> list[int]:

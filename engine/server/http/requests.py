@@ -7,10 +7,12 @@ from uuid import uuid4
 
 from flask import g, request
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 from engine.contract.operations import Operation
 from engine.contract.schemas import LARGEST, Request
 from engine.server.errors import BodyTooLargeError, MalformedError, RequestError
+from engine.server.offences import offences
 from engine.server.state.settings import Settings
 
 Body = TypeVar("Body", bound=Request)
@@ -24,10 +26,19 @@ def body_of(kind: type[Body], settings: Settings) -> Body:
             f"The body contains {request.content_length} bytes; "
             f"at most {settings.max_body_bytes} are taken."
         )
+    body = request.get_data(cache=False)
     try:
-        return kind.model_validate_json(request.get_data(cache=False))
+        return kind.model_validate_json(body)
     except ValidationError as error:
-        raise MalformedError(error) from None
+        raise MalformedError(offences(error, _parsed(body))) from None
+
+
+def _parsed(body: bytes) -> Any:
+    """A body as JSON; None if it is none."""
+    try:
+        return from_json(body)
+    except ValueError:
+        return None
 
 
 def query_of(operation: Operation) -> dict[str, Any]:

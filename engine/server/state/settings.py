@@ -26,7 +26,9 @@ class Settings:
     max_prompt_characters: int = 1_000_000
     max_prompt_tokens: int = 32768
     max_batch_tokens: int = 65536
-    max_tokens: int = 8192
+    max_tokens: int = 8192  # that one generation may have
+    max_choices: int = 1024  # of all prompts of a request
+    context_tokens: int = 2048  # of prompt and text, where a model does not say how many it takes
     queue_size: int = 128
     connections: int = 1024
 

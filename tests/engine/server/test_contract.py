@@ -30,7 +30,9 @@ schema = schemathesis.openapi.from_dict(openapi_document(), config=CONFIG)
 
 @pytest.fixture(scope="module")
 def served(tiny_model: Path) -> Iterator[Server]:
-    with running(tiny_model, max_tokens=16, model_roots=(tiny_model.parent,)) as server:
+    with running(
+        tiny_model, max_tokens=16, max_choices=4, model_roots=(tiny_model.parent,)
+    ) as server:
         yield server
 
 

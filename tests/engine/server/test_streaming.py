@@ -64,9 +64,12 @@ def test_the_events_together_are_the_whole_completion(server):
     chunks = streamed(server, "/v1/completions", **ASKED, logprobs=1)
     (choice,) = whole["choices"]
     assert "".join(chunk["choices"][0]["text"] for chunk in chunks) == choice["text"]
-    offsets = [chunk["choices"][0]["logprobs"]["text_offset"][0] for chunk in chunks]
-    assert offsets == choice["logprobs"]["text_offset"]
-    assert [c["choices"][0]["finish_reason"] for c in chunks] == [None, None, None, "length"]
+    *parts, end = (chunk["choices"][0] for chunk in chunks)
+    assert [part["logprobs"]["text_offset"][0] for part in parts] == choice["logprobs"][
+        "text_offset"
+    ]
+    assert [part["finish_reason"] for part in parts] == [None] * 4
+    assert end == {"index": 0, "text": "", "logprobs": None, "finish_reason": "length"}
 
 
 def test_usage_ends_the_stream_where_it_is_asked_for(server):
@@ -77,12 +80,15 @@ def test_usage_ends_the_stream_where_it_is_asked_for(server):
 
 def test_each_event_holds_its_tokens_records_and_the_capture_holds_them_all(server):
     path = "/v1/completions/with_activations"
-    chunks = streamed(server, path, **ASKED, activation_hooks=[HOOK], activation_format="array")
+    *chunks, end = streamed(
+        server, path, **ASKED, activation_hooks=[HOOK], activation_format="array"
+    )
     assert [len(chunk["activations"]) for chunk in chunks] == [LAYERS] * 4
+    assert end["activations"] == {}
     records = [chunk["activations"]["layer_1_residual"][0] for chunk in chunks]
     assert [record["step"] for record in records] == [0, 1, 2, 3]
 
-    (capture_id,) = {chunk["capture_id"] for chunk in chunks}
+    (capture_id,) = {chunk["capture_id"] for chunk in (*chunks, end)}
     kept = server.service.captures.get(capture_id).activations["layer_1_residual"]
     for record, capture in zip(records, kept, strict=True):
         np.testing.assert_array_equal(np.float32(record["data"]), capture.data)

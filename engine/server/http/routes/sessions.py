@@ -8,10 +8,10 @@ import numpy as np
 from engine.captures.records import CapturedActivation, step_of
 from engine.contract import schemas as s
 from engine.interventions.intervention import Intervention
+from engine.server.http.choices import Choices
 from engine.server.http.forward_pass import ForwardPass
-from engine.server.http.generation import Generation
 from engine.server.http.openai_format import CompletionReply
-from engine.server.http.prompts import prompt_tokens
+from engine.server.http.prompts import completion_prompts
 from engine.server.http.requests import client_gone
 from engine.server.jobs.job import Job
 from engine.server.jobs.sessions import Ask, Event, Run
@@ -31,18 +31,25 @@ def begin_forward(service: Service, request: s.ForwardSessionRequest) -> dict[st
 
 def begin_completion(service: Service, request: s.CompletionSessionRequest) -> dict[str, Any]:
     model = service.models.get(request.model)
-    tokens = prompt_tokens(model, request.prompt, service.settings)
-    asked = Generation.of(service, tokens, request, CompletionReply(model, request.logprobs))
-    breakpoints = Breakpoints(request, model, prompt=len(tokens), passes=request.max_tokens)
+    prompts = completion_prompts(model, request.prompt, service.settings, echo=request.echo)
+    choices = Choices(service, prompts, request, CompletionReply(model, request.logprobs))
+    (choice,) = choices.all
+    generation = choice.generation
+    breakpoints = Breakpoints(
+        request,
+        model,
+        prompt=len(generation.prompt.tokens),
+        passes=generation.sampling.max_tokens,
+    )
 
-    def run(job: Job, ask: Ask) -> list[Any]:
-        steps = []
-        for step in asked.steps(job, breakpoints.asking(ask)):
+    def run(job: Job, ask: Ask) -> list[tuple[int, Any]]:
+        events = []
+        for step in generation.steps(job, breakpoints.asking(ask)):
             job.checkpoint()
-            steps.append(step)
-        return steps
+            events.append((choice.index, step))
+        return events
 
-    return _begin(service, breakpoints, run, asked.body)
+    return _begin(service, breakpoints, run, choices.body)
 
 
 def continue_session(

@@ -1,0 +1,43 @@
+"""OpenAI's fields that only some values of are supported: those that ask for nothing."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from engine.contract.schemas.base import No, Request
+
+UNUSED = "Accepted from OpenAI's clients; not used."
+
+
+class TextFormat(Request):
+    type: Literal["text"]
+
+
+class OpenAIFields(Request):
+    """What OpenAI's clients may send. A value that would change the text is refused."""
+
+    safety_identifier: str | None = Field(None, description=UNUSED)
+    prompt_cache_key: str | None = Field(None, description=UNUSED)
+    prompt_cache_retention: str | None = Field(None, description=UNUSED)
+    metadata: dict[str, str] | None = Field(None, max_length=16, description=UNUSED)
+    service_tier: Literal["auto", "default"] = Field("auto", description=UNUSED)
+    store: No = Field(False, description="Nothing is stored.")
+    parallel_tool_calls: bool = Field(True, description=UNUSED)
+    tools: list[Any] = Field(default_factory=list, max_length=0, description="None is supported.")
+    tool_choice: Literal["none", "auto"] = "auto"
+    functions: list[Any] = Field(
+        default_factory=list, max_length=0, description="None is supported."
+    )
+    function_call: Literal["none", "auto"] = "auto"
+    response_format: TextFormat = Field(
+        default_factory=lambda: TextFormat(type="text"), description="Text alone is supported."
+    )
+    modalities: list[Literal["text"]] = Field(
+        default_factory=list, max_length=1, description="Text alone is supported."
+    )
+    audio: None = Field(None, description="Not supported.")
+    prediction: None = Field(None, description="Not supported.")
+    web_search_options: None = Field(None, description="Not supported.")
+    reasoning_effort: None = Field(None, description="Not supported.")
+    verbosity: Literal["medium"] = Field("medium", description="Only the default is supported.")
+    suffix: Literal[""] = Field("", description="Text after the completion is not supported.")

@@ -1,0 +1,149 @@
+"""The choices of a reply: run one after another, and told whole or as they come."""
+
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from engine.captures.records import Activations
+from engine.contract import schemas as s
+from engine.runs.scoring import Scores
+from engine.server.errors import ImpossibleError, LimitError, UnavailableError
+from engine.server.http.collector import Collector
+from engine.server.http.deltas import Delta, Deltas, joined
+from engine.server.http.generation import Generation, Step
+from engine.server.http.openai_format import Reply, usage
+from engine.server.http.prompts import Prompt
+from engine.server.http.warnings import warnings
+from engine.server.jobs.job import Job
+from engine.server.service import Service
+
+Event = Scores | Step
+
+
+@dataclass
+class Choice:
+    """One choice: the generation that makes it, and what has been made of it so far."""
+
+    index: int
+    generation: Generation
+    collector: Collector
+    deltas: Deltas
+    parts: list[Delta] = field(default_factory=list)
+    completion_tokens: int = 0
+    finish_reason: str | None = None
+
+    def take(self, event: Event) -> tuple[Delta, Activations]:
+        """The part that an event adds, and what was captured with it."""
+        if isinstance(event, Scores):
+            part, activations = self.deltas.scored(event.tokens), event.activations
+            self.finish_reason = None if self.generation.generates else "length"
+        else:
+            result, activations = event
+            part = self.deltas.generated(result)
+            self.finish_reason = result.finish_reason
+            self.completion_tokens = result.completion_tokens
+        self.collector.collect(activations)
+        self.parts.append(part)
+        return part, activations
+
+    @property
+    def positions(self) -> int:
+        """Tokens of the prompt and of the text."""
+        return len(self.generation.prompt.tokens) + self.completion_tokens
+
+
+class Choices:
+    """All choices that a request asks for, those of the first prompt first."""
+
+    def __init__(
+        self, service: Service, prompts: Sequence[Prompt], request: s.Sampling, reply: Reply
+    ) -> None:
+        """Raises what the request cannot have: ImpossibleError, LimitError, and others."""
+        _check_count(service, prompts, request)
+        self._reply = reply
+        self._prompts = prompts
+        self._wants_usage = bool(request.stream_options and request.stream_options.include_usage)
+        self.all = [
+            Choice(
+                index,
+                Generation.of(
+                    service, reply.model, prompt, request, reply.top_logprobs, index % request.n
+                ),
+                Collector(service.captures, reply.model.id, request),
+                Deltas(bool(request.stop), prompt.echo),
+            )
+            for index, prompt in enumerate(each for each in prompts for _ in range(request.n))
+        ]
+
+    def run(self, job: Job) -> Generator[tuple[int, Event], None, None]:
+        """Each event with the index of its choice. For the generation thread."""
+        for choice in self.all:
+            for event in choice.generation.run(job):
+                yield choice.index, event
+
+    def body(self, events: Iterable[tuple[int, Event]]) -> dict[str, Any]:
+        """The whole reply; what was captured is kept."""
+        for index, event in events:
+            self.all[index].take(event)
+        told, kept = [], []
+        for choice in self.all:
+            if choice.finish_reason is None:
+                raise UnavailableError("The generation was cancelled: its client is gone.")
+            told.append(
+                self._reply.choice(choice.index, joined(choice.parts), choice.finish_reason)
+            )
+            kept.append(choice.collector.keep())
+        if len(kept) == 1:
+            return self._reply.body(told, self._usage()) | kept[0] | self._warnings()
+        choices = [one | capture for one, capture in zip(told, kept, strict=True)]
+        return self._reply.body(choices, self._usage()) | self._warnings()
+
+    def chunks(self, events: Iterable[tuple[int, Event]]) -> Iterator[dict[str, Any]]:
+        """The events of a stream: one for each token, one for each end, and usage if asked for."""
+        not_yet: dict[str, Any] = {"usage": None} if self._wants_usage else {}
+        for index, event in events:
+            choice = self.all[index]
+            is_first = not choice.parts
+            part, activations = choice.take(event)
+            if choice.finish_reason:
+                choice.collector.keep()
+            delta = self._reply.delta(index, part, is_first)
+            yield self._reply.chunk(delta) | not_yet | choice.collector.described(activations)
+            if choice.finish_reason:
+                end = self._reply.chunk(self._reply.end(index, choice.finish_reason))
+                yield end | not_yet | choice.collector.described({}) | self._warnings()
+        if self._wants_usage:
+            yield self._reply.usage_chunk(self._usage())
+
+    def _usage(self) -> s.Usage:
+        return usage(
+            [len(prompt.tokens) for prompt in self._prompts],
+            [choice.completion_tokens for choice in self.all],
+        )
+
+    def _warnings(self) -> dict[str, list[str]]:
+        """What the reply says of the worth of its numbers so far."""
+        return warnings(self._reply.model, max(choice.positions for choice in self.all))
+
+
+def _check_count(service: Service, prompts: Sequence[Prompt], request: s.Sampling) -> None:
+    if request.best_of not in (None, request.n):
+        raise ImpossibleError(
+            f"best_of: {request.best_of} is not supported beside n: {request.n}, since choices are "
+            "not ranked; leave it out.",
+            "best_of",
+        )
+    settings = service.settings
+    if len(prompts) * request.n > settings.max_choices:
+        raise LimitError(
+            f"n: {len(prompts)} prompts with {request.n} choices each are more than "
+            f"{settings.max_choices} choices.",
+            "n",
+        )
+    tokens = sum(len(prompt.tokens) for prompt in prompts)
+    if len(prompts) > 1 and tokens > settings.max_batch_tokens:
+        raise LimitError(
+            f"prompt contains {tokens} tokens in all; at most {settings.max_batch_tokens} are "
+            "taken.",
+            "prompt",
+        )
