@@ -3,7 +3,7 @@
 A run joins when its prompt has been read, and leaves with its last token, while the others go on.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -69,22 +69,22 @@ class Batch:
         """End all runs."""
         self.remove(self._runs)
 
-    def advance(self) -> list[Outcome]:
+    def advance(self, held: Collection[Run] = ()) -> list[Outcome]:
         """Read some of the prompts, then run a pass, while the tokens of the one before are read.
 
-        Returns the outcomes of the pass before.
+        Returns the outcomes of the pass before. The runs that are `held` wait.
         """
-        self._read_prompts()
+        going = [run for run in self._runs if run not in held]
+        self._read_prompts([run for run in going if not run.is_read])
         before = self._under_way
-        self._keep([run for run in self._runs if run.is_read and run.needs_pass and not run.error])
+        self._keep([run for run in going if run.is_read and run.needs_pass and not run.error])
         self._under_way = self._begun_after(before)
         outcomes = self._outcomes(before)
         self.remove([run for run, outcome in outcomes if _is_last(outcome)])
         return outcomes
 
-    def _read_prompts(self) -> None:
+    def _read_prompts(self, unread: list[Run]) -> None:
         """Read those first of which the least has been read: a short prompt passes a long one."""
-        unread = [run for run in self._runs if not run.is_read]
         read = 0
         while unread and read < PROMPT_TOKENS:
             run = min(unread, key=lambda each: each.read)
@@ -99,6 +99,9 @@ class Batch:
             return
         staying = [place for place, run in enumerate(self._rows) if run in rows]
         joining = [run for run in rows if run not in self._rows]
+        for place, run in enumerate(self._rows):
+            if run.needs_pass and run in self._runs and run not in rows and not run.error:
+                run.cache = self._caches.of(place)  # it waits
         self._caches.keep(staying)
         self._caches.join([run.cache for run in joining])
         self._rows = [*(self._rows[place] for place in staying), *joining]
@@ -169,7 +172,7 @@ class Pass:
     choices: Choices | None
 
     def tokens_of(self, rows: list[Run]) -> mx.array:
-        """What this pass chose for some rows, ``[rows]``; of others the prompt's last token."""
+        """What this pass chose for some rows, ``[rows]``; of others the last that they know."""
         if self.choices is None:
             return mx.concatenate([run.last_token for run in rows])
         tokens = self.choices.tokens

@@ -29,6 +29,10 @@ class RowCaches:
             self.layers = _merged([*([self.layers] if self._rows else []), *rows])
         self._rows += len(rows)
 
+    def of(self, row: int) -> list[Any]:
+        """The caches of one row."""
+        return self.layers if self._rows == 1 else [each.extract(row) for each in self.layers]
+
     def keep(self, rows: Sequence[int]) -> None:
         """Keep those of some rows, in the order that they have; the others leave."""
         if len(rows) == self._rows:
@@ -36,7 +40,7 @@ class RowCaches:
         if not rows:
             self.layers = []
         elif len(rows) == 1:
-            self.layers = [shared.extract(rows[0]) for shared in self.layers]
+            self.layers = self.of(rows[0])
         else:
             for shared in self.layers:
                 shared.filter(list(rows))

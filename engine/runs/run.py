@@ -71,6 +71,7 @@ class Run:
         self._unread = self.tokens
         self._passes_left = sampling.max_tokens + self._keeps_cache
         self._positions = range(self.position, end)
+        self._last = self.tokens[-1]
         self._count = 0
 
     # the prompt
@@ -82,8 +83,8 @@ class Run:
 
     @property
     def last_token(self) -> mx.array:
-        """The prompt's last token, ``[1]``."""
-        return mx.array(self._unread[-1:], mx.uint32)
+        """The last token that is known: it has not gone through the model, ``[1]``."""
+        return mx.array([self._last], mx.uint32)
 
     def read_prompt(self) -> int:
         """Run the pass over the next tokens of the prompt, up to the last one, which is left for
@@ -133,6 +134,7 @@ class Run:
         """What is to be said of the next token. Raises InterventionError in place of the last, if
         an intervention has not acted by then."""
         self._count += 1
+        self._last = step.token
         if self._count == 1:
             self._progress(len(self.tokens), len(self.tokens))
         ended = step.token in self.kit.tokenizer.eos_token_ids

@@ -1,11 +1,13 @@
 """One request's work for the generation thread, and the bounded queue its results come back by."""
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from threading import Condition
 from time import monotonic
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
+from engine.runs.results import Generated
+from engine.runs.run import Run
 from engine.server.errors import SlowClientError
 
 Result = TypeVar("Result")
@@ -17,22 +19,36 @@ class AbandonedError(Exception):
     """Raised inside the work of a client that is gone, to unwind it."""
 
 
+class Turns(Protocol):
+    """How the work of a job gives way to that of others, on the generation thread."""
+
+    def pause(self, until: Callable[[], bool] | None = None) -> None:
+        """Let others run; with `until`, for as long as that is false."""
+
+    def generated(self, runs: Sequence[Run]) -> Iterator[tuple[int, Generated]]:
+        """The tokens of some runs as they come, each with the place of its run."""
+
+
 class Job(Generic[Result]):
     """Filled by the generation thread, iterated by one web thread.
 
     `work` is called with the job and iterated on the generation thread. `gone` says whether the
-    client has gone away. A reader may keep the generation thread waiting, with a full queue, for
-    `patience` seconds in all; then it loses its job.
+    client has gone away, `wake` tells the generation thread that what it waits for may be there. A
+    reader may keep its job waiting, with a full queue, for `patience` seconds in all; then it loses
+    it.
     """
+
+    turns: Turns
 
     def __init__(
         self,
         work: "Callable[[Job[Result]], Generator[Result, None, None]]",
         gone: Callable[[], bool],
         patience: float,
+        wake: Callable[[], None],
     ) -> None:
         self.work = work
-        self.last_sign = monotonic()
+        self.wake = wake
         self._gone = gone
         self._patience = patience
         self._results: deque[Result] = deque()
@@ -47,20 +63,34 @@ class Job(Generic[Result]):
         return self._finished or self._gone()
 
     def checkpoint(self) -> None:
-        """Give a sign of life; unwind if nobody waits for the results any more."""
-        self.last_sign = monotonic()
+        """Let others run; unwind if nobody waits for the results any more."""
+        self.turns.pause()
         if self.abandoned:
             raise AbandonedError
 
+    def wait(self, until: Callable[[], bool], seconds: float) -> bool:
+        """Let others run until something is so; returns whether it is, within `seconds`."""
+        deadline = monotonic() + seconds
+        while not until() and monotonic() < deadline:
+            self.turns.pause(lambda: until() or self.abandoned or monotonic() >= deadline)
+            if self.abandoned:
+                raise AbandonedError
+        return until()
+
+    def generated(self, runs: Sequence[Run]) -> Iterator[tuple[int, Generated]]:
+        """The tokens of some runs, which share their passes with those of other jobs.
+
+        They come as they are made, each with the place of its run. An error of one of the runs is
+        raised, and ends the others.
+        """
+        return self.turns.generated(runs)
+
     def put(self, result: Result) -> None:
+        started = monotonic()
+        if not self.wait(self._has_room, self._patience):
+            raise SlowClientError("The client takes its results too slowly.")
+        self._patience -= monotonic() - started
         with self._changed:
-            started = monotonic()
-            room = self._changed.wait_for(
-                lambda: self._finished or len(self._results) < BOUND, self._patience
-            )
-            self._patience -= monotonic() - started
-            if not room:
-                raise SlowClientError("The client takes its results too slowly.")
             if not self._finished:
                 self._results.append(result)
                 self._changed.notify_all()
@@ -73,6 +103,9 @@ class Job(Generic[Result]):
                 self._finished, self._error = True, error
             self._changed.notify_all()
 
+    def _has_room(self) -> bool:
+        return len(self._results) < BOUND
+
     # the web thread's side
 
     def __iter__(self) -> Iterator[Result]:
@@ -82,7 +115,8 @@ class Job(Generic[Result]):
         with self._changed:
             self._changed.wait_for(lambda: self._results or self._finished)
             if self._results:
-                self._changed.notify_all()
+                if not self._has_room():
+                    self.wake()
                 return self._results.popleft()
         if self._error:
             raise self._error
@@ -93,3 +127,4 @@ class Job(Generic[Result]):
         self.finish()
         with self._changed:
             self._results.clear()
+        self.wake()

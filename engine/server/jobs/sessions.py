@@ -4,7 +4,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Generator
 from functools import partial
 from threading import Condition, Lock
-from time import monotonic
 from typing import Any
 from uuid import uuid4
 
@@ -32,8 +31,6 @@ Run = Callable[[Job[Event], Ask], Any]
 Describe = Callable[[Event], dict[str, Any]]
 """Makes a reply of what the client waited for."""
 
-HEARTBEAT = 0.2
-"""Seconds between two signs of life of a generation thread that waits for a client."""
 REMEMBERED = 1000
 """How many sessions that are over are remembered with the reason."""
 
@@ -100,7 +97,7 @@ class Session:
                     "value",
                 )
             self._paused_at, self._answer, self._gone = None, (value,), gone
-            self._changed.notify_all()
+        job.wake()
         return self._described_event(job, describe)
 
     def cancel(self) -> None:
@@ -137,19 +134,12 @@ class Session:
 
     def _ask(self, job: Job[Event], record: CapturedActivation) -> np.ndarray | None:
         job.put(record)
-        deadline = monotonic() + self._patience
+        if not job.wait(lambda: self._answer is not None, self._patience):
+            self._end(f"nothing came back within {self._patience:g} seconds of a breakpoint")
+            raise AbandonedError
         with self._changed:
-            while self._answer is None:
-                job.checkpoint()
-                left = deadline - monotonic()
-                if left <= 0:
-                    self._end(
-                        f"nothing came back within {self._patience:g} seconds of a breakpoint"
-                    )
-                    raise AbandonedError
-                self._changed.wait(min(left, HEARTBEAT))
-            (value,), self._answer = self._answer, None
-        return value
+            answer, self._answer = self._answer, None
+        return answer[0] if answer else None
 
     def _client_gone(self) -> bool:
         """Whether the client of the request that is being served now, if any, has gone."""

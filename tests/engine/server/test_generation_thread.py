@@ -136,6 +136,7 @@ def test_a_reader_that_takes_nothing_loses_its_job_and_holds_up_nobody(worker):
 
     slow = worker.submit(endless, never_gone)
     assert worker.call(lambda job: 7) == 7
+    time.sleep(0.4)
     assert len(list(islice(slow, BOUND))) == BOUND
     with pytest.raises(SlowClientError):
         next(slow)
