@@ -321,6 +321,7 @@ class ActivationRecord(TypedDict):
     field_name: str | None
     step: int
     positions: list[int]
+    position_list: list[int] | None
     shape: list[int]
     dtype: str
     byte_order: NotRequired[Literal["little"]]
@@ -339,7 +340,7 @@ class BreakpointSpec(TypedDict):
     component: NotRequired[ComponentName | None]
     hook_id: NotRequired[str | None]
     heads: NotRequired[list[Head] | None]
-    positions: NotRequired[list[Position] | None]
+    positions: NotRequired[Literal["all", "prompt", "generated"] | list[Position] | None]
 
 
 class CaptureList(TypedDict):
@@ -692,9 +693,10 @@ class HookSpec(TypedDict):
     hook_id: NotRequired[str | None]
     capture_input: NotRequired[bool | None]
     capture_output: NotRequired[bool | None]
-    positions: NotRequired[list[Position] | None]
+    positions: NotRequired[Literal["all", "prompt", "generated"] | list[Position] | None]
     heads: NotRequired[list[Head] | None]
     dtype: NotRequired[Literal["float32", "float16", "bfloat16"] | None]
+    exclude_special_tokens: NotRequired[bool | None]
 
 
 class InterventionSpec(TypedDict):
@@ -708,7 +710,7 @@ class InterventionSpec(TypedDict):
         "ablation", "mean", "scaling", "addition", "replacement", "patching", "noise"
     ]
     heads: NotRequired[list[Head] | None]
-    positions: NotRequired[list[Position] | None]
+    positions: NotRequired[Literal["all", "prompt", "generated"] | list[Position] | None]
     factor: NotRequired[float | None]
     value: NotRequired[TensorValue | None]
     capture_id: NotRequired[str | None]

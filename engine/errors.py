@@ -57,6 +57,14 @@ class UnsupportedOperationError(EngineError):
     """An operation that MLX cannot compute on this device; says which, and what helps."""
 
 
+class NotFiniteError(EngineError):
+    """Logits or gradients that are NaN or infinite; says which layer's output is the first."""
+
+
+class NotEnoughMemoryError(EngineError):
+    """A run that would need more memory than there is; says both sizes, and what helps."""
+
+
 class CaptureTooLargeError(EngineError):
     """A capture that would pass the memory budget; says both sizes in bytes."""
 

@@ -49,6 +49,11 @@ MEGABYTE = 1 << 20
     type=click.Path(file_okay=False, path_type=Path),
     help="Move captures over the budget here, as safetensors, in place of dropping them.",
 )
+@click.option(
+    "--memory-limit",
+    type=click.IntRange(min=1),
+    help="MB that the engine may take, the model included; default: what the machine has.",
+)
 @click.option("--tf32", is_flag=True, help="Faster float32 products on GPUs, 1e-3 off.")
 @click.option("--queue-size", default=128, show_default=True, help="Requests that may wait.")
 @click.option("--log-json", is_flag=True, help="Log one JSON object a line.")
@@ -67,6 +72,7 @@ def serve(
     allowed_origins: tuple[str, ...],
     capture_budget: int,
     spill_folder: Path | None,
+    memory_limit: int | None,
     tf32: bool,
     queue_size: int,
     log_json: bool,
@@ -100,6 +106,7 @@ def serve(
         allow_hub=allow_hub,
         capture_bytes=capture_budget * MEGABYTE,
         spill_folder=spill_folder,
+        memory_bytes=memory_limit and memory_limit * MEGABYTE,
         queue_size=queue_size,
     )
     wanted = None

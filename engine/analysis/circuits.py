@@ -45,7 +45,13 @@ from engine.analysis.parts import (
 from engine.analysis.patching import Run, patched_scores, run
 from engine.analysis.task import Task
 from engine.components import NEURONS, PER_HEAD, ComponentType
-from engine.errors import EngineError, InvalidRequestError, UnknownHeadError, UnknownNeuronError
+from engine.errors import (
+    EngineError,
+    InvalidRequestError,
+    NotFiniteError,
+    UnknownHeadError,
+    UnknownNeuronError,
+)
 from engine.machine.gaps import gaps_explained
 from engine.runs.kit import ModelKit
 from engine.taps.points import Point
@@ -308,6 +314,11 @@ class _Experiment:
         found = gradients(self._kit, tokens, self._points, lambda logits: task.score(logits).sum())
         slopes = {}
         for point, gradient in found.gradients.items():
+            if not mx.isfinite(gradient).all().item():
+                raise NotFiniteError(
+                    f"the gradient at {point.component} of layer {point.layer} is NaN or infinite: "
+                    "load the model in float32, or use activation_patching"
+                )
             slope = (gradient * (other.values[point] - base.values[point])).astype(mx.float32)
             kept = point.component in NEURONS
             slopes[point] = np.array(slope[0] if kept else slope.sum(-1, keepdims=True)[0])

@@ -31,9 +31,11 @@ def gradients(kit: ModelKit, tokens: mx.array, points: Sequence[Point], score: S
 
     The gradient at a point is that of an additive perturbation of its value: it counts whatever
     the model calculates from there on, at a later point among `points` too. Costs one forward and
-    one backward pass. Raises InterventionError for a point that the pass does not come by
-    exactly once.
+    one backward pass, in which the whole sequence is needed at once. Raises InterventionError for a
+    point that the pass does not come by exactly once, NotEnoughMemoryError for what does not fit.
     """
+    kit.structure.check_length(tokens.shape[1])
+    kit.footprint.check_gradients(*tokens.shape)
     perturbed = _Perturbed(kit, tokens, points)
     run = mx.value_and_grad(lambda perturbations: perturbed.score(perturbations, score))
     (value, values), found = run(perturbed.zeros())

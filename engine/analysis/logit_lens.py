@@ -9,8 +9,10 @@ from collections.abc import Iterator, Sequence
 import mlx.core as mx
 import numpy as np
 
-from engine.analysis.patching import run
+from engine.analysis.patching import FINAL_NORM_INPUT, run
 from engine.components import ComponentType
+from engine.runs.finite import are_finite, not_finite
+from engine.runs.footprint import LONG
 from engine.runs.kit import ModelKit
 from engine.structure.places import places_named
 from engine.taps.observation import observed
@@ -22,16 +24,32 @@ def logit_lens(kit: ModelKit, tokens: Sequence[int]) -> Iterator[tuple[int, np.n
 
     The stream of a layer takes the place of the last block's output: MLX evaluates only what lies
     above it, so each layer costs a final norm and an unembedding. Raises UnknownComponentError if
-    the model has no residual stream.
+    the model has no residual stream, NotEnoughMemoryError for what does not fit, NotFiniteError.
     """
     places = places_named("*", ComponentType.RESIDUAL, kit.structure)
     points = [Point(place.layer, place.component) for place in places]
     streams = run(kit, tokens, points, lambda logits: logits[:, -1, 0]).values
+    length = len(tokens)
+    size = LONG if FINAL_NORM_INPUT in kit.structure.shapes else length
+    kit.footprint.check_logits(length)
     for point in points:
-        with observed(kit.structure, {points[-1]: _returning(streams[point])}):
-            logits = kit.structure.logits(mx.array([list(tokens)]))[0]
-        yield point.in_layer, np.array(logits.astype(mx.float32))
+        rows = []
+        for first in range(0, length, size):
+            visitors = {points[-1]: _returning(streams[point])}
+            if length > size:
+                visitors[FINAL_NORM_INPUT] = _rows(first, size)
+            with observed(kit.structure, visitors):
+                logits = kit.structure.logits(mx.array([list(tokens)]))[0]
+            rows.append(np.array(logits.astype(mx.float32)))
+        if not all(map(are_finite, rows)):
+            raise not_finite(kit, [tokens], {points[-1]: _returning(streams[point])})
+        yield point.in_layer, rows[0] if len(rows) == 1 else np.concatenate(rows)
 
 
 def _returning(stream: mx.array) -> Visitor:
     return lambda value, span: stream
+
+
+def _rows(first: int, size: int) -> Visitor:
+    """What is unembedded at once of a long sequence."""
+    return lambda value, span: value[:, first : first + size]

@@ -12,9 +12,11 @@ from engine.analysis.parts import Masks
 from engine.components import ComponentType
 from engine.errors import InvalidRequestError
 from engine.machine.gaps import gaps_explained
+from engine.runs.chunks import logits_of_chunks, passes_over
+from engine.runs.finite import not_finite
 from engine.runs.kit import ModelKit
 from engine.taps.observation import observed
-from engine.taps.points import Point, Span, Visitor, Visitors
+from engine.taps.points import Point, Span, Visitor, Visitors, sequence_axis
 
 Score = Callable[[mx.array], mx.array]
 """From logits ``[batch, positions, vocab]``, of which the last position counts, to ``[batch]``."""
@@ -44,7 +46,8 @@ class Run:
 def run(kit: ModelKit, tokens: Sequence[int], points: Sequence[Point], score: Score) -> Run:
     """Run one prompt and keep its values at `points`, and what `patched_scores` starts from.
 
-    Raises InvalidRequestError for a point that the pass does not come by exactly once.
+    Raises InvalidRequestError for a point that the pass does not come by exactly once,
+    NotEnoughMemoryError, before it runs, for what does not fit, and NotFiniteError.
     """
     seen: dict[Point, list[mx.array]] = {}
 
@@ -56,16 +59,22 @@ def run(kit: ModelKit, tokens: Sequence[int], points: Sequence[Point], score: Sc
         return visit
 
     wanted = {*points, *map(_stream_before, points), FINAL_NORM_INPUT} & kit.structure.shapes.keys()
-    scores = _scores(kit, [list(tokens)], {point: keep(point) for point in wanted}, score)
+    size = _positions_a_pass(kit, 1, len(tokens), wanted)
+    visitors = {point: keep(point) for point in wanted}
+    scores = _scores(kit, [list(tokens)], visitors, score, size)
+    passes = passes_over(len(tokens), size)
     for point in points:
         times = len(seen.get(point, ()))
-        if times != 1:
+        if times != passes:
             raise InvalidRequestError(
-                f"{point.component} of layer {point.layer} is calculated {times} times in a pass "
-                "of this model; only what is calculated once has an effect of its own"
+                f"{point.component} of layer {point.layer} is calculated {times // passes} times "
+                "in a pass of this model; only what is calculated once has an effect of its own"
             )
-    values = {point: values[0] for point, values in seen.items() if len(values) == 1}
+    values = {
+        point: _joined(point, pieces) for point, pieces in seen.items() if len(pieces) == passes
+    }
     mx.eval(scores, list(values.values()))
+    _check(kit, np.array(scores), [list(tokens)], {})
     return Run(list(tokens), float(cast(float, scores.item())), values)
 
 
@@ -82,18 +91,48 @@ def patched_scores(
     Yields scores batch by batch; the activations of one take about `batch_bytes`. A batch starts
     with the residual stream of `base` before the first layer that any of its rows changes, and if
     only one point of that layer is changed, with the values of `base` there: MLX evaluates only
-    what the scores depend on, so nothing that lies below is calculated again.
+    what the scores depend on, so nothing that lies below is calculated again. Of a long sequence,
+    whose passes are over parts of it, all layers are.
     """
     remaining = iter(rows)
-    size = max(1, batch_bytes // _row_bytes(kit, len(base.tokens)))
-    while batch := list(islice(remaining, size)):
+    length = len(base.tokens)
+    most = max(1, batch_bytes // _row_bytes(kit, length))
+    while batch := list(islice(remaining, most)):
         visitors = _visitors(base, batch, values)
-        yield np.array(_scores(kit, [base.tokens] * len(batch), visitors, score))
+        size = _positions_a_pass(kit, len(batch), length, base.values)
+        tokens = [base.tokens] * len(batch)
+        scores = np.array(_scores(kit, tokens, visitors, score, size))
+        _check(kit, scores, tokens, visitors)
+        yield scores
 
 
-def _scores(kit: ModelKit, batch: list[list[int]], visitors: Visitors, score: Score) -> mx.array:
+def _scores(
+    kit: ModelKit, batch: list[list[int]], visitors: Visitors, score: Score, size: int
+) -> mx.array:
+    """The scores of a batch, whose passes run at most `size` positions each."""
     with observed(kit.structure, visitors):
-        return score(kit.structure.logits(mx.array(batch)))
+        for logits in logits_of_chunks(kit.structure, mx.array(batch), size):
+            scores = score(logits)
+    return scores
+
+
+def _check(
+    kit: ModelKit, scores: np.ndarray, batch: Sequence[Sequence[int]], visitors: Visitors
+) -> None:
+    """Raise NotFiniteError for scores that are not finite, since the logits are not."""
+    if not np.isfinite(scores).all():
+        raise not_finite(kit, batch, visitors)
+
+
+def _positions_a_pass(kit: ModelKit, batch: int, length: int, kept: Iterable[Point]) -> int:
+    """How many positions of sequences are run at once. Raises NotEnoughMemoryError."""
+    size = kit.footprint.of_values(kept, batch, length)
+    return kit.footprint.longest_pass(batch, length, kept=size)
+
+
+def _joined(point: Point, pieces: list[mx.array]) -> mx.array:
+    """What the passes over parts of a sequence have at a point."""
+    return pieces[0] if len(pieces) == 1 else mx.concatenate(pieces, axis=sequence_axis(point))
 
 
 def _visitors(base: Run, batch: Sequence[Masks], values: Values) -> Visitors:
@@ -104,14 +143,15 @@ def _visitors(base: Run, batch: Sequence[Masks], values: Values) -> Visitors:
         kept = base.values.get(_stream_before(first))
         if kept is not None:
             stream = mx.broadcast_to(kept, (len(batch), *kept.shape[1:]))
-            visitors[_stream_before(first)] = _returning(stream)
+            visitors[_stream_before(first)] = _returning(_stream_before(first), stream)
         is_alone = sum(point.layer == first.layer for point in points) == 1
         for point in points:
             mask = _stacked(batch, point)
             if is_alone and point == first:
-                visitors[point] = _returning(mx.where(mask, values[point], base.values[point]))
+                mixed = mx.where(mask, values[point], base.values[point])
+                visitors[point] = _returning(point, mixed)
             else:
-                visitors[point] = _replacing(mask, values[point])
+                visitors[point] = _replacing(point, mask, values[point])
     if FINAL_NORM_INPUT in base.values:
         visitors[FINAL_NORM_INPUT] = _last_position
     return visitors
@@ -123,12 +163,25 @@ def _stacked(batch: Sequence[Masks], point: Point) -> mx.array:
     return mx.array(np.stack([row.get(point, np.zeros(shape, bool)) for row in batch]))
 
 
-def _returning(value: mx.array) -> Visitor:
-    return lambda _, span: value
+def _returning(point: Point, value: mx.array) -> Visitor:
+    return lambda _, span: _of_span(point, value, span)
 
 
-def _replacing(mask: mx.array, replacement: mx.array) -> Visitor:
-    return lambda value, span: mx.where(mask, replacement, value)
+def _replacing(point: Point, mask: mx.array, replacement: mx.array) -> Visitor:
+    def visit(value: mx.array, span: Span) -> mx.array:
+        where = _of_span(point, mask, span)
+        return mx.where(where, _of_span(point, replacement, span), value)
+
+    return visit
+
+
+def _of_span(point: Point, value: mx.array, span: Span) -> mx.array:
+    """The positions of a value that a pass covers; one that all have is theirs too."""
+    axis = sequence_axis(point)
+    if value.shape[axis] in (1, span.length):
+        return value
+    index = [slice(None)] * axis + [slice(span.first, span.first + span.length)]
+    return value[tuple(index)]
 
 
 def _last_position(value: mx.array, span: Span) -> mx.array:

@@ -8,6 +8,7 @@ from engine.errors import DuplicateHookError, InvalidRequestError
 from engine.structure.places import check_heads, places_named
 from engine.structure.resolver import Structure
 from engine.taps.points import Point
+from engine.taps.position_sets import Positions
 
 DTYPES = ("float32", "float16", "bfloat16")
 
@@ -23,7 +24,9 @@ class ActivationHookSpec:
     The component may be such a name without its layer, too. Whatever the name, the value has the
     axes of its component. The output is captured unless the name or `capture_output` says
     otherwise.
-    `positions` are 0-based in the whole sequence, negative ones count from the prompt's end.
+    `positions` are 0-based in the whole sequence, negative ones count from the prompt's end; or
+    they are ``prompt``, ``generated`` or ``all`` (None). `exclude_special_tokens` leaves out the
+    positions of tokens that mark a beginning, an end or a turn of a chat, and are no text.
     `dtype` is ``float32``, ``float16`` or ``bfloat16``.
     """
 
@@ -32,9 +35,10 @@ class ActivationHookSpec:
     hook_id: str | None = None
     capture_input: bool | None = None
     capture_output: bool | None = None
-    positions: tuple[int, ...] | None = None
+    positions: Positions = None
     heads: tuple[int, ...] | None = None
     dtype: str = "float32"
+    exclude_special_tokens: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,9 +50,10 @@ class ResolvedHook:
     layer: int | None
     component: ComponentType
     points: tuple[tuple[Point, bool], ...]
-    positions: tuple[int, ...] | None
+    positions: Positions
     heads: tuple[int, ...] | None
     dtype: str
+    exclude_special_tokens: bool
 
 
 def resolve_hooks(
@@ -100,6 +105,7 @@ def _resolve(spec: ActivationHookSpec, structure: Structure) -> list[ResolvedHoo
             positions=spec.positions,
             heads=spec.heads,
             dtype=spec.dtype,
+            exclude_special_tokens=spec.exclude_special_tokens,
         )
         for place in places
     ]

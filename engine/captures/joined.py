@@ -8,7 +8,7 @@ import mlx.core as mx
 import numpy as np
 
 from engine.captures.host_memory import on_host
-from engine.captures.records import CapturedActivation
+from engine.captures.records import CapturedActivation, listed
 from engine.captures.subsets import Selection
 
 
@@ -65,6 +65,7 @@ class JoinedValues:
         if self.keys is not None:
             part = part[..., part.shape[-1] - self.keys :]
         rows, dtype = self.selections[0].subset.rows(part, is_copy)
+        position_list = listed(self.positions)
         for selection, row in zip(self.selections, rows, strict=True):
             hook, visit = selection.hook, visits[selection]
             visits[selection] += 1
@@ -79,4 +80,5 @@ class JoinedValues:
                 dtype=dtype,
                 data=row,
                 visit=visit,
+                position_list=position_list,
             )

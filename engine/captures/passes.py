@@ -9,7 +9,7 @@ import mlx.core as mx
 from engine.captures.delivery import Delivery
 from engine.captures.groups import Group
 from engine.captures.joined import Joined, JoinedValues
-from engine.captures.records import Activations, CapturedActivation, by_hook, step_of
+from engine.captures.records import Activations, CapturedActivation, by_hook, listed, step_of
 from engine.captures.subsets import Selection, Subset
 from engine.taps.points import Span, canonical
 
@@ -129,5 +129,11 @@ class PassPart:
         data = record.data.take(places, subset.axis)
         if subset.has_keys:
             data = data[..., : self.stop].copy()
-        first, last = positions[places[0]], positions[places[-1]]
-        return replace(record, positions=(first, last), step=self.source.step(first), data=data)
+        covered = [positions[place] for place in places]
+        return replace(
+            record,
+            positions=(covered[0], covered[-1]),
+            position_list=listed(covered),
+            step=self.source.step(covered[0]),
+            data=data,
+        )

@@ -10,13 +10,15 @@ from engine.captures.passes import Pass, PassPart
 from engine.captures.subsets import Selection, Subset
 from engine.errors import CaptureTooLargeError, UnknownPositionError
 from engine.taps.points import UNSEEN, Point, Span, sequence_axis
+from engine.taps.position_sets import positions_of_run, within
 
 
 class Recorder:
     """Records one run over the positions of `run_positions`; nothing outside of it is kept.
 
-    Negative positions count from `prompt_end`. Raises UnknownPositionError for a hook's position
-    that the run does not run over, CaptureTooLargeError before more than `budget_bytes` are kept.
+    Negative positions count from `prompt_end`. Those of `special` have tokens that hooks may
+    exclude. Raises UnknownPositionError for a hook's position that the run does not run over, or
+    if none is left to capture, CaptureTooLargeError before more than `budget_bytes` are kept.
     It marks values at a point with all that is selected there.
     """
 
@@ -26,11 +28,13 @@ class Recorder:
         prompt_end: int,
         run_positions: range,
         budget_bytes: int | None = None,
+        special: frozenset[int] = frozenset(),
     ):
         self.prompt_end = prompt_end
         self.run_positions = run_positions
         self.budget_bytes = budget_bytes
         self.held_bytes = 0
+        self._special = special
         self.passes: list[Pass] = []
         self._grouping = Grouping()
         self._subsets: dict[tuple, Subset] = {}
@@ -130,8 +134,10 @@ class Recorder:
 
     def _subset(self, hook: ResolvedHook, point: Point) -> Subset:
         """One object for all selections that subset alike."""
+        excluded = self._special if hook.exclude_special_tokens else frozenset()
         subset = (
-            self._absolute(hook),
+            self._positions(hook, excluded),
+            excluded,
             hook.heads,
             getattr(mx, hook.dtype),
             sequence_axis(point),
@@ -139,14 +145,16 @@ class Recorder:
         )
         return self._subsets.setdefault(subset, Subset(*subset))
 
-    def _absolute(self, hook: ResolvedHook) -> tuple[int, ...] | None:
-        if hook.positions is None:
-            return None
-        absolute = tuple(p if p >= 0 else self.prompt_end + p for p in hook.positions)
-        for given, position in zip(hook.positions, absolute, strict=True):
-            if position not in self.run_positions:
-                raise UnknownPositionError(
-                    f"position {given} of hook {hook.hook_id!r} is outside this run, which has "
-                    f"positions {self.run_positions[0]} to {self.run_positions[-1]}"
-                )
-        return absolute
+    def _positions(
+        self, hook: ResolvedHook, excluded: frozenset[int]
+    ) -> range | tuple[int, ...] | None:
+        try:
+            positions = positions_of_run(hook.positions, self.prompt_end, self.run_positions)
+        except UnknownPositionError as reason:
+            raise UnknownPositionError(f"hook {hook.hook_id!r}: {reason}") from reason
+        if excluded and not within(positions, excluded, self.run_positions):
+            raise UnknownPositionError(
+                f"hook {hook.hook_id!r}: all of its positions in this run have special tokens, "
+                "which it excludes"
+            )
+        return positions

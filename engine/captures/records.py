@@ -1,6 +1,6 @@
 """What was captured, in numpy."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,13 +8,15 @@ import numpy as np
 
 from engine.components import ComponentType
 from engine.field_names import field_name
+from engine.taps.position_sets import are_contiguous
 
 
 @dataclass(eq=False, slots=True)
 class CapturedActivation:
     """One activation of one step: step 0 is the whole prompt, step k one generated token.
 
-    `positions` are the first and last position of the sequence that `data` covers. With dtype
+    `positions` are the first and last position of the sequence that `data` covers, and
+    `position_list` all of them where these are not all from the first to the last. With dtype
     ``bfloat16``, for which numpy has no type, `data` is the same bits as uint16. `visit` counts
     the records of one step where a model runs through a layer several times.
     """
@@ -29,10 +31,17 @@ class CapturedActivation:
     dtype: str
     data: np.ndarray
     visit: int = 0
+    position_list: tuple[int, ...] | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
         return self.data.shape
+
+    @property
+    def covered(self) -> Sequence[int]:
+        """Every position that the data covers."""
+        first, last = self.positions
+        return range(first, last + 1) if self.position_list is None else self.position_list
 
     @property
     def nbytes(self) -> int:
@@ -54,11 +63,17 @@ class CapturedActivation:
             "field_name": self.field_name,
             "step": self.step,
             "positions": list(self.positions),
+            "position_list": self.position_list and list(self.position_list),
             "shape": list(self.shape),
             "dtype": self.dtype,
             "byte_order": "little",
             "is_input": self.is_input,
         }
+
+
+def listed(positions: Sequence[int]) -> tuple[int, ...] | None:
+    """The positions of a record, if the first and the last do not say them all."""
+    return None if are_contiguous(positions) else tuple(positions)
 
 
 Activations = dict[str, list[CapturedActivation]]

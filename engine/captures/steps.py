@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from engine.captures.passes import PassPart
-from engine.captures.records import Activations, CapturedActivation, by_hook
+from engine.captures.records import Activations, CapturedActivation, by_hook, listed
 from engine.captures.subsets import Selection
 from engine.taps.points import UNSEEN
 
@@ -27,14 +27,21 @@ def records(taken: Sequence[PassPart]) -> Activations:
 
 
 def _stitched(parts: list[CapturedActivation], selection: Selection) -> CapturedActivation:
-    first, last = parts[0], parts[-1]
+    if len(parts) == 1:
+        return parts[0]
+    subset = selection.subset
     data = _concatenated([record.data for record in parts], selection)
-    return replace(first, positions=(first.positions[0], last.positions[1]), data=data)
+    covered = [position for record in parts for position in record.covered]
+    if isinstance(subset.positions, tuple):  # asked for in an order of their own
+        asked = [position for position in subset.positions if position in covered]
+        data = data.take([covered.index(position) for position in asked], subset.axis)
+        covered = asked
+    return replace(
+        parts[0], positions=(covered[0], covered[-1]), position_list=listed(covered), data=data
+    )
 
 
 def _concatenated(values: list[np.ndarray], selection: Selection) -> np.ndarray:
-    if len(values) == 1:
-        return values[0]
     if selection.subset.has_keys:
         keys = max(value.shape[-1] for value in values)
         fill = UNSEEN[selection.point.component]

@@ -10,16 +10,18 @@ from engine.captures.hooks import ResolvedHook
 from engine.captures.host_memory import host_memory
 from engine.captures.records import numbers
 from engine.taps.points import Point, Span
+from engine.taps.position_sets import within
 
 
 @dataclass(eq=False, frozen=True, slots=True)
 class Subset:
-    """The part of a value that is kept; None: all heads, all positions.
+    """The part of a value that is kept; None: all heads, all positions but those `excluded`.
 
     `axis` counts positions. With `has_keys`, the last axis counts those that were seen so far.
     """
 
-    positions: tuple[int, ...] | None
+    positions: range | tuple[int, ...] | None
+    excluded: frozenset[int]
     heads: tuple[int, ...] | None
     dtype: mx.Dtype
     axis: int
@@ -27,13 +29,11 @@ class Subset:
 
     def positions_in(self, positions: range) -> Sequence[int]:
         """Those of a pass' positions that are kept."""
-        if self.positions is None:
-            return positions
-        return [position for position in self.positions if position in positions]
+        return within(self.positions, self.excluded, positions)
 
     def of_one_token(self, known: dict[tuple, "Subset"]) -> "Subset":
         """The same of a pass over one token that is kept; alike ones are one object of `known`."""
-        subset = None, self.heads, self.dtype, self.axis, self.has_keys
+        subset = None, frozenset[int](), self.heads, self.dtype, self.axis, self.has_keys
         return known.setdefault(subset, Subset(*subset))
 
     def of(self, value: mx.array, span: Span, positions: Sequence[int]) -> mx.array:
@@ -45,7 +45,7 @@ class Subset:
         """
         if self.heads is not None:
             value = mx.take(value, mx.array(self.heads), axis=1)
-        if self.positions is not None or len(positions) < span.length:
+        if isinstance(self.positions, tuple) or len(positions) < span.length:
             index = mx.array([position - span.first for position in positions])
             value = mx.take(value, index, axis=self.axis)
         dtype = value.dtype

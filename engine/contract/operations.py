@@ -257,7 +257,7 @@ OPERATIONS: tuple[Operation, ...] = (
         ),
         s.CircuitEffects,
         s.CircuitPatchRequest,
-        errors=(400, 404, 413, 422, 503),
+        errors=(400, 404, 413, 422, 503, 507),
     ),
     Operation(
         "verifyCircuit",
@@ -270,7 +270,7 @@ OPERATIONS: tuple[Operation, ...] = (
         ),
         s.CircuitVerification,
         s.CircuitVerifyRequest,
-        errors=(400, 404, 413, 422, 503),
+        errors=(400, 404, 413, 422, 503, 507),
     ),
     Operation(
         "beginForwardSession",

@@ -11,18 +11,27 @@ from engine.components import ComponentType
 from engine.errors import InterventionError
 from engine.interventions.intervention import Function, Intervention
 from engine.taps.points import UNSEEN, Point, Span, sequence_axis
+from engine.taps.position_sets import within
 
 
 class Edit:
     """One intervention at one point: the visitor that makes the change.
 
-    `positions` are absolute and counted from 0; `acted` says whether a value was there to change.
+    `positions` are absolute and counted from 0, None those of every pass; from `prompt_end` on
+    there are as many as are generated. `acted` says whether a value was there to change.
     """
 
-    def __init__(self, intervention: Intervention, point: Point, positions: Sequence[int] | None):
+    def __init__(
+        self,
+        intervention: Intervention,
+        point: Point,
+        positions: range | tuple[int, ...] | None,
+        prompt_end: int,
+    ):
         self.intervention = intervention
         self.point = point
         self.positions = positions
+        self.prompt_end = prompt_end
         self.acted = False
 
     def __call__(self, value: mx.array, span: Span) -> mx.array:
@@ -40,6 +49,13 @@ class Edit:
         return edited
 
     @property
+    def first(self) -> int:
+        """The first position that is to change."""
+        if self.positions is None:
+            return 0
+        return self.positions[0] if isinstance(self.positions, range) else min(self.positions)
+
+    @property
     def name(self) -> str:
         where = "" if self.point.layer is None else f" in layer {self.point.layer}"
         return f"{self.intervention.operation} of {self.point.component}{where}"
@@ -48,19 +64,23 @@ class Edit:
         axis = sequence_axis(self.point)
         index: list[slice | mx.array] = [slice(None)] * axis
         here = range(span.first, span.first + span.length)
-        positions = [p for p in self.positions or here if p in here]
-        if self.positions is not None:
+        positions = within(self.positions, (), here)
+        is_list = isinstance(self.positions, tuple)
+        if is_list:
             index.append(mx.array([p - span.first for p in positions]))
+        elif len(positions) < span.length and positions:
+            index.append(slice(positions[0] - span.first, positions[-1] + 1 - span.first))
         if self.intervention.heads is not None:
             heads = mx.array(self.intervention.heads)
-            index[1] = heads if self.positions is None else heads[:, None]
+            index[1] = heads[:, None] if is_list else heads
         return Part(value, tuple(index), axis, tuple(positions))
 
     def given(self, array: np.ndarray, part: "Part") -> mx.array:
         """The part of an array given for all positions that this pass' positions need."""
-        asked = part.positions if self.positions is None else self.positions
+        asked = self._positions_of_value(part)
         shape = list(part.slice.shape)
         shape[part.axis] = len(asked)
+        array = self._keys_so_far(array, shape)
         try:
             whole = np.broadcast_to(array, shape)
         except ValueError:
@@ -68,8 +88,24 @@ class Edit:
                 f"{self.name}: a value of shape {np.shape(array)} does not fit the slice "
                 f"of shape {tuple(shape)}"
             ) from None
+        if len(asked) == len(part.positions):
+            return mx.array(whole)
         row_of = {position: row for row, position in enumerate(asked)}
         return mx.array(np.take(whole, [row_of[p] for p in part.positions], part.axis))
+
+    def _positions_of_value(self, part: "Part") -> Sequence[int]:
+        """Those that one value is given for: all, or this pass' of as many as will come."""
+        positions = self.positions
+        if positions is None or (isinstance(positions, range) and positions.stop > self.prompt_end):
+            return part.positions
+        return positions
+
+    def _keys_so_far(self, array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+        """A value's rows without the keys that come after this pass, where it is one of several."""
+        keys = np.shape(array)[-1:]
+        if self.point.component not in UNSEEN or keys != (self.prompt_end,):
+            return array
+        return array[..., : shape[-1]]
 
 
 @dataclass(frozen=True)

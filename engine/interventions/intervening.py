@@ -12,12 +12,14 @@ from engine.errors import (
     UnknownComponentError,
     UnknownHeadError,
     UnknownLayerError,
+    UnknownPositionError,
 )
 from engine.interventions.edits import Edit
 from engine.interventions.intervention import Intervention
 from engine.structure.places import check_heads, places_named
 from engine.structure.resolver import Structure
 from engine.taps.points import Point, Span, Visitor, Visitors
+from engine.taps.position_sets import positions_of_run
 
 
 class Interventions:
@@ -41,23 +43,35 @@ class Interventions:
             for edit in _edits(intervention, structure, prompt_end, run_positions)
         ]
 
-    def visitors(self) -> Visitors:
-        """One a point: its edits one after another, each of what the one before returned."""
+    @property
+    def points(self) -> set[Point]:
+        """Where something is changed."""
+        return {edit.point for edit in self.edits}
+
+    @property
+    def need_whole_sequence(self) -> bool:
+        """Whether one of them needs all positions in one pass."""
+        return any(edit.intervention.operation in ("mean", "function") for edit in self.edits)
+
+    def visitors(self, *, without_functions: bool = False) -> Visitors:
+        """One a point: its edits one after another, each of what the one before returned.
+
+        Functions can be left out, which may not give the same values again.
+        """
         edits: dict[Point, list[Edit]] = {}
         for edit in self.edits:
+            if without_functions and edit.intervention.operation == "function":
+                continue
             edits.setdefault(edit.point, []).append(edit)
         return {point: _in_turn(several) for point, several in edits.items()}
 
     def check_done(self, end: int) -> None:
-        """Raise InterventionError if one did not act where it was asked to before `end`."""
+        """Raise InterventionError if one did not act in a run that ended before `end`.
+
+        That a text ended before the positions of one came is no error.
+        """
         for edit in self.edits:
-            missed = [position for position in edit.positions or () if position >= end]
-            if missed:
-                raise InterventionError(
-                    f"{edit.name} never acted on position {missed[0]}: "
-                    f"the run ended with position {end - 1}"
-                )
-            if not edit.acted:
+            if edit.first < end and not edit.acted:
                 raise InterventionError(
                     f"{edit.name} never acted: the model calculated no such value in this run"
                 )
@@ -92,27 +106,18 @@ def _edits(
             f"{what} cannot act: it is made of expert ids, not of numbers to calculate with; "
             f"change {ComponentType.ROUTER.value}"
         )
-    positions = _positions(intervention, what, prompt_end, run_positions)
+    try:
+        positions = positions_of_run(intervention.positions, prompt_end, run_positions)
+    except UnknownPositionError as reason:
+        raise InterventionError(f"{what} cannot act: {reason}") from reason
+    if positions is None and run_positions.stop == prompt_end:
+        positions = run_positions  # the length is known, and one value may be given for it all
     _check_distinct("head", intervention.heads, what)
-    _check_distinct("position", positions, what)
+    if isinstance(positions, tuple):
+        _check_distinct("position", positions, what)
     for place in places:
         ((point, _),) = place.points
-        yield Edit(intervention, point, positions)
-
-
-def _positions(
-    intervention: Intervention, what: str, prompt_end: int, run_positions: range
-) -> tuple[int, ...] | None:
-    if intervention.positions is None:
-        return None
-    absolute = tuple(p if p >= 0 else prompt_end + p for p in intervention.positions)
-    for given, position in zip(intervention.positions, absolute, strict=True):
-        if position not in run_positions:
-            raise InterventionError(
-                f"{what} cannot act on position {given}: "
-                f"this run has positions {run_positions[0]} to {run_positions[-1]}"
-            )
-    return absolute
+        yield Edit(intervention, point, positions, prompt_end)
 
 
 def _check_distinct(kind: str, numbers: tuple[int, ...] | None, what: str) -> None:

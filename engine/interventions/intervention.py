@@ -8,6 +8,7 @@ import numpy as np
 from engine.components import ComponentType
 from engine.errors import InvalidRequestError
 from engine.taps.points import Point
+from engine.taps.position_sets import Positions
 
 PARAMETERS = {
     "ablation": set(),
@@ -34,9 +35,11 @@ class Intervention:
 
     The slice that changes has the component's shape, with only those `heads` on its head axis and
     only those `positions` on its sequence axis (of scores and pattern: the query's), in the order
-    given. Positions are 0-based in the whole sequence, negative ones count from the prompt's end;
-    in a generation a change without positions acts on every forward pass. Where a layer calculates
-    the component more than once in a pass, each is changed.
+    given. Positions are 0-based in the whole sequence, negative ones count from the prompt's end.
+    They may also be ``prompt``, ``generated``, which are those of all tokens after the prompt,
+    however many come, or ``all``, as None: in a generation a change without positions, or of the
+    generated ones, is given one value for every pass, and acts on as many as there are. Where a
+    layer calculates the component more than once in a pass, each is changed.
 
     `operation` is one of
 
@@ -63,7 +66,7 @@ class Intervention:
     component: ComponentType | str | None
     operation: str
     heads: tuple[int, ...] | None = None
-    positions: tuple[int, ...] | None = None
+    positions: Positions = None
     factor: float | None = None
     value: np.ndarray | None = None
     scale: float | None = None

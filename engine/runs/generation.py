@@ -49,7 +49,8 @@ def create_generator_with_activations(
     InvalidRequestError, ContextLengthError for more tokens than a model has learned positions, what
     `resolve_hooks` raises, UnknownPositionError, CaptureTooLargeError past the byte budget, and
     InterventionError, in place of the last token, if an intervention has not acted by then. An
-    option that `Sampling` does not have is a TypeError.
+    option that `Sampling` does not have is a TypeError. Logits that are NaN or infinite are a
+    NotFiniteError in place of the token that would have been chosen by them.
     """
     steps = generate(
         kit,

@@ -19,6 +19,7 @@ from engine.errors import InvalidRequestError, UnsupportedOperationError
 from engine.machine.gaps import gaps_explained
 from engine.models.corrections import Correction
 from engine.models.loading import load
+from engine.runs.footprint import Footprint
 from engine.runs.sharing import reason_apart
 from engine.runs.tokenizer import Tokenizer
 from engine.structure.resolver import Structure, resolve
@@ -92,6 +93,23 @@ class ModelKit:
     def weights(self) -> Weights:
         """The weights by the field's names: found when they are asked for first."""
         return Weights(self.structure)
+
+    @cached_property
+    def special_tokens(self) -> frozenset[int]:
+        """The tokens that are no text: beginnings, ends, the markers of a chat's turns."""
+        added = self.tokenizer.added_tokens_decoder.items()
+        return frozenset(
+            [
+                *self.tokenizer.all_special_ids,
+                *self.tokenizer.eos_token_ids,
+                *(token for token, each in added if each.special),
+            ]
+        )
+
+    @cached_property
+    def footprint(self) -> Footprint:
+        """What passes take in memory: found when it is asked for first."""
+        return Footprint(self.structure)
 
     def make_cache(self) -> list:
         """Empty caches of the model, rotating ones of `max_kv_size` for layers without a limit."""

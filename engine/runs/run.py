@@ -1,5 +1,6 @@
 """One generation under way: its prompt, its own way to choose tokens, and how far it is."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import mlx.core as mx
@@ -13,15 +14,20 @@ from engine.interventions.intervening import Interventions
 from engine.interventions.intervention import Intervention
 from engine.machine.gaps import gaps_explained
 from engine.runs.choices import Chooser, Step
+from engine.runs.finite import not_finite
+from engine.runs.footprint import looks_at_scores
 from engine.runs.kit import ModelKit
 from engine.runs.results import FinishReason, Generated, GenerationResult, token_choices
 from engine.runs.sampling import Sampling
+from engine.runs.special_tokens import special_positions, without_special
 from engine.runs.stopping import StopStrings
 from engine.runs.text_stream import TextStream
 from engine.taps.attention import KERNEL_COMPONENTS
 from engine.taps.observation import Observation
 from engine.taps.positions import tokens_in
 
+GROWTH = 256
+"""Tokens after which it is asked whether the memory suffices for as many more."""
 Progress = Callable[[int, int], None]
 
 
@@ -58,8 +64,11 @@ class Run:
         end = self.position + len(tokens)
         kit.structure.check_length(end + sampling.max_tokens)
         positions = range(self.position, end + sampling.max_tokens - 1)
-        self.recorder = Recorder(hooks, end, positions, budget_bytes)
+        special = special_positions(kit, hooks, [tokens], self.position)
+        self.recorder = Recorder(hooks, end, positions, budget_bytes, special)
+        self._hooks = hooks
         self._changes = Interventions(interventions, kit.structure, end, positions)
+        self._chunk = self._longest_pass(end)
         self.visitors = self._changes.visitors()
         self.observation = Observation(kit.structure, self.visitors, self.recorder)
         self.chooser = Chooser(sampling, self.tokens)
@@ -72,7 +81,21 @@ class Run:
         self._passes_left = sampling.max_tokens + self._keeps_cache
         self._positions = range(self.position, end)
         self._last = self.tokens[-1]
+        self._generated: list[int] = []
         self._count = 0
+
+    def _longest_pass(self, end: int) -> int:
+        """The most tokens of the prompt that a pass may take. Raises what the footprint raises."""
+        footprint = self.kit.footprint
+        points = {point for hook in self._hooks for point, _ in hook.points}
+        return footprint.longest_pass(
+            1,
+            end,
+            kept=footprint.of_captures(self._hooks, 1, end),
+            logits=1,
+            looks_at_scores=looks_at_scores([*points, *self._changes.points]),
+            most=min(self.sampling.prefill_step_size, end),
+        )
 
     # the prompt
 
@@ -91,7 +114,7 @@ class Run:
         a pass with other rows; returns how many they are."""
         if self.read == 0:
             self._progress(0, len(self.tokens))
-        chunk = self._unread[:-1][: self.sampling.prefill_step_size]
+        chunk = self._unread[:-1][: self._chunk]
         if chunk:
             with gaps_explained(), mx.stream(generation_stream):
                 with self.observation.taps(), self.observation.watching():
@@ -134,7 +157,11 @@ class Run:
         """What is to be said of the next token. Raises InterventionError in place of the last, if
         an intervention has not acted by then."""
         self._count += 1
-        self._last = step.token
+        if self._count % GROWTH == 0:
+            self.kit.footprint.check_growth(GROWTH)
+        self._check_finite(step)
+        before, self._last = self._last, step.token
+        self._generated.append(step.token)
         if self._count == 1:
             self._progress(len(self.tokens), len(self.tokens))
         ended = step.token in self.kit.tokenizer.eos_token_ids
@@ -145,6 +172,8 @@ class Run:
         stopped = ended or self._stop.found is not None
         reason: FinishReason | None = "stop" if stopped else "length" if is_last else None
         activations = records(self.recorder.take(self._positions))
+        if self._count > 1:
+            activations = without_special(self.kit, self._hooks, before, activations)
         if reason is not None:
             self._changes.check_done(self._positions.stop)
         self._positions = range(self._positions.stop, self._positions.stop + 1)
@@ -159,6 +188,12 @@ class Run:
             completion_tokens=self._count,
         )
         return result, activations
+
+    def _check_finite(self, step: Step) -> None:
+        """Raise NotFiniteError for a step whose logits are not finite."""
+        if not math.isfinite(step.logprob):
+            visitors = self._changes.visitors(without_functions=True)
+            raise not_finite(self.kit, [[*self.tokens, *self._generated]], visitors)
 
 
 def check_passes(interventions: Sequence[Intervention]) -> None:

@@ -1,6 +1,6 @@
 """What the engine asks of a tokenizer: mlx-lm's wrapper of transformers' has it all."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 
@@ -10,6 +10,14 @@ class Tokenizer(Protocol):
     @property
     def eos_token_ids(self) -> Iterable[int]:
         """The tokens that end a text."""
+
+    @property
+    def all_special_ids(self) -> Iterable[int]:
+        """The tokens that the tokenizer has a name for, such as that of the beginning."""
+
+    @property
+    def added_tokens_decoder(self) -> Mapping[int, Any]:
+        """What was added to the vocabulary: of each token, among others whether it is `special`."""
 
     def encode(self, text: str, *, add_special_tokens: bool = True) -> Sequence[int]:
         """Return the token ids of a text."""

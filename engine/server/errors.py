@@ -134,6 +134,8 @@ ENGINE_ERRORS: dict[type[e.EngineError], tuple[int, str]] = {
     e.ModelNotFoundError: (404, "model_not_found"),
     e.UnsupportedModelError: (422, "unsupported_model"),
     e.UnsupportedOperationError: (422, "unsupported_operation"),
+    e.NotFiniteError: (422, "not_finite"),
+    e.NotEnoughMemoryError: (507, "not_enough_memory"),
     e.CaptureTooLargeError: (507, "capture_too_large"),
     e.UnknownWeightError: (422, "unknown_weight"),
     e.WeightTooLargeError: (507, "weight_too_large"),

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import mlx.core as mx
+
 from engine.captures.host_memory import host_memory
 from engine.server.jobs.generation_thread import GenerationThread
 from engine.server.jobs.sessions import Sessions
@@ -31,6 +33,8 @@ def create_service(settings: Settings, on_death: Callable[[], None]) -> Service:
         on_death=on_death,
     )
     worker.start()
+    if settings.memory_bytes is not None:
+        mx.set_memory_limit(settings.memory_bytes)
     if pool := host_memory():
         pool.budget_bytes = settings.capture_bytes
     store = CaptureStore(settings.capture_bytes, settings.spill_folder)

@@ -103,6 +103,7 @@ def test_records_serialise_to_lists_to_base64_and_to_metadata(kit):
             "field_name": "blocks.1.hook_mlp_out",
             "step": 0,
             "positions": [0, 2],
+            "position_list": None,
             "shape": [1, 3, 32],
             "dtype": "bfloat16",
             "byte_order": "little",

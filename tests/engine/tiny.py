@@ -1,6 +1,6 @@
 """Tiny random models that capture tests run on, and a tokenizer whose tokens are numbers."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import mlx.core as mx
 from mlx_lm.models.cache import make_prompt_cache
@@ -15,8 +15,11 @@ PROMPT = [3, 31, 4, 15, 9, 26, 5, 35, 8, 9, 7, 9, 32, 3, 8, 46]
 class Numbers:
     """Writes each token as its number and a space; `eos_token_ids` end a text."""
 
+    added_tokens_decoder: ClassVar[dict] = {}
+
     def __init__(self, *eos_token_ids: int):
         self.eos_token_ids = set(eos_token_ids)
+        self.all_special_ids = list(eos_token_ids)
 
     def convert_ids_to_tokens(self, token: int) -> str:
         return str(token)

@@ -13,9 +13,9 @@ from engine.contract.schemas.base import (
     Dtype,
     Float32,
     Head,
+    HookPositions,
     Index,
     LayerName,
-    Position,
     Request,
     Response,
     one_of,
@@ -60,14 +60,18 @@ class HookSpec(Request):
         description="Capture what comes out of it. A name of an input, `hook_resid_pre`, needs "
         "neither field.",
     )
-    positions: list[Position] | None = Field(
+    positions: HookPositions | None = Field(
         None,
-        min_length=1,
         description="0-based positions in the whole sequence; negative ones count from the end "
-        "of the prompt. Default: all.",
+        "of the prompt. Or `prompt`, or `generated`: however many tokens come. Default: all.",
     )
     heads: list[Head] | None = Field(None, min_length=1, description="0-based heads. Default: all.")
     dtype: Dtype = "float32"
+    exclude_special_tokens: bool = Field(
+        False,
+        description="Leave out the positions of tokens that are no text: those that mark a "
+        "beginning, an end or a turn of a chat.",
+    )
 
     @model_validator(mode="after")
     def _captures(self) -> "HookSpec":
@@ -109,7 +113,11 @@ class InterventionSpec(Request):
         "deviation `scale`, from `seed`."
     )
     heads: list[Head] | None = Field(None, min_length=1)
-    positions: list[Position] | None = Field(None, min_length=1)
+    positions: HookPositions | None = Field(
+        None,
+        description="As in a hook. Of the `generated`, and in a completion of all, one value is "
+        "for each pass, as for one position.",
+    )
     factor: Float32 | None = None
     value: TensorValue | None = None
     capture_id: str | None = None
@@ -132,6 +140,10 @@ class ActivationRecord(Response):
     step: int = Field(description="0 is the whole prompt; step k the k-th generated token's pass.")
     positions: list[int] = Field(
         description="First and last position of this forward pass that the record covers."
+    )
+    position_list: list[int] | None = Field(
+        description="All positions that the record covers, where they are not all from the first "
+        "to the last; else null."
     )
     shape: list[int]
     dtype: str

@@ -59,6 +59,9 @@ LayerName = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
 # Named in the document too, for those that generate types from it.
 Head = TypeAliasType("Head", Index)
 Position = TypeAliasType("Position", Annotated[int, Field(ge=-LARGEST, le=LARGEST), Whole])
+HookPositions = (
+    Literal["all", "prompt", "generated"] | Annotated[list[Position], Field(min_length=1)]
+)
 StopString = TypeAliasType("StopString", Text)
 TokenId = TypeAliasType("TokenId", Index)
 TokenIds = TypeAliasType("TokenIds", Annotated[list[TokenId], Field(min_length=1)])

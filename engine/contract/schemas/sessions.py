@@ -10,9 +10,9 @@ from engine.contract.schemas.base import (
     MOST_HOOKS,
     ComponentName,
     Head,
+    HookPositions,
     LayerName,
     No,
-    Position,
     Request,
     Response,
 )
@@ -37,7 +37,7 @@ class BreakpointSpec(Request):
         description="By which the client knows the breakpoint. Default: `layer_5_residual`, …",
     )
     heads: list[Head] | None = Field(None, min_length=1)
-    positions: list[Position] | None = Field(None, min_length=1)
+    positions: HookPositions | None = Field(None, description="As in a hook.")
 
 
 class WithBreakpoints(Request):

@@ -11,6 +11,7 @@ from engine.interventions.intervention import Intervention
 from engine.server.errors import ImpossibleError
 from engine.server.state.captures import Capture, CaptureStore
 from engine.server.wire.records import numbers, tensor_array
+from engine.taps.position_sets import Positions, PositionSet
 
 
 def hook_specs(hooks: Iterable[HookSpec]) -> tuple[ActivationHookSpec, ...]:
@@ -21,9 +22,10 @@ def hook_specs(hooks: Iterable[HookSpec]) -> tuple[ActivationHookSpec, ...]:
             hook_id=hook.hook_id,
             capture_input=_given(hook, "capture_input"),
             capture_output=_given(hook, "capture_output"),
-            positions=_tuple(hook.positions),
+            positions=positions(hook.positions),
             heads=_tuple(hook.heads),
             dtype=hook.dtype,
+            exclude_special_tokens=hook.exclude_special_tokens,
         )
         for hook in hooks
     )
@@ -43,9 +45,10 @@ def hook_entry(hook: ResolvedHook) -> HookSpec:
         hook_id=hook.hook_id,
         capture_input=True in sides,
         capture_output=False in sides,
-        positions=_list(hook.positions),
+        positions=hook.positions if isinstance(hook.positions, str) else _list(hook.positions),
         heads=_list(hook.heads),
         dtype=cast(Dtype, hook.dtype),
+        exclude_special_tokens=hook.exclude_special_tokens,
     )
 
 
@@ -59,7 +62,7 @@ def interventions(
             component=spec.component,
             operation=spec.operation,
             heads=_tuple(spec.heads),
-            positions=_tuple(spec.positions),
+            positions=positions(spec.positions),
             factor=spec.factor,
             value=_value(spec, f"interventions.{index}", captures),
             scale=spec.scale,
@@ -90,6 +93,11 @@ def _kept_activation(capture: Capture, hook_id: str, step: int, param: str) -> n
             param,
         )
     return numbers(records[-1].data, records[-1].dtype)
+
+
+def positions(asked: PositionSet | list[int] | None) -> Positions:
+    """Positions in the engine's words."""
+    return tuple(asked) if isinstance(asked, list) else asked
 
 
 def _tuple(values: list[int] | None) -> tuple[int, ...] | None:

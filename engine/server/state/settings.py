@@ -21,6 +21,7 @@ class Settings:
 
     capture_bytes: int = 2048 * MEGABYTE
     spill_folder: Path | None = None
+    memory_bytes: int | None = None  # most that MLX may take, models included; None: as MLX has it
 
     max_body_bytes: int = 64 * MEGABYTE
     max_prompt_characters: int = 1_000_000

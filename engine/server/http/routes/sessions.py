@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.captures.records import CapturedActivation, step_of
+from engine.captures.records import CapturedActivation, listed, step_of
 from engine.contract import schemas as s
 from engine.interventions.intervention import Intervention
 from engine.server.http.choices import Choices
@@ -13,6 +13,7 @@ from engine.server.http.forward_pass import ForwardPass
 from engine.server.http.openai_format import CompletionReply
 from engine.server.http.prompts import completion_prompts
 from engine.server.http.requests import client_gone
+from engine.server.http.specs import positions as positions_asked
 from engine.server.jobs.job import Job
 from engine.server.jobs.sessions import Ask, Event, Run
 from engine.server.service import Service
@@ -91,7 +92,7 @@ class Breakpoints:
             spec.component,
             "function",
             heads=None if spec.heads is None else tuple(spec.heads),
-            positions=None if spec.positions is None else tuple(spec.positions),
+            positions=positions_asked(spec.positions),
             function=function,
         )
 
@@ -106,6 +107,7 @@ class Breakpoints:
             component=point.component,
             step=step_of(positions[0], self._prompt),
             positions=(positions[0], positions[-1]),
+            position_list=listed(positions),
             is_input=point.is_input,
             dtype="float32",
             data=value,
