@@ -1,6 +1,6 @@
 """Generations that run together: each gets what it gets alone."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -9,8 +9,10 @@ from subjects import everywhere
 from tiny import PROMPT, tiny_kit
 
 from engine.captures.hooks import ActivationHookSpec, resolve_hooks
+from engine.errors import CaptureTooLargeError, InterventionError
 from engine.interventions.intervention import Intervention
 from engine.runs.batch import Batch
+from engine.runs.choices import Chooser
 from engine.runs.generation import generate
 from engine.runs.kit import ModelKit
 from engine.runs.results import Generated
@@ -19,7 +21,25 @@ from engine.runs.sampling import Sampling
 
 SHARED = ["llama", "gpt2", "gpt_oss", "qwen3_moe", "mamba2", "qwen3_next", "deepseek_v3"]
 """A rotary, a learned, a sliding, two mixed, a recurrent, a hybrid and a latent architecture."""
+APART = {
+    "afm7",
+    "deepseek_v41",
+    "gemma2",
+    "gpt_bigcode",
+    "llama4",
+    "minimax_m3_vl",
+    "nemotron-nas",
+    "phi3small",
+}
+"""Architectures whose code or caches mlx-lm has for one sequence alone."""
+LATER = 6_000
+"""Bytes that suffice for the residuals of a prompt, and not for those of all tokens."""
 RESIDUAL = [ActivationHookSpec("*", "residual")]
+
+
+@pytest.fixture(scope="module")
+def kit():
+    return tiny_kit("llama")
 
 
 @dataclass
@@ -125,5 +145,139 @@ def mixed(kit: ModelKit) -> list[Request]:
 def test_each_row_is_as_the_row_alone(name):
     kit = tiny_kit(name)
     requests = mixed(kit)
+    for request, outcomes in zip(requests, together(kit, requests), strict=True):
+        assert_same(outcomes, request.alone(kit))
+
+
+def test_a_row_that_fails_ends_alone_at_each_stage(kit):
+    def broken(value, point, positions):
+        raise ValueError(f"broken at {positions[-1]}")
+
+    def breaking_later(value, point, positions):
+        return broken(value, point, positions) if positions[-1] > 20 else None
+
+    functions = [Intervention("1", "mlp", "function", function=f) for f in (broken, breaking_later)]
+    late = Intervention("0", "mlp", "ablation", positions=(14,))
+    wrong = Intervention("0", "mlp", "addition", value=np.ones((1, 1, 7), np.float32))
+    failing = [
+        Request(PROMPT[:5], interventions=functions[:1], arrives=2),  # reading its prompt
+        Request(PROMPT, interventions=functions[1:], arrives=1),  # in a pass that rows share
+        Request(PROMPT[:8], interventions=[wrong]),
+        Request(PROMPT, hooks=RESIDUAL, budget=2000, arrives=3),  # too large in its prompt
+        Request(PROMPT, hooks=RESIDUAL, budget=LATER, options={"max_tokens": 20}),
+        Request(PROMPT[:4], interventions=[late], options={"stop_strings": ["1"]}),  # at its end
+    ]
+    requests = [*mixed(kit), *failing]
+    outcomes = together(kit, requests)
+    for request, ours in zip(requests, outcomes, strict=True):
+        assert_same(ours, request.alone(kit))
+    errors = [ours[-1] for ours in outcomes[-len(failing) :]]
+    kinds = [ValueError, ValueError, InterventionError, *[CaptureTooLargeError] * 2]
+    assert [type(error) for error in errors[:5]] == kinds
+    assert isinstance(errors[5], InterventionError)
+
+
+def test_a_sampler_that_fails_fails_its_row_alone(kit, monkeypatch):
+    requests = mixed(kit)
+    expected = [request.alone(kit) for request in requests]
+    drawn = Chooser.drawn
+    calls = []
+
+    def breaking(chooser, logprobs):
+        calls.append(chooser)
+        if len(calls) > 3 and chooser is calls[0]:
+            raise RuntimeError("no token")
+        return drawn(chooser, logprobs)
+
+    monkeypatch.setattr(Chooser, "drawn", breaking)
+    outcomes = together(kit, requests)
+    failed = [number for number, ours in enumerate(outcomes) if isinstance(ours[-1], Exception)]
+    assert len(failed) == 1
+    for number, ours in enumerate(outcomes):
+        if number not in failed:
+            assert_same(ours, expected[number])
+
+
+def test_rows_that_are_removed_or_wait_change_no_other(kit):
+    requests = [replace(request, arrives=0) for request in mixed(kit)]
+    batch, outcomes = Batch(kit), [[] for _ in requests]
+    runs = [request.run(kit) for request in requests]
+    for run in runs:
+        batch.add(run)
+    removed, waiting = runs[1], (runs[0], runs[3], runs[4])
+    step = 0
+    while batch.runs:
+        if step == 4:
+            batch.remove([removed])
+        held = waiting if 2 <= step < 9 else runs if 12 <= step < 14 else ()
+        before = [len(each) for each in outcomes]
+        for run, outcome in batch.advance(held):
+            outcomes[runs.index(run)].append(outcome)
+        if 3 <= step < 9:
+            assert all(len(outcomes[runs.index(run)]) == before[runs.index(run)] for run in waiting)
+        step += 1
+    for number, (request, ours) in enumerate(zip(requests, outcomes, strict=True)):
+        expected = request.alone(kit)
+        if number == 1:
+            assert 0 < len(ours) < len(expected)
+            expected = expected[: len(ours)]
+        assert_same(ours, expected)
+
+
+def test_no_taps_are_left(kit):
+    def classes():
+        return [type(module) for _, module in kit.model.named_modules()]
+
+    plain = classes()
+    requests = mixed(kit)[:4]
+    batch = Batch(kit)
+    for request in requests:
+        batch.add(request.run(kit))
+    for _ in range(3):
+        batch.advance()
+    assert classes() != plain
+    batch.close()
+    assert classes() == plain
+    together(kit, requests)
+    assert classes() == plain
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "reason"),
+    [
+        ("llama4", {}, "ChunkedKVCache"),
+        ("gemma2", {}, "differ"),
+        ("gpt_bigcode", {}, "length-1 arrays"),
+        ("llama", {"max_kv_size": 8}, "keeps its first tokens"),
+    ],
+)
+def test_models_whose_rows_cannot_share_passes_say_why(name, options, reason):
+    changes = {"layer_types": ["full_attention"] * 2} if name == "llama" else {}
+    assert reason in str(tiny_kit(name, kit=options, **changes).reason_apart)
+
+
+def test_runs_that_would_change_others_do_not_share(kit):
+    def run(**options):
+        return Run(kit, PROMPT, (), Sampling(), **options)
+
+    pattern = Intervention("1", "attention_pattern", "ablation", heads=(0,))
+    asking = Intervention("1", "mlp", "function", function=lambda *where: None)
+    assert run().can_share
+    assert run(interventions=[asking]).can_share
+    assert not run(interventions=[pattern]).can_share
+    assert not run(prompt_cache=kit.make_cache()).can_share
+
+
+def test_on_every_architecture_rows_that_share_are_as_alone(architecture):
+    kit = tiny_kit(architecture)
+    if kit.reason_apart is not None:
+        assert architecture in APART
+        return
+    everything = everywhere(kit.structure)
+    requests = [
+        Request(PROMPT[:6], hooks=everything, options={"max_tokens": 5}),
+        Request(PROMPT, options={"max_tokens": 6}, arrives=1),
+        Request(PROMPT[4:7], hooks=everything, options={"max_tokens": 4}, arrives=2),
+    ]
     for request, outcomes in zip(requests, together(kit, requests), strict=True):
         assert_same(outcomes, request.alone(kit))
