@@ -8,6 +8,10 @@ from __future__ import annotations
 from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 
 
+class CancelledJob(TypedDict):
+    job_id: str
+
+
 class CancelledSession(TypedDict):
     session_id: str
 
@@ -146,6 +150,12 @@ class Health(TypedDict):
     model: str | None
     ready: bool
     queue_depth: int
+
+
+class JobProgress(TypedDict):
+    done: int
+    total: int
+    unit: Literal["prompt tokens", "tokens", "passes"]
 
 
 class LoadModelRequest(TypedDict):
@@ -718,6 +728,19 @@ class InterventionSpec(TypedDict):
     step: NotRequired[int | None]
     scale: NotRequired[float | None]
     seed: NotRequired[int | None]
+
+
+class JobEntry(TypedDict):
+    job_id: str
+    operation: str
+    request_id: str
+    state: Literal["waiting", "running"]
+    created: float
+    progress: JobProgress | None
+
+
+class JobList(TypedDict):
+    jobs: list[JobEntry]
 
 
 class LensLayer(TypedDict):

@@ -57,6 +57,12 @@ class UnknownSessionError(RequestError):
     status, kind = 404, "unknown_session"
 
 
+class UnknownJobError(RequestError):
+    """A job that is not under way, nor waits to be."""
+
+    status, kind = 404, "unknown_job"
+
+
 class SessionActiveError(RequestError):
     """A session while another is not over, or a value while none is waited for."""
 
@@ -100,6 +106,12 @@ class UnavailableError(RequestError):
     """The server cannot do it now, and may later."""
 
     status, kind = 503, "unavailable"
+
+
+class CancelledError(UnavailableError):
+    """A job that somebody cancelled."""
+
+    kind = "cancelled"
 
 
 class QueueFullError(UnavailableError):

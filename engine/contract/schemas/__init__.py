@@ -10,6 +10,7 @@ from engine.contract.schemas.circuits import *
 from engine.contract.schemas.forward import *
 from engine.contract.schemas.generation import *
 from engine.contract.schemas.health import *
+from engine.contract.schemas.jobs import *
 from engine.contract.schemas.lens import *
 from engine.contract.schemas.models import *
 from engine.contract.schemas.neurons import *

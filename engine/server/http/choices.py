@@ -83,8 +83,10 @@ class Choices:
             if scores is not None:
                 yield choice.index, scores
         generating = [choice for choice in self.all if choice.generation.generates]
-        runs = [choice.generation.begun() for choice in generating]
-        for place, step in job.generated(runs):
+        runs = [choice.generation.begun(job) for choice in generating]
+        most = sum(choice.generation.sampling.max_tokens for choice in generating)
+        for done, (place, step) in enumerate(job.generated(runs), start=1):
+            job.report(done, most, "tokens")
             yield generating[place].index, step
 
     def body(self, events: Iterable[tuple[int, Event]]) -> dict[str, Any]:

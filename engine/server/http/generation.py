@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 
 from engine.captures.hooks import ResolvedHook
 from engine.contract import schemas as s
@@ -92,7 +93,7 @@ class Generation:
             budget_bytes=self.service.captures.budget_bytes,
         )
 
-    def begun(self) -> Run:
+    def begun(self, job: Job) -> Run:
         """It as a run, which can share its passes with others. For the generation thread."""
         return Run(
             self.model.kit,
@@ -100,7 +101,7 @@ class Generation:
             self.hooks,
             self.sampling,
             interventions=self.interventions,
-            progress=self._log,
+            progress=partial(self._tell, job),
             budget_bytes=self.service.captures.budget_bytes,
         )
 
@@ -121,11 +122,12 @@ class Generation:
     def _progress(self, job: Job) -> Progress:
         def progress(done: int, total: int) -> None:
             job.checkpoint()
-            self._log(done, total)
+            self._tell(job, done, total)
 
         return progress
 
-    def _log(self, done: int, total: int) -> None:
+    def _tell(self, job: Job, done: int, total: int) -> None:
+        job.report(done, total, "prompt tokens")
         if total > LONG_PROMPT:
             log.info("prompt: %d of %d tokens", done, total, extra=self.label)
 

@@ -9,13 +9,15 @@ from time import monotonic
 from typing import TypeVar
 
 from engine.server.errors import QueueFullError, ShuttingDownError, UnavailableError
-from engine.server.jobs.job import Job
+from engine.server.jobs.job import Client, Job
 from engine.server.jobs.rows import Rows, SharedRuns
 from engine.server.jobs.task import Task
 
 Result = TypeVar("Result")
 STARTED = 128
 """Jobs that are under way at most."""
+SERVER = Client()
+"""Whoever started the server, whose own work has no request."""
 HEARTBEAT = 0.1
 """Seconds after which it looks whether clients are gone, while all jobs wait for something."""
 log = logging.getLogger(__name__)
@@ -64,11 +66,17 @@ class GenerationThread:
         """Jobs that have not begun."""
         return len(self._waiting)
 
+    def jobs(self) -> list[tuple[Job, bool]]:
+        """All jobs, the oldest first, each with whether it has begun."""
+        with self._changed:
+            begun = [(task.job, True) for task in self._tasks]
+            return begun + [(job, False) for job in self._waiting]
+
     def submit(
-        self, work: Callable[[Job[Result]], Generator[Result, None, None]], gone: Callable[[], bool]
+        self, work: Callable[[Job[Result]], Generator[Result, None, None]], client: Client
     ) -> Job[Result]:
         """Queue `work`; raises QueueFullError or ShuttingDownError at once rather than wait."""
-        job = Job(work, gone, self._patience, self._wake)
+        job = Job(work, client, self._patience, self._wake)
         with self._changed:
             if self._stopping or not self._thread.is_alive():
                 raise ShuttingDownError("The server is shutting down.")
@@ -83,14 +91,14 @@ class GenerationThread:
     def call(
         self,
         function: Callable[[Job[Result]], Result],
-        gone: Callable[[], bool] = lambda: False,
+        client: Client = SERVER,
     ) -> Result:
         """Run `function` on the generation thread and return what it returns."""
 
         def work(job: Job[Result]) -> Generator[Result, None, None]:
             yield function(job)
 
-        with closing(self.submit(work, gone)) as job:
+        with closing(self.submit(work, client)) as job:
             for result in job:
                 return result
         raise UnavailableError("The request was cancelled: its client is gone.")

@@ -2,17 +2,40 @@
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
 from threading import Condition
-from time import monotonic
+from time import monotonic, time
 from typing import Generic, Protocol, TypeVar
+from uuid import uuid4
 
 from engine.runs.results import Generated
 from engine.runs.run import Run
-from engine.server.errors import SlowClientError
+from engine.server.errors import CancelledError, SlowClientError
 
 Result = TypeVar("Result")
 BOUND = 256
 """Results that may wait for their reader, so a short reply never waits for a slow one."""
+
+
+@dataclass(frozen=True)
+class Client:
+    """Who a job is for: `gone` says whether it has gone away, and is called on any thread.
+
+    `operation` and `request_id` are those of the request, empty for the server's own work.
+    """
+
+    gone: Callable[[], bool] = lambda: False
+    operation: str = ""
+    request_id: str = ""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How much of a job is done, in `unit`s."""
+
+    done: int
+    total: int
+    unit: str
 
 
 class AbandonedError(Exception):
@@ -32,10 +55,9 @@ class Turns(Protocol):
 class Job(Generic[Result]):
     """Filled by the generation thread, iterated by one web thread.
 
-    `work` is called with the job and iterated on the generation thread. `gone` says whether the
-    client has gone away, `wake` tells the generation thread that what it waits for may be there. A
-    reader may keep its job waiting, with a full queue, for `patience` seconds in all; then it loses
-    it.
+    `work` is called with the job and iterated on the generation thread, which `wake` tells that
+    what it waits for may be there. A reader may keep its job waiting, with a full queue, for
+    `patience` seconds in all; then it loses it.
     """
 
     turns: Turns
@@ -43,13 +65,16 @@ class Job(Generic[Result]):
     def __init__(
         self,
         work: "Callable[[Job[Result]], Generator[Result, None, None]]",
-        gone: Callable[[], bool],
+        client: Client,
         patience: float,
         wake: Callable[[], None],
     ) -> None:
         self.work = work
         self.wake = wake
-        self._gone = gone
+        self.job_id = f"job-{uuid4().hex}"
+        self.client = client
+        self.created = time()
+        self.progress: Progress | None = None
         self._patience = patience
         self._results: deque[Result] = deque()
         self._changed = Condition()
@@ -60,13 +85,17 @@ class Job(Generic[Result]):
 
     @property
     def abandoned(self) -> bool:
-        return self._finished or self._gone()
+        return self._finished or self.client.gone()
 
     def checkpoint(self) -> None:
         """Let others run; unwind if nobody waits for the results any more."""
         self.turns.pause()
         if self.abandoned:
             raise AbandonedError
+
+    def report(self, done: int, total: int, unit: str) -> None:
+        """Say how much is done."""
+        self.progress = Progress(done, total, unit)
 
     def wait(self, until: Callable[[], bool], seconds: float) -> bool:
         """Let others run until something is so; returns whether it is, within `seconds`."""
@@ -121,6 +150,11 @@ class Job(Generic[Result]):
         if self._error:
             raise self._error
         raise StopIteration
+
+    def cancel(self) -> None:
+        """End it for whoever asked for that; its own client is told."""
+        self.finish(CancelledError(f"{self.job_id} was cancelled on request."))
+        self.wake()
 
     def close(self) -> None:
         """Give up: the work is unwound within a token, and what was made is freed."""

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from functools import partial
 from threading import Condition, Lock
 from typing import Any
@@ -17,7 +18,7 @@ from engine.server.errors import (
     UnknownSessionError,
 )
 from engine.server.jobs.generation_thread import GenerationThread
-from engine.server.jobs.job import AbandonedError, Job
+from engine.server.jobs.job import AbandonedError, Client, Job
 
 Ask = Callable[[CapturedActivation], np.ndarray | None]
 """Shows the client a value; returns the changed one, or None if it stays as it is."""
@@ -60,7 +61,7 @@ class Session:
         worker: GenerationThread,
         run: Run,
         describe: Describe,
-        gone: Callable[[], bool],
+        client: Client,
     ) -> dict[str, Any]:
         """Run to the first breakpoint, or to the end; returns which of them, described."""
 
@@ -72,9 +73,9 @@ class Session:
                 raise
 
         with self._changed:
-            self._describe, self._gone = describe, gone
+            self._describe, self._gone = describe, client.gone
             try:
-                self._job = job = worker.submit(work, self._client_gone)
+                self._job = job = worker.submit(work, replace(client, gone=self._client_gone))
             except Exception as error:
                 self._end(f"it never began: {error}")
                 raise

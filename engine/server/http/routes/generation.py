@@ -10,7 +10,7 @@ from engine.contract import schemas as s
 from engine.server.http.choices import Choices
 from engine.server.http.openai_format import ChatReply, CompletionReply, Reply
 from engine.server.http.prompts import Prompt, chat_tokens, checked, completion_prompts
-from engine.server.http.requests import client_gone
+from engine.server.http.requests import client
 from engine.server.http.responses import event_stream
 from engine.server.service import Service
 
@@ -35,7 +35,7 @@ def _answer(
     service: Service, prompts: Sequence[Prompt], request: s.Sampling, reply: Reply
 ) -> Answer:
     choices = Choices(service, prompts, request, reply)
-    job = service.worker.submit(choices.run, client_gone())
+    job = service.worker.submit(choices.run, client())
     if request.stream:
         return event_stream(choices.chunks(job), job)
     with closing(job):
