@@ -15,7 +15,7 @@ from engine.machine.gaps import gaps_explained
 from engine.runs.choices import Choices, Step, choose
 from engine.runs.kit import ModelKit
 from engine.runs.results import Generated
-from engine.runs.row_caches import RowCaches
+from engine.runs.row_caches import RowCaches, read_together
 from engine.runs.run import Run
 from engine.taps.observation import Observation
 from engine.taps.rows import failing, row_visitors
@@ -85,13 +85,40 @@ class Batch:
 
     def _read_prompts(self, unread: list[Run]) -> None:
         """Read those first of which the least has been read: a short prompt passes a long one."""
-        read = 0
+        read = self._read_together(unread) if len(unread) > 1 else 0
+        unread = [run for run in unread if not (run.is_read or run.error)]
         while unread and read < PROMPT_TOKENS:
             run = min(unread, key=lambda each: each.read)
             with failing(run):
                 read += run.read_prompt()
             if run.is_read or run.error:
                 unread.remove(run)
+
+    def _read_together(self, unread: Sequence[Run]) -> int:
+        """Read some short prompts in one pass, the shortest first; returns how many tokens they
+        are with their padding."""
+        runs: list[Run] = []
+        for run in sorted(unread, key=lambda each: len(each.to_read)):
+            if run.reads_together:
+                if runs and len(run.to_read) * (len(runs) + 1) > PROMPT_TOKENS:
+                    break
+                runs.append(run)
+        if len(runs) < 2:
+            return 0
+        try:
+            with gaps_explained(), mx.stream(generation_stream):
+                caches = read_together(
+                    self._kit.model, [run.cache for run in runs], [run.to_read for run in runs]
+                )
+            mx.clear_cache()
+        except Exception as error:
+            _fail(runs, error)
+            return 0
+        read = len(runs) * len(runs[-1].to_read)
+        for run, cache in zip(runs, caches, strict=True):
+            with failing(run):
+                run.has_read(cache)
+        return read
 
     def _keep(self, rows: list[Run]) -> None:
         """Have these be the rows of the next passes; those that stay keep their order."""

@@ -135,6 +135,11 @@ class ModelKit:
         """Why passes of several generations cannot be one; None if they can."""
         return reason_apart(self.model, self.make_cache)
 
+    @cached_property
+    def reason_reads_apart(self) -> str | None:
+        """Why prompts of several generations cannot be read in one pass; None if they can."""
+        return self.reason_apart or reason_apart(self.model, self.make_cache, padded=True)
+
     def _check_quantised_cache(self) -> None:
         caches = self.make_cache()
         if any(isinstance(cache, RotatingKVCache) for cache in caches):

@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+import mlx.core as mx
+import mlx.nn as nn
+
 from engine.taps.positions import count_tokens
 
 
@@ -53,3 +56,25 @@ class RowCaches:
 
 def _merged(rows: Sequence[list[Any]]) -> list[Any]:
     return [type(layer[0]).merge(list(layer)) for layer in zip(*rows, strict=True)]
+
+
+def read_together(
+    model: nn.Module, rows: Sequence[list[Any]], sequences: Sequence[Sequence[int]]
+) -> list[list[Any]]:
+    """The empty caches of some rows, filled in one pass over a sequence of each.
+
+    Shorter sequences are padded at the end: what is there changes nothing before it.
+    """
+    layers = _merged(rows)
+    lengths = [len(sequence) for sequence in sequences]
+    padding = [max(lengths) - length for length in lengths]
+    padded = [[*sequence, *[0] * more] for sequence, more in zip(sequences, padding, strict=True)]
+    if any(padding):
+        for layer in layers:
+            layer.prepare(lengths=lengths, right_padding=padding)
+    model(mx.array(padded), cache=layers)
+    if any(padding):
+        for layer in layers:
+            layer.finalize()
+    mx.eval([layer.state for layer in layers])
+    return [[layer.extract(row) for layer in layers] for row in range(len(rows))]

@@ -109,12 +109,33 @@ class Run:
         """The last token that is known: it has not gone through the model, ``[1]``."""
         return mx.array([self._last], mx.uint32)
 
+    @property
+    def reads_together(self) -> bool:
+        """Whether a pass over its prompt can be that of other runs, too: it is a short one that
+        nobody looks into."""
+        is_short = self.read == 0 and 1 < len(self._unread) <= self._chunk + 1
+        is_plain = is_short and not self.visitors and not self.recorder.marks and self.can_share
+        return is_plain and self.kit.reason_reads_apart is None
+
+    @property
+    def to_read(self) -> list[int]:
+        """The tokens of the prompt that are left, but for the last."""
+        return self._unread[:-1]
+
+    def has_read(self, cache: list) -> None:
+        """Go on with a cache that contains the prompt, but for its last token."""
+        self._progress(0, len(self.tokens))
+        self.cache, self.is_read = cache, True
+        self.position += len(self.to_read)
+        self._unread = self._unread[-1:]
+        self._progress(self.read, len(self.tokens))
+
     def read_prompt(self) -> int:
         """Run the pass over the next tokens of the prompt, up to the last one, which is left for
         a pass with other rows; returns how many they are."""
         if self.read == 0:
             self._progress(0, len(self.tokens))
-        chunk = self._unread[:-1][: self._chunk]
+        chunk = self.to_read[: self._chunk]
         if chunk:
             with gaps_explained(), mx.stream(generation_stream):
                 with self.observation.taps(), self.observation.watching():
