@@ -27,6 +27,7 @@ from threading import Barrier
 
 import click
 import httpx
+import psutil
 from mlx_lm.utils import save_model
 from rich.console import Console
 from rich.table import Table
@@ -55,9 +56,11 @@ PATIENCE = 1800
 
 @dataclass(frozen=True)
 class Measured:
-    """Of clients at once: tokens a second of all, seconds to a first token, and to the last."""
+    """Of clients at once: tokens a second of all, the server's processor seconds, which tell more
+    on a busy machine, and the seconds to each client's first token, and to its last."""
 
     tokens_per_second: float
+    processor: float
     first: list[float]
     last: list[float]
 
@@ -90,7 +93,9 @@ def main(clients: tuple[int, ...], tokens: int) -> None:
             ),
         ]
         measured = {each.name: measure(each, clients, tokens) for each in contestants}
-    table = Table("server", "clients", "tokens/s", "ratio", "first token", "last token", box=None)
+    table = Table(
+        "server", "clients", "tokens/s", "ratio", "processor", "first token", "last token", box=None
+    )
     for count in clients:
         base = measured["mlx_lm.server"][count].tokens_per_second
         for name, results in measured.items():
@@ -100,6 +105,7 @@ def main(clients: tuple[int, ...], tokens: int) -> None:
                 str(count),
                 f"{each.tokens_per_second:.1f}",
                 f"{each.tokens_per_second / base:.2f}",
+                f"{each.processor:.1f} s",
                 f"{median(each.first):.2f} s, at most {max(each.first):.2f}",
                 f"{median(each.last):.2f} s, at most {max(each.last):.2f}",
             )
@@ -117,12 +123,14 @@ def saved(folder: Path) -> Path:
 
 
 def measure(contestant: Contestant, clients: tuple[int, ...], tokens: int) -> dict[int, Measured]:
-    with served(contestant) as url, httpx.Client(base_url=url, timeout=PATIENCE) as http:
+    with served(contestant) as (url, server), httpx.Client(base_url=url, timeout=PATIENCE) as http:
         asked(http, contestant, 0, tokens)  # the first request finds everything cold
-        return {count: at_once(url, contestant, count, tokens) for count in clients}
+        return {count: at_once(url, server, contestant, count, tokens) for count in clients}
 
 
-def at_once(url: str, contestant: Contestant, count: int, tokens: int) -> Measured:
+def at_once(
+    url: str, server: psutil.Process, contestant: Contestant, count: int, tokens: int
+) -> Measured:
     start = Barrier(count)
 
     def client(number: int) -> tuple[int, float, float]:
@@ -131,14 +139,20 @@ def at_once(url: str, contestant: Contestant, count: int, tokens: int) -> Measur
             return asked(http, contestant, number, tokens)
 
     with ThreadPoolExecutor(count) as pool:
-        began = time.perf_counter()
+        began, used = time.perf_counter(), processor_seconds(server)
         answers = list(pool.map(client, range(count)))
         seconds = time.perf_counter() - began
     return Measured(
         sum(made for made, _, _ in answers) / seconds,
+        processor_seconds(server) - used,
         [first for _, first, _ in answers],
         [last for _, _, last in answers],
     )
+
+
+def processor_seconds(server: psutil.Process) -> float:
+    times = server.cpu_times()
+    return times.user + times.system
 
 
 def asked(
@@ -179,8 +193,8 @@ def accepted(http: httpx.Client, path: str, body: dict) -> Iterator[httpx.Respon
 
 
 @contextmanager
-def served(contestant: Contestant) -> Iterator[str]:
-    """Run a server on a free port; stop it on every way out."""
+def served(contestant: Contestant) -> Iterator[tuple[str, psutil.Process]]:
+    """Run a server on a free port, and yield its address and process; stop it on every way out."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -196,7 +210,7 @@ def served(contestant: Contestant) -> Iterator[str]:
                 break
             except httpx.HTTPError:
                 time.sleep(0.5)
-        yield url
+        yield url, psutil.Process(process.pid)
     finally:
         process.terminate()
         process.wait(30)

@@ -20,7 +20,7 @@ from engine.runs.run import Run
 from engine.taps.observation import Observation
 from engine.taps.rows import failing, row_visitors
 
-PROMPT_TOKENS = 512
+PROMPT_TOKENS = 256
 """Tokens of prompts after which the runs under way get their next token first."""
 PASSES = 256
 """Passes after which MLX gives unused memory back."""
