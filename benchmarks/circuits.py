@@ -17,7 +17,7 @@ from rich.table import Table
 
 from benchmarks.pytorch import Heads, in_pytorch, timed
 from engine.analysis.circuits import Task, patch_effects
-from engine.runs.kit import load_model, tokenize
+from engine.runs.kit import load_model, single_token, tokenize
 
 CLEAN = "When Mary and John went to the store, John gave a drink to"
 CORRUPTED = "When Mary and John went to the store, Mary gave a drink to"
@@ -27,7 +27,7 @@ CORRUPTED = "When Mary and John went to the store, Mary gave a drink to"
 def main() -> None:
     """Print the times, their ratio, and how far the effects differ."""
     kit = load_model("smollm2", dtype="float32")
-    answer, distractor = (tokenize(kit, name)[0] for name in (" Mary", " John"))
+    answer, distractor = (single_token(kit, name) for name in (" Mary", " John"))
     task = Task(tokenize(kit, CLEAN), tokenize(kit, CORRUPTED), answer, distractor)
     pytorch = Heads(in_pytorch(kit), task)
     tokens = mx.array([task.clean])

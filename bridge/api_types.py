@@ -8,6 +8,20 @@ from __future__ import annotations
 from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 
 
+class Adapter(TypedDict):
+    name: str
+    format: Literal["mlx-lm", "peft"]
+    kind: Literal["lora", "dora", "full"]
+    modules: list[str]
+    rank: int | None
+    scale: float | None
+
+
+class AssistantMessage(TypedDict):
+    role: NotRequired[Literal["assistant"]]
+    content: str
+
+
 class CancelledJob(TypedDict):
     job_id: str
 
@@ -21,11 +35,6 @@ class CaptureSummary(TypedDict):
     model: str
     created: float
     bytes: int
-
-
-class ChatMessage(TypedDict):
-    role: Literal["system", "user", "assistant", "tool", "developer"]
-    content: str
 
 
 class CircuitCompleteness(TypedDict):
@@ -123,6 +132,21 @@ class Correction(TypedDict):
 
 class DetokenizeResponse(TypedDict):
     text: str
+    texts: list[str]
+
+
+class Embedding(TypedDict):
+    object: NotRequired[Literal["embedding"]]
+    index: int
+    embedding: list[float] | str
+
+
+InputItem: TypeAlias = str
+
+
+class EmbeddingsUsage(TypedDict):
+    prompt_tokens: int
+    total_tokens: int
 
 
 class ErrorDetail(TypedDict):
@@ -140,6 +164,17 @@ class ForgottenCapture(TypedDict):
     capture_id: str
 
 
+class GenerationStats(TypedDict):
+    """
+    How fast a reply was generated, all its choices together, as LM Studio tells it.
+    """
+
+    tokens_per_second: float
+    time_to_first_token: float
+    generation_time: float
+    stop_reason: Literal["eosFound", "stopStringFound", "maxPredictedTokensReached"]
+
+
 Head: TypeAlias = int
 
 
@@ -152,6 +187,19 @@ class Health(TypedDict):
     queue_depth: int
 
 
+class IncompleteDetails(TypedDict):
+    reason: Literal["max_output_tokens"]
+
+
+class InputDetails(TypedDict):
+    cached_tokens: int
+
+
+class InputText(TypedDict):
+    type: Literal["input_text", "output_text", "text"]
+    text: str
+
+
 class JobProgress(TypedDict):
     done: int
     total: int
@@ -160,6 +208,7 @@ class JobProgress(TypedDict):
 
 class LoadModelRequest(TypedDict):
     model_path: str
+    adapter_path: NotRequired[str | None]
     model_id: NotRequired[str | None]
     max_kv_size: NotRequired[int | None]
     kv_bits: NotRequired[Literal[2, 3, 4, 6, 8] | None]
@@ -187,6 +236,7 @@ class ModelEntry(TypedDict):
     intermediate_size: int | None
     quantization: str | None
     corrections: list[Correction]
+    adapter: Adapter | None
     warnings: list[str]
     components: list[ComponentType]
     absent_layers: dict[ComponentType, list[int]]
@@ -195,6 +245,16 @@ class ModelEntry(TypedDict):
 class ModelList(TypedDict):
     object: NotRequired[Literal["list"]]
     data: list[ModelEntry]
+
+
+class OutputDetails(TypedDict):
+    reasoning_tokens: int
+
+
+class OutputText(TypedDict):
+    type: NotRequired[Literal["output_text"]]
+    text: str
+    annotations: NotRequired[list[Any]]
 
 
 Position: TypeAlias = int
@@ -214,6 +274,14 @@ class RegisteredHooks(TypedDict):
 
 class RemovedHooks(TypedDict):
     removed_hooks: list[str]
+
+
+class ResponseUsage(TypedDict):
+    input_tokens: int
+    input_tokens_details: InputDetails
+    output_tokens: int
+    output_tokens_details: OutputDetails
+    total_tokens: int
 
 
 StopString: TypeAlias = str
@@ -253,6 +321,15 @@ class TextFormat(TypedDict):
     type: Literal["text"]
 
 
+class TextOptions(TypedDict):
+    format: NotRequired[TextFormat | None]
+
+
+class TextPart(TypedDict):
+    type: Literal["text"]
+    text: str
+
+
 class TokenEffect(TypedDict):
     id: int
     text: str
@@ -265,12 +342,6 @@ TokenId: TypeAlias = int
 TokenIds: TypeAlias = list[TokenId]
 
 
-class TokenizeRequest(TypedDict):
-    text: NotRequired[str | None]
-    messages: NotRequired[list[ChatMessage] | None]
-    model: NotRequired[str | None]
-
-
 class TokenizeResponse(TypedDict):
     tokens: list[int]
     texts: list[str]
@@ -279,7 +350,7 @@ class TokenizeResponse(TypedDict):
 class TopLogprob(TypedDict):
     token: str
     logprob: float
-    bytes: NotRequired[list[int] | None]
+    bytes: list[int]
 
 
 class TopToken(TypedDict):
@@ -367,48 +438,10 @@ class CaptureManifest(TypedDict):
     activations: dict[str, list[ActivationRecord]]
 
 
-class ChatCompletionRequest(TypedDict):
-    model: NotRequired[str | None]
-    max_tokens: NotRequired[int | None]
-    temperature: NotRequired[float | None]
-    top_p: NotRequired[float | None]
-    top_k: NotRequired[int | None]
-    min_p: NotRequired[float | None]
-    seed: NotRequired[int | None]
-    stop: NotRequired[str | list[StopString] | None]
-    presence_penalty: NotRequired[float | None]
-    frequency_penalty: NotRequired[float | None]
-    repetition_penalty: NotRequired[float | None]
-    logit_bias: NotRequired[dict[str, float] | None]
-    stream: NotRequired[bool | None]
-    stream_options: NotRequired[StreamOptions | None]
-    n: NotRequired[int | None]
-    best_of: NotRequired[int | None]
-    user: NotRequired[str | None]
-    safety_identifier: NotRequired[str | None]
-    prompt_cache_key: NotRequired[str | None]
-    prompt_cache_retention: NotRequired[str | None]
-    metadata: NotRequired[dict[str, str] | None]
-    service_tier: NotRequired[Literal["auto", "default"] | None]
-    store: NotRequired[Literal[False] | None]
-    parallel_tool_calls: NotRequired[bool | None]
-    tools: NotRequired[list[Any] | None]
-    tool_choice: NotRequired[Literal["none", "auto"] | None]
-    functions: NotRequired[list[Any] | None]
-    function_call: NotRequired[Literal["none", "auto"] | None]
-    response_format: NotRequired[TextFormat | None]
-    modalities: NotRequired[list[Literal["text"]] | None]
-    audio: NotRequired[None]
-    prediction: NotRequired[None]
-    web_search_options: NotRequired[None]
-    reasoning_effort: NotRequired[None]
-    verbosity: NotRequired[Literal["medium"] | None]
-    suffix: NotRequired[Literal[""] | None]
-    messages: list[ChatMessage]
-    max_completion_tokens: NotRequired[int | None]
-    logprobs: NotRequired[bool | None]
-    top_logprobs: NotRequired[int | None]
-    echo: NotRequired[Literal[False] | None]
+class ChatMessage(TypedDict):
+    role: Literal["system", "user", "assistant", "tool", "developer"]
+    content: str | list[TextPart]
+    name: NotRequired[str | None]
 
 
 class CircuitAblation(TypedDict):
@@ -498,6 +531,7 @@ class CircuitPatchRequest1(TypedDict):
     distractor: NotRequired[str | TokenId | None]
     examples: list[CircuitExample] | None
     pooling: NotRequired[Literal["mean", "logsumexp"] | None]
+    add_special_tokens: NotRequired[bool | None]
     model: NotRequired[str | None]
     component: NotRequired[
         Literal[
@@ -541,6 +575,7 @@ class CircuitPatchRequest2(TypedDict):
     distractor: str | TokenId | None
     examples: NotRequired[list[CircuitExample] | None]
     pooling: NotRequired[Literal["mean", "logsumexp"] | None]
+    add_special_tokens: NotRequired[bool | None]
     model: NotRequired[str | None]
     component: NotRequired[
         Literal[
@@ -584,6 +619,7 @@ class CircuitVerifyRequest1(TypedDict):
     distractor: NotRequired[str | TokenId | None]
     examples: list[CircuitExample] | None
     pooling: NotRequired[Literal["mean", "logsumexp"] | None]
+    add_special_tokens: NotRequired[bool | None]
     model: NotRequired[str | None]
     circuit: list[CircuitPart]
     ablation: NotRequired[CircuitAblation | None]
@@ -602,6 +638,7 @@ class CircuitVerifyRequest2(TypedDict):
     distractor: str | TokenId | None
     examples: NotRequired[list[CircuitExample] | None]
     pooling: NotRequired[Literal["mean", "logsumexp"] | None]
+    add_special_tokens: NotRequired[bool | None]
     model: NotRequired[str | None]
     circuit: list[CircuitPart]
     ablation: NotRequired[CircuitAblation | None]
@@ -658,6 +695,7 @@ class CompletionRequest(TypedDict):
     verbosity: NotRequired[Literal["medium"] | None]
     suffix: NotRequired[Literal[""] | None]
     prompt: str | TokenIds | list[PromptItem] | list[TokenIds]
+    add_special_tokens: NotRequired[bool | None]
     echo: NotRequired[bool | None]
     logprobs: NotRequired[int | None]
 
@@ -670,6 +708,7 @@ class CompletionWithActivations(TypedDict):
     model: str
     choices: list[CompletionChoice]
     usage: Usage
+    stats: GenerationStats
     capture_id: str
     activations: dict[str, list[ActivationRecord]]
 
@@ -681,6 +720,27 @@ class ContinueSessionRequest(TypedDict):
 class DetokenizeRequest(TypedDict):
     tokens: list[TokenId]
     model: NotRequired[str | None]
+
+
+class Embeddings(TypedDict):
+    warnings: NotRequired[list[str]]
+    object: NotRequired[Literal["list"]]
+    data: list[Embedding]
+    model: str
+    usage: EmbeddingsUsage
+    layer: int | None
+    pooling: Literal["mean", "last"]
+
+
+class EmbeddingsRequest(TypedDict):
+    input: str | TokenIds | list[InputItem] | list[TokenIds]
+    add_special_tokens: NotRequired[bool | None]
+    model: NotRequired[str | None]
+    layer: NotRequired[int | None]
+    pooling: NotRequired[Literal["mean", "last"] | None]
+    encoding_format: NotRequired[Literal["float", "base64"] | None]
+    dimensions: NotRequired[int | None]
+    user: NotRequired[str | None]
 
 
 class Forward(TypedDict):
@@ -707,6 +767,12 @@ class HookSpec(TypedDict):
     heads: NotRequired[list[Head] | None]
     dtype: NotRequired[Literal["float32", "float16", "bfloat16"] | None]
     exclude_special_tokens: NotRequired[bool | None]
+
+
+class InputMessage(TypedDict):
+    type: NotRequired[Literal["message"] | None]
+    role: Literal["system", "user", "assistant", "developer"]
+    content: str | list[InputText]
 
 
 class InterventionSpec(TypedDict):
@@ -757,8 +823,17 @@ class LogitLens(TypedDict):
 
 class LogitLensRequest(TypedDict):
     prompt: str | TokenIds
+    add_special_tokens: NotRequired[bool | None]
     model: NotRequired[str | None]
     top_k: NotRequired[int | None]
+
+
+class OutputMessage(TypedDict):
+    id: str
+    type: NotRequired[Literal["message"]]
+    role: NotRequired[Literal["assistant"]]
+    status: Literal["in_progress", "completed", "incomplete"]
+    content: list[OutputText]
 
 
 class PromotedTokens(TypedDict):
@@ -774,6 +849,25 @@ class RegisterHooksRequest(TypedDict):
     model: NotRequired[str | None]
 
 
+class ResponseRequest(TypedDict):
+    input: str | list[InputMessage]
+    model: NotRequired[str | None]
+    instructions: NotRequired[str | None]
+    previous_response_id: NotRequired[str | None]
+    store: NotRequired[bool | None]
+    stream: NotRequired[bool | None]
+    max_output_tokens: NotRequired[int | None]
+    temperature: NotRequired[float | None]
+    top_p: NotRequired[float | None]
+    text: NotRequired[TextOptions | None]
+    tools: NotRequired[list[Any] | None]
+    tool_choice: NotRequired[Literal["none", "auto"] | None]
+    parallel_tool_calls: NotRequired[bool | None]
+    truncation: NotRequired[Literal["disabled"] | None]
+    metadata: NotRequired[dict[str, str] | None]
+    user: NotRequired[str | None]
+
+
 class SessionState(TypedDict):
     session_id: str
     state: Literal["paused", "done"]
@@ -784,8 +878,69 @@ class SessionState(TypedDict):
 class TokenLogprob(TypedDict):
     token: str
     logprob: float
-    bytes: NotRequired[list[int] | None]
+    bytes: list[int]
     top_logprobs: list[TopLogprob]
+
+
+class TokenizeRequest(TypedDict):
+    add_generation_prompt: NotRequired[bool | None]
+    continue_final_message: NotRequired[bool | None]
+    enable_thinking: NotRequired[bool | None]
+    chat_template_kwargs: NotRequired[dict[str, Any] | None]
+    text: NotRequired[str | None]
+    messages: NotRequired[list[ChatMessage] | None]
+    add_special_tokens: NotRequired[bool | None]
+    single: NotRequired[bool | None]
+    model: NotRequired[str | None]
+
+
+class ChatCompletionRequest(TypedDict):
+    model: NotRequired[str | None]
+    max_tokens: NotRequired[int | None]
+    temperature: NotRequired[float | None]
+    top_p: NotRequired[float | None]
+    top_k: NotRequired[int | None]
+    min_p: NotRequired[float | None]
+    seed: NotRequired[int | None]
+    stop: NotRequired[str | list[StopString] | None]
+    presence_penalty: NotRequired[float | None]
+    frequency_penalty: NotRequired[float | None]
+    repetition_penalty: NotRequired[float | None]
+    logit_bias: NotRequired[dict[str, float] | None]
+    stream: NotRequired[bool | None]
+    stream_options: NotRequired[StreamOptions | None]
+    n: NotRequired[int | None]
+    best_of: NotRequired[int | None]
+    user: NotRequired[str | None]
+    add_generation_prompt: NotRequired[bool | None]
+    continue_final_message: NotRequired[bool | None]
+    enable_thinking: NotRequired[bool | None]
+    chat_template_kwargs: NotRequired[dict[str, Any] | None]
+    safety_identifier: NotRequired[str | None]
+    prompt_cache_key: NotRequired[str | None]
+    prompt_cache_retention: NotRequired[str | None]
+    metadata: NotRequired[dict[str, str] | None]
+    service_tier: NotRequired[Literal["auto", "default"] | None]
+    store: NotRequired[Literal[False] | None]
+    parallel_tool_calls: NotRequired[bool | None]
+    tools: NotRequired[list[Any] | None]
+    tool_choice: NotRequired[Literal["none", "auto"] | None]
+    functions: NotRequired[list[Any] | None]
+    function_call: NotRequired[Literal["none", "auto"] | None]
+    response_format: NotRequired[TextFormat | None]
+    modalities: NotRequired[list[Literal["text"]] | None]
+    audio: NotRequired[None]
+    prediction: NotRequired[None]
+    web_search_options: NotRequired[None]
+    reasoning_effort: NotRequired[None]
+    verbosity: NotRequired[Literal["medium"] | None]
+    suffix: NotRequired[Literal[""] | None]
+    messages: list[ChatMessage]
+    add_special_tokens: NotRequired[bool | None]
+    max_completion_tokens: NotRequired[int | None]
+    logprobs: NotRequired[bool | None]
+    top_logprobs: NotRequired[int | None]
+    echo: NotRequired[Literal[False] | None]
 
 
 class ChatCompletionWithActivationsRequest(TypedDict):
@@ -809,6 +964,10 @@ class ChatCompletionWithActivationsRequest(TypedDict):
     n: NotRequired[int | None]
     best_of: NotRequired[int | None]
     user: NotRequired[str | None]
+    add_generation_prompt: NotRequired[bool | None]
+    continue_final_message: NotRequired[bool | None]
+    enable_thinking: NotRequired[bool | None]
+    chat_template_kwargs: NotRequired[dict[str, Any] | None]
     safety_identifier: NotRequired[str | None]
     prompt_cache_key: NotRequired[str | None]
     prompt_cache_retention: NotRequired[str | None]
@@ -829,6 +988,7 @@ class ChatCompletionWithActivationsRequest(TypedDict):
     verbosity: NotRequired[Literal["medium"] | None]
     suffix: NotRequired[Literal[""] | None]
     messages: list[ChatMessage]
+    add_special_tokens: NotRequired[bool | None]
     max_completion_tokens: NotRequired[int | None]
     logprobs: NotRequired[bool | None]
     top_logprobs: NotRequired[int | None]
@@ -847,6 +1007,7 @@ class Completion(TypedDict):
     model: str
     choices: list[CompletionChoice]
     usage: Usage
+    stats: GenerationStats
     capture_id: NotRequired[str | None]
 
 
@@ -899,6 +1060,7 @@ class CompletionSessionRequest(TypedDict):
     verbosity: NotRequired[Literal["medium"] | None]
     suffix: NotRequired[Literal[""] | None]
     prompt: str | TokenIds
+    add_special_tokens: NotRequired[bool | None]
     echo: NotRequired[Literal[False] | None]
     logprobs: NotRequired[int | None]
 
@@ -944,6 +1106,7 @@ class CompletionWithActivationsRequest(TypedDict):
     verbosity: NotRequired[Literal["medium"] | None]
     suffix: NotRequired[Literal[""] | None]
     prompt: str | TokenIds
+    add_special_tokens: NotRequired[bool | None]
     echo: NotRequired[bool | None]
     logprobs: NotRequired[int | None]
 
@@ -954,6 +1117,7 @@ class ForwardRequest(TypedDict):
     activation_format: NotRequired[Literal["array", "base64", "metadata", "reference"] | None]
     prompt: NotRequired[str | TokenIds | list[TokenIds] | None]
     tokens: NotRequired[TokenIds | list[TokenIds] | None]
+    add_special_tokens: NotRequired[bool | None]
     model: NotRequired[str | None]
     logits: NotRequired[Literal["last", "all", "none"] | None]
     top_k: NotRequired[int | None]
@@ -967,6 +1131,7 @@ class ForwardSessionRequest(TypedDict):
     activation_format: NotRequired[Literal["array", "base64", "metadata", "reference"] | None]
     prompt: NotRequired[str | TokenIds | list[TokenIds] | None]
     tokens: NotRequired[TokenIds | list[TokenIds] | None]
+    add_special_tokens: NotRequired[bool | None]
     model: NotRequired[str | None]
     logits: NotRequired[Literal["last", "all", "none"] | None]
     top_k: NotRequired[int | None]
@@ -982,9 +1147,31 @@ class HookList(TypedDict):
     hooks: list[HookEntry]
 
 
+class ModelResponse(TypedDict):
+    id: str
+    object: NotRequired[Literal["response"]]
+    created_at: int
+    model: str
+    status: Literal["in_progress", "completed", "incomplete"]
+    incomplete_details: NotRequired[IncompleteDetails | None]
+    error: NotRequired[None]
+    instructions: str | None
+    previous_response_id: str | None
+    max_output_tokens: int | None
+    temperature: float
+    top_p: float
+    parallel_tool_calls: NotRequired[bool]
+    tool_choice: NotRequired[Literal["none", "auto"]]
+    tools: NotRequired[list[Any]]
+    metadata: dict[str, str]
+    store: bool
+    output: list[OutputMessage]
+    usage: NotRequired[ResponseUsage | None]
+
+
 class ChatChoice(TypedDict):
     index: int
-    message: ChatMessage
+    message: AssistantMessage
     finish_reason: Literal["stop", "length"] | None
     logprobs: NotRequired[ChatLogprobs | None]
     capture_id: NotRequired[str | None]
@@ -998,6 +1185,7 @@ class ChatCompletion(TypedDict):
     model: str
     choices: list[ChatChoice]
     usage: Usage
+    stats: GenerationStats
     capture_id: NotRequired[str | None]
 
 
@@ -1009,5 +1197,6 @@ class ChatCompletionWithActivations(TypedDict):
     model: str
     choices: list[ChatChoice]
     usage: Usage
+    stats: GenerationStats
     capture_id: str
     activations: dict[str, list[ActivationRecord]]

@@ -52,6 +52,10 @@ class Transport:
         """Send one request; returns its JSON reply."""
         return self._send(verb, route, parts).json()
 
+    def _text(self, verb: str, route: str, **parts: Fields) -> str:
+        """Send one request; returns its reply of plain text."""
+        return self._send(verb, route, parts).text
+
     def _arrays(self, verb: str, route: str, **parts: Fields) -> dict[str, np.ndarray]:
         """Send one request; returns the arrays of its safetensors reply by their names."""
         return from_safetensors(self._send(verb, route, parts).content)
@@ -99,6 +103,10 @@ class AsyncTransport:
     async def _json(self, verb: str, route: str, **parts: Fields) -> Any:
         """Send one request; returns its JSON reply."""
         return (await self._send(verb, route, parts)).json()
+
+    async def _text(self, verb: str, route: str, **parts: Fields) -> str:
+        """Send one request; returns its reply of plain text."""
+        return (await self._send(verb, route, parts)).text
 
     async def _arrays(self, verb: str, route: str, **parts: Fields) -> dict[str, np.ndarray]:
         """Send one request; returns the arrays of its safetensors reply by their names."""

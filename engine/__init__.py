@@ -23,6 +23,7 @@ _HOMES = {
     "ActivationHookManager": "engine.captures.hook_manager",
     "ActivationHookSpec": "engine.captures.hooks",
     "CapturedActivation": "engine.captures.records",
+    "ChatOptions": "engine.runs.chat",
     "ComponentType": "engine.components",
     "GenerationResult": "engine.runs.generation",
     "Intervention": "engine.interventions.intervention",
@@ -31,6 +32,7 @@ _HOMES = {
     "forward": "engine.runs.forward",
     "load_model": "engine.runs.kit",
     "serialize_activations": "engine.captures.serialization",
+    "single_token": "engine.runs.kit",
     "tokenize": "engine.runs.kit",
 }
 

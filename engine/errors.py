@@ -1,5 +1,9 @@
 """What can go wrong, each as an exception that says what was asked and what exists."""
 
+PROCESS_EXITS = (SystemExit, KeyboardInterrupt, GeneratorExit)
+"""What ends a process or a generator, and is no failure. Everything else that is raised is one,
+a panic in Rust too, which is no Exception."""
+
 
 class EngineError(Exception):
     """Base of all errors that the engine raises on purpose; the message is for the user."""
@@ -43,6 +47,10 @@ class ContextLengthError(InvalidRequestError):
 
 class UnequalPromptsError(InvalidRequestError):
     """Two prompts that need the same number of tokens, and have different ones."""
+
+
+class ChatTemplateError(EngineError):
+    """Messages that the model's chat template does not render; says what the template says."""
 
 
 class ModelNotFoundError(EngineError):

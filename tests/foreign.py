@@ -58,8 +58,10 @@ def client(folder: Path, content: Any, **choices: str) -> Client:
     return client_of(read(folder, content), our_base(), Choices(**choices))
 
 
-def generate_into(folder: Path, spec: Path, *dialects: str, **choices: str) -> Client:
+def generate_into(
+    folder: Path, spec: Path, *dialects: str, models: tuple[str, ...] = (), **choices: str
+) -> Client:
     """Write the bindings of a document for some dialects into a folder."""
-    made = client_of(read_api(spec), our_base(), Choices(**choices))
+    made = client_of(read_api(spec), our_base(), Choices(**choices), models=models)
     render(made, tuple(DIALECTS[name] for name in dialects)).write(folder)
     return made

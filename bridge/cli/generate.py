@@ -53,6 +53,14 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option(
     "--exclude", metavar="PATTERN", multiple=True, help="No operations of such a pattern."
 )
+@click.option(
+    "--models",
+    metavar="PATTERN",
+    multiple=True,
+    is_flag=False,
+    flag_value="*",
+    help="Classes for the schemas of such names, such as 'Pet*'; without a pattern, for all.",
+)
 @click.option("--allow-remote-refs", is_flag=True, help="Follow references to other addresses.")
 @click.option(
     "--templates",
@@ -135,6 +143,7 @@ def _settings(given: dict[str, Any], config: Path | None) -> "tuple[Settings, Pa
         given["include"],
         given["exclude"],
         given["allow_remote_refs"],
+        given["models"],
     )
     file = config or (mine.output.parent if mine.output else Path()) / SETTINGS_FILE
     kept = read_settings(file) if file.exists() else Settings()
@@ -158,7 +167,7 @@ def _client(settings: "Settings") -> "Client":
     api = read_api(settings.spec, allow_remote=settings.allow_remote)
     wanted = wanted_by(api, settings.include, settings.exclude)
     base = base_class(Templates(settings.templates))
-    return client_of(api, base, settings.choices, wanted)
+    return client_of(api, base, settings.choices, wanted, settings.models)
 
 
 def _warn(client: "Client", fail: bool) -> None:

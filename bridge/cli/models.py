@@ -62,19 +62,23 @@ def list_models() -> None:
     default=True,
     help="Correct what mlx-lm reads otherwise than the model's author wrote it.",
 )
-def inspect(path: str, corrections: bool) -> None:
+@click.option("--adapter", help="Merge the adapter of this folder or hub id into it.")
+def inspect(path: str, corrections: bool, adapter: str | None) -> None:
     """Show the hook points of a model: a folder, a hub id or a name of `models list`."""
     from engine.errors import EngineError
     from engine.runs.kit import load_model
     from engine.structure.inspection import hook_points
 
     try:
-        kit = load_model(path, corrections=corrections)
+        kit = load_model(path, corrections=corrections, adapter_path=adapter)
     except EngineError as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"{kit.info.architecture}, {kit.info.layers} layers")
     for each in kit.corrections:
         click.echo(f"corrected, {each.name}: {each.reason}")
+    if kit.adapter:
+        layers = len(kit.adapter.modules)
+        click.echo(f"adapter {kit.adapter.name}: {kit.adapter.kind} of {layers} modules, merged")
     table = Table("component", "layers", "shape", box=None)
     for row in hook_points(kit.structure):
         table.add_row(row.component, row.layers, escape(row.shape or f"absent: {row.reason}"))

@@ -12,13 +12,19 @@ from bridge import __version__
 
 TOKEN_VARIABLE = "NEUROSCOPE_TOKEN"
 MEGABYTE = 1 << 20
+LARGEST = 2**31 - 1
 
 
 @click.command()
 @click.option("--model", help="A model folder, a pulled model's name, or a hub id.")
+@click.option(
+    "--adapter", help="An adapter's folder, of mlx-lm or PEFT, or hub id, merged into it."
+)
 @click.option("--model-id", help="The name that clients use for it; default: the last part.")
 @click.option("--dtype", type=click.Choice(["float32", "float16", "bfloat16"]), help="Cast to it.")
-@click.option("--max-kv-size", type=int, help="Tokens kept in a rotating cache.")
+@click.option(
+    "--max-kv-size", type=click.IntRange(8, LARGEST), help="Tokens kept in a rotating cache."
+)
 @click.option("--kv-bits", type=click.Choice(["2", "3", "4", "6", "8"]), help="Quantise the cache.")
 @click.option(
     "--corrections/--no-corrections",
@@ -26,7 +32,13 @@ MEGABYTE = 1 << 20
     help="Correct what mlx-lm reads otherwise than the model's author wrote it.",
 )
 @click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", default=50111, show_default=True, help="0: any free one.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=50111,
+    show_default=True,
+    help="0: any free one.",
+)
 @click.option(
     "--model-root",
     "model_roots",
@@ -42,7 +54,13 @@ MEGABYTE = 1 << 20
     multiple=True,
     help="Pages of this origin may use the server; pages of localhost always may. Repeatable.",
 )
-@click.option("--capture-budget", default=2048, show_default=True, help="MB of captures kept.")
+@click.option(
+    "--capture-budget",
+    type=click.IntRange(1, LARGEST),
+    default=2048,
+    show_default=True,
+    help="MB of captures kept.",
+)
 @click.option(
     "--spill",
     "spill_folder",
@@ -50,15 +68,36 @@ MEGABYTE = 1 << 20
     help="Move captures over the budget here, as safetensors, in place of dropping them.",
 )
 @click.option(
+    "--spill-budget",
+    type=click.IntRange(1, LARGEST),
+    default=16384,
+    show_default=True,
+    help="MB of captures kept there; the oldest are dropped.",
+)
+@click.option(
     "--memory-limit",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, LARGEST),
     help="MB that the engine may take, the model included; default: what the machine has.",
 )
 @click.option("--tf32", is_flag=True, help="Faster float32 products on GPUs, 1e-3 off.")
-@click.option("--queue-size", default=128, show_default=True, help="Requests that may wait.")
+@click.option(
+    "--queue-size",
+    type=click.IntRange(1, 4096),
+    default=128,
+    show_default=True,
+    help="Requests that may wait.",
+)
+@click.option(
+    "--max-models",
+    type=click.IntRange(1, 1024),
+    default=8,
+    show_default=True,
+    help="Models that are loaded at once.",
+)
 @click.option("--log-json", is_flag=True, help="Log one JSON object a line.")
 def serve(
     model: str | None,
+    adapter: str | None,
     model_id: str | None,
     dtype: str | None,
     max_kv_size: int | None,
@@ -72,9 +111,11 @@ def serve(
     allowed_origins: tuple[str, ...],
     capture_budget: int,
     spill_folder: Path | None,
+    spill_budget: int,
     memory_limit: int | None,
     tf32: bool,
     queue_size: int,
+    max_models: int,
     log_json: bool,
 ) -> None:
     """Serve a model's activations over HTTP.
@@ -94,6 +135,8 @@ def serve(
         from engine.server.process import UnprotectedError, run
         from engine.server.state.settings import Settings
 
+    if model is None and adapter:
+        raise click.UsageError("--adapter needs the --model that it was trained on")
     logs.configure(json=log_json)
     settings = Settings(
         version=__version__,
@@ -102,19 +145,21 @@ def serve(
         token=os.environ.get(TOKEN_VARIABLE) or None,
         allowed_hosts=allowed_hosts,
         allowed_origins=allowed_origins,
-        model_roots=(*model_roots, models_folder(), *((Path(model),) if model else ())),
+        model_roots=(*model_roots, models_folder(), *_folders(model, adapter)),
         allow_hub=allow_hub,
         capture_bytes=capture_budget * MEGABYTE,
         spill_folder=spill_folder,
+        spill_bytes=spill_budget * MEGABYTE,
         memory_bytes=memory_limit and memory_limit * MEGABYTE,
         queue_size=queue_size,
+        max_models=max_models,
     )
     wanted = None
     if model:
-        folder = Path(model)
         wanted = LoadModelRequest.model_validate(
             {
-                "model_path": str(folder.resolve()) if folder.is_dir() else model,
+                "model_path": _absolute(model),
+                "adapter_path": adapter and _absolute(adapter),
                 "model_id": model_id,
                 "dtype": dtype,
                 "max_kv_size": max_kv_size,
@@ -137,3 +182,14 @@ def serve(
     logging.shutdown()
     sys.stdout.flush()
     os._exit(code)  # at once: MLX's threads may still be at a pass that nobody waits for
+
+
+def _folders(*paths_or_ids: str | None) -> list[Path]:
+    """Those that are folders: a hub id is no relative path."""
+    return [Path(each) for each in paths_or_ids if each and Path(each).is_dir()]
+
+
+def _absolute(path_or_id: str) -> str:
+    """A folder's whole path; a model's name or a hub id as it is."""
+    folder = Path(path_or_id)
+    return str(folder.resolve()) if folder.is_dir() else path_or_id

@@ -28,7 +28,16 @@ class Dialect:
 
 OWN_JSON = ("LMStudioJson", "LMStudioBase64")
 EVERYWHERE = frozenset(
-    ("Array", "Association", "Collection", "Dictionary", "Error", "Object", "OrderedCollection")
+    (
+        "Array",
+        "Association",
+        "Collection",
+        "Date",
+        "Dictionary",
+        "Error",
+        "Object",
+        "OrderedCollection",
+    )
 ) | frozenset(
     (
         "Random",
@@ -53,8 +62,7 @@ DIALECTS: dict[str, Dialect] = {
             ("fileout",),
             variants=("LMStudioPromisingClient", "NeuroScopeAmberSupplement"),
             dictionary="Smalltalk globals",
-            globals=EVERYWHERE
-            | {"Compiler", "Date", "Importer", "Number", "TNativeZeroBasedCollection"},
+            globals=EVERYWHERE | {"Compiler", "Importer", "Number", "TNativeZeroBasedCollection"},
         ),
         Dialect(
             "cuis",
@@ -72,7 +80,7 @@ DIALECTS: dict[str, Dialect] = {
             variants=("NeuroScopeGnuSupplement",),
             comment="formats/comment_message.st",
             globals=NATIVE
-            | {"ArrayedCollection", "SystemExceptions.FileError", "UndefinedObject"}
+            | {"ArrayedCollection", "ReadStream", "SystemExceptions.FileError", "UndefinedObject"}
             | {"Delay", "FileStream", "ObjectMemory", "PackageLoader", "Sockets.Socket"},
         ),
         Dialect(

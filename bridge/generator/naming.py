@@ -14,7 +14,11 @@ BRIDGE_CLIENT = "LMStudioRESTClient"
 BRIDGE_PACKAGE = "NeuroScope-Bridge"
 OURS = ("LMStudio", "NeuroScope")
 """What the names of the bridge's own classes begin with, where its templates define them."""
-RUNTIME = ("Connection", "Record", "Response", "Error", "Platform", "Installer", "Json", "Base64")
+RUNTIME = (
+    *("Connection", "Record", "Request", "Response", "Error", "Platform", "Installer", "Json"),
+    *("Base64", "Text", "Claim", "Server", "Parameter", "Body", "Part", "Multipart"),
+    *("Timestamp", "Address", "Call", "Pages", "Events", "Model"),
+)
 
 
 @dataclass(frozen=True)
@@ -51,9 +55,14 @@ class Naming:
         return not self.prefix
 
     @property
+    def base_prefix(self) -> str:
+        """What the names of the classes begin with that the client rests on."""
+        return self.prefix or "LMStudio"
+
+    @property
     def connection(self) -> str:
         """The superclass of the client."""
-        return f"{self.prefix or 'LMStudio'}Connection"
+        return f"{self.base_prefix}Connection"
 
 
 def naming_of(api: Api, choices: Choices, problems: list[Problem]) -> Naming:

@@ -1,9 +1,11 @@
 """The packages of a document in a dialect: which classes, in which order."""
 
-from bridge.generator.client import BaseClass, Client
-from bridge.generator.dialects import Dialect
+from bridge.generator.client import Client
+from bridge.generator.client_tests import tests_of
+from bridge.generator.dialects import OWN_JSON, Dialect
+from bridge.generator.methods import BaseClass
 from bridge.generator.model import Package, SmalltalkClass
-from bridge.generator.naming import Naming
+from bridge.generator.naming import RUNTIME, Naming
 from bridge.generator.prefixing import renamed
 from bridge.generator.sources import read_classes
 from bridge.generator.templates import Templates
@@ -15,10 +17,22 @@ CONNECTION_CLASSES = (
     "NeuroScopeText",
     CLAIM,
     "LMStudioRecord",
+    "LMStudioParameter",
+    "LMStudioPart",
+    "LMStudioMultipart",
+    "LMStudioBody",
+    "LMStudioRequest",
+    "LMStudioServer",
+    "LMStudioTimestamp",
+    "LMStudioEvents",
     "LMStudioResponse",
     "LMStudioError",
+    "LMStudioAddress",
+    "LMStudioCall",
+    "LMStudioPages",
     "LMStudioConnection",
 )
+MODEL_BASE = "LMStudioModel"  # of the classes that --models asks for
 BRIDGE_CLASSES = (
     "NeuroScopeImageSupplement",
     "NeuroScopeNames",
@@ -125,13 +139,20 @@ INSTALLER = "NeuroScope-Installer"
 
 
 def base_class(templates: Templates) -> BaseClass:
-    """What the superclass of all clients has: no operation can be called the same."""
-    (cls,) = (
-        cls
-        for cls in _from(templates, CONNECTION_CLASSES[-1])
-        if cls.name == CONNECTION_CLASSES[-1]
+    """What the superclasses of clients and of options have: nothing can be called the same."""
+    connection_classes = _from(templates, *CONNECTION_CLASSES, MODEL_BASE, bridge=False)
+    classes = {cls.name: cls for cls in connection_classes}
+    connection, record = classes["LMStudioConnection"], classes["LMStudioRecord"]
+    return BaseClass(
+        frozenset(method.selector for method in connection.methods),
+        frozenset(connection.variables),
+        frozenset(method.selector for method in record.methods),
+        frozenset(method.selector for method in classes[MODEL_BASE].methods),
+        frozenset(
+            name.removeprefix("LMStudio").removeprefix(PREFIX)
+            for name in (*classes, *OWN_JSON, *(f"{PREFIX}{role}" for role in RUNTIME))
+        ),
     )
-    return BaseClass(frozenset(method.selector for method in cls.methods), frozenset(cls.variables))
 
 
 def packages_of(client: Client, dialect: Dialect, templates: Templates) -> tuple[Package, ...]:
@@ -146,6 +167,7 @@ def packages_of(client: Client, dialect: Dialect, templates: Templates) -> tuple
                 *_from(
                     templates, *(c for c in CONNECTION_CLASSES if own or c != CLAIM), bridge=own
                 ),
+                *(_from(templates, MODEL_BASE) if client.models else ()),
             ),
         ),
         client.naming,
@@ -154,6 +176,7 @@ def packages_of(client: Client, dialect: Dialect, templates: Templates) -> tuple
         client.naming.package,
         (
             *(_from(templates, *BRIDGE_CLASSES, client=client) if own else ()),
+            *_model_classes(client, templates),
             *_client_class(client, templates),
             *(_from(templates, *dialect.variants) if own else ()),
         ),
@@ -161,7 +184,12 @@ def packages_of(client: Client, dialect: Dialect, templates: Templates) -> tuple
         yielding=BRIDGE_YIELDING if own else frozenset(),
     )
     if not own:
-        return (connection, package)
+        tests = Package(
+            f"{client.naming.package}-Tests",
+            _client_tests(client, templates),
+            requires=(connection, package),
+        )
+        return (connection, package, tests)
     base = (connection, package)
     classes = _from(templates, *CORE_CLASSES, folder="neuroscope")
     documented = frozenset(c.name for c in classes if not c.name.startswith(PREFIX))
@@ -214,10 +242,39 @@ def baseline_name(packages: tuple[Package, ...]) -> str:
     return packages[1].name.replace("-", "")
 
 
+def _client_tests(client: Client, templates: Templates) -> tuple[SmalltalkClass, ...]:
+    servers = dict.fromkeys(m.server.template for m in client.methods if m.server)
+    return _classes(
+        templates,
+        "clients/tests.st",
+        client=client,
+        tests=tests_of(client),
+        servers=[*servers],
+        spec=client.api.source,
+        connection=client.naming.connection,
+        prefix=client.naming.base_prefix,
+    )
+
+
+def _model_classes(client: Client, templates: Templates) -> tuple[SmalltalkClass, ...]:
+    names = {"connection": client.naming.connection, "prefix": client.naming.base_prefix}
+    return tuple(
+        cls
+        for model in client.models
+        for cls in _classes(templates, "clients/model.st", client=client, model=model, **names)
+    )
+
+
 def _client_class(client: Client, templates: Templates) -> tuple[SmalltalkClass, ...]:
     special = f"clients/{client.name}.st"
     name = special if templates.has(special) else "clients/client.st"
-    return _classes(templates, name, client=client, connection=client.naming.connection)
+    names = {"connection": client.naming.connection, "prefix": client.naming.base_prefix}
+    options = [
+        cls
+        for each in client.options_classes
+        for cls in _classes(templates, "clients/options.st", client=client, options=each, **names)
+    ]
+    return (*options, *_classes(templates, name, client=client, **names))
 
 
 def _from(

@@ -12,6 +12,7 @@ from bridge.generator.templates import Templates
 TEMPLATE = "python/api_client.py.jinja"
 JSON = "application/json"
 EVENTS = "text/event-stream"
+TEXT = "text/plain"
 PYTHON_TYPES = {
     "string": "str",
     "integer": "int",
@@ -108,6 +109,8 @@ def _arguments(schemas: Schema, operation: Schema) -> Iterator[Argument]:
 
 
 def _returned(responses: Schema) -> str:
+    if TEXT in responses:
+        return "str"
     if JSON not in responses:
         return "dict[str, np.ndarray]"
     schema = responses[JSON]["schema"]

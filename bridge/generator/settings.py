@@ -24,6 +24,7 @@ KEYS: dict[str, type] = {
     "templates": str,
     "include": list,
     "exclude": list,
+    "models": list,
     "allow-remote-refs": bool,
 }
 HEADER = "What `neuroscope-bridge generate` and `generate --check` do here; paths are from here."
@@ -42,6 +43,7 @@ class Settings:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     allow_remote: bool = False
+    models: tuple[str, ...] = ()
 
     def over(self, other: "Settings") -> "Settings":
         """These settings, and another's where these say nothing."""
@@ -61,6 +63,7 @@ class Settings:
             self.include or other.include,
             self.exclude or other.exclude,
             self.allow_remote or other.allow_remote,
+            self.models or other.models,
         )
 
 
@@ -92,6 +95,7 @@ def read_settings(path: Path) -> Settings:
         tuple(content.get("include", ())),
         tuple(content.get("exclude", ())),
         content.get("allow-remote-refs", False),
+        tuple(content.get("models", ())),
     )
 
 
@@ -126,6 +130,7 @@ def _content(settings: Settings, folder: Path) -> dict[str, Any]:
         "templates": _relative(settings.templates, folder),
         "include": list(settings.include),
         "exclude": list(settings.exclude),
+        "models": list(settings.models),
         "allow-remote-refs": settings.allow_remote,
     }
 

@@ -1,5 +1,6 @@
 """The Jinja templates: ours, and a user's folder in front of them."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,11 +32,14 @@ class Templates:
         self._environment.filters |= {
             "chunk": text.chunk,
             "comment": text.comment,
+            "from_json": json.loads,
+            "groups": text.groups,
             "literal": text.literal,
             "name": text.name,
             "percent": text.percent,
             "prose": text.prose,
             "protocol": text.protocol,
+            "strings": text.strings,
             "symbol": text.symbol,
         }
 

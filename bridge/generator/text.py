@@ -5,6 +5,7 @@ source as a class template contains it, in chunks: an exclamation mark is double
 """
 
 import re
+from collections.abc import Sequence
 from urllib.parse import quote
 
 from anyascii import anyascii
@@ -48,10 +49,28 @@ def literal(text: str, connection: str) -> str:
     A string literal if every dialect reads that back as it is: printable ASCII without `!`. Else
     `connection`, the class that all clients inherit from, makes the text of its UTF-8 bytes.
     """
-    if not UNSAFE_IN_LITERALS.search(text):
+    if is_plain(text):
         return "'" + text.replace("'", "''") + "'"
     codes = " ".join(map(str, text.encode("utf-8", "surrogatepass")))
     return f"({name(connection)} textFromBytes: #({codes}))"
+
+
+def is_plain(text: str) -> bool:
+    """Whether every dialect reads the text back from a string literal as it is."""
+    return not UNSAFE_IN_LITERALS.search(text)
+
+
+def strings(texts: Sequence[str], connection: str) -> str:
+    """An expression whose value is an Array of the texts: a literal one, if they all are plain."""
+    listed = [literal(text, connection) for text in texts]
+    if all(map(is_plain, texts)):
+        return f"#({' '.join(listed)})"
+    return f"{{{'. '.join(listed)}}}"
+
+
+def groups(words: Sequence[Sequence[str]]) -> str:
+    """An Array of Arrays of names. Raises TemplateError if one is no name."""
+    return f"#({' '.join('#(' + ' '.join(repr(name(w)) for w in each) + ')' for each in words)})"
 
 
 def percent(text: str) -> str:

@@ -97,9 +97,11 @@ def patched_scores(
     remaining = iter(rows)
     length = len(base.tokens)
     most = max(1, batch_bytes // _row_bytes(kit, length))
+    while most > 1 and not kit.footprint.fits(most, length):
+        most //= 2
+    size = _positions_a_pass(kit, most, length, ())
     while batch := list(islice(remaining, most)):
         visitors = _visitors(base, batch, values)
-        size = _positions_a_pass(kit, len(batch), length, base.values)
         tokens = [base.tokens] * len(batch)
         scores = np.array(_scores(kit, tokens, visitors, score, size))
         _check(kit, scores, tokens, visitors)

@@ -126,6 +126,8 @@ def _success(operation: Operation) -> dict[str, Any]:
         schema: dict[str, Any] = _ref(operation.response)
     elif operation.media_type == JSON:
         schema = {"type": "object"}
+    elif operation.media_type == "text/plain":
+        schema = {"type": "string"}
     else:
         schema = {"type": "string", "format": "binary"}
     content = {operation.media_type: {"schema": schema}}

@@ -7,7 +7,7 @@ listed, and what changes what the model computes is logged too.
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,9 +18,10 @@ import mlx.nn as nn
 from mlx_lm.models import gpt2, gpt_oss
 from mlx_lm.models.base import create_attention_mask
 from mlx_lm.models.rope_utils import YarnRoPE
-from mlx_lm.utils import _get_classes, load_config, load_model
+from mlx_lm.utils import _get_classes, load_config
 
 from engine.models.masks import correct_masks
+from engine.models.weight_files import Weights, as_stored, read_model
 
 RENAMED = {
     "num_experts": "num_local_experts",
@@ -40,8 +41,13 @@ class Correction:
     reason: str
 
 
-def load_corrected(folder: Path) -> tuple[nn.Module, dict[str, Any], tuple[Correction, ...]]:
-    """A folder's model, weights not read yet, its configuration, and what was corrected."""
+def load_corrected(
+    folder: Path, prepare: Callable[[Weights, dict[str, Any]], Weights] = as_stored
+) -> tuple[nn.Module, dict[str, Any], tuple[Correction, ...]]:
+    """A folder's model, weights not read yet, its configuration, and what was corrected.
+
+    `prepare` changes the weights as they are stored, as in `read_model`.
+    """
     written = load_config(folder)
     corrected = correct_config(written)
     applied = list(_renamed(written, corrected))
@@ -51,7 +57,7 @@ def load_corrected(folder: Path) -> tuple[nn.Module, dict[str, Any], tuple[Corre
         corrected = {gpt2.Model: Gpt2, gpt_oss.Model: GptOss}.get(model, model)
         return corrected, args
 
-    model, config = load_model(folder, lazy=True, model_config=corrected, get_model_classes=classes)
+    model, config = read_model(folder, corrected, classes, prepare)
     applied += getattr(model, "corrections", ())
     scaling = config.get("rope_scaling") or {}
     if scaling.get("truncate") is False:

@@ -26,7 +26,7 @@ def dequantise(model: nn.Module, names: Collection[str] | None = None) -> None:
     `mlx_lm.utils.dequantize_model` rounds to the scales' type, and knows three kinds of layer.
     """
     plain = [
-        (name, _plain_layer(layer))
+        (name, plain_layer(layer))
         for name, layer in model.named_modules()
         if type(layer) in PLAIN and (names is None or name in names)
     ]
@@ -41,13 +41,18 @@ def dequantise_wrong_on_cuda(model: nn.Module) -> None:
     for which Hopper GPUs have a kernel of their own.
     """
     wrong = [name for name, layer in model.named_modules() if _is_wrong_on_cuda(layer)]
-    flat = cast(list[tuple[str, mx.array]], tree_flatten(model.parameters()))
-    weights = (weight for _, weight in flat)
-    dtype = next(w.dtype for w in weights if mx.issubdtype(w.dtype, mx.floating))
+    dtype = float_dtype(model)
     dequantise(model, wrong)
     for name, layer in model.named_modules():
         if name in wrong:
             layer.set_dtype(dtype)
+
+
+def float_dtype(model: nn.Module) -> mx.Dtype:
+    """The type of a model's first weight that is not packed."""
+    flat = cast(list[tuple[str, mx.array]], tree_flatten(model.parameters()))
+    weights = (weight for _, weight in flat)
+    return next(w.dtype for w in weights if mx.issubdtype(w.dtype, mx.floating))
 
 
 def _is_wrong_on_cuda(layer: nn.Module) -> bool:
@@ -56,7 +61,8 @@ def _is_wrong_on_cuda(layer: nn.Module) -> bool:
     return type(layer) is QuantizedMultiLinear
 
 
-def _plain_layer(layer: nn.Module) -> nn.Module:
+def plain_layer(layer: nn.Module) -> nn.Module:
+    """The plain layer, in float32, of a quantised one."""
     kind: Any = PLAIN[type(layer)]
     plain: Any = kind.__new__(kind)
     nn.Module.__init__(plain)

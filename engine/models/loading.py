@@ -1,8 +1,7 @@
 """From a model's name, folder or hub id to the model in memory."""
 
-import json
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,22 +10,35 @@ import mlx.nn as nn
 from huggingface_hub import snapshot_download
 from mlx.utils import tree_map_with_path
 from mlx_lm.tokenizer_utils import TokenizerWrapper
-from mlx_lm.utils import load_model, load_tokenizer
+from mlx_lm.utils import load_config, load_tokenizer
 
 from engine.errors import (
+    PROCESS_EXITS,
     EngineError,
     InvalidRequestError,
     ModelNotFoundError,
     UnsupportedModelError,
 )
+from engine.models import adapter_folders, template_process
+from engine.models.adapter_folders import open_adapter
+from engine.models.adapters import Adapter
 from engine.models.corrections import Correction, load_corrected
 from engine.models.dequantise import dequantise, dequantise_wrong_on_cuda
 from engine.models.smollm2 import NAME, smollm2_folder
+from engine.models.weight_files import (
+    Weights,
+    check_regular,
+    read_model,
+    require_file,
+    weight_files,
+)
 
 DTYPES = {"float32": mx.float32, "float16": mx.float16, "bfloat16": mx.bfloat16}
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 HUB_FILES = ["*.json", "model*.safetensors", "tokenizer.model", "*.tiktoken", "*.txt", "*.jinja"]
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")
+
+template_process.install()
 
 
 class Loaded(NamedTuple):
@@ -39,13 +51,20 @@ class Loaded(NamedTuple):
     corrections: tuple[Correction, ...]
 
 
-def load(path_or_id: str | Path, *, dtype: str | None = None, corrections: bool = True) -> Loaded:
+def load(
+    path_or_id: str | Path,
+    *,
+    dtype: str | None = None,
+    corrections: bool = True,
+    adapter: Adapter | None = None,
+) -> Loaded:
     """Load a model, its tokenizer and configuration.
 
     `path_or_id` is `smollm2`, an mlx-lm folder, or a Hugging Face hub id. `dtype` is float32,
     float16 or bfloat16, to which quantised weights are widened too; by default weights stay as
     they are stored, except that a CPU gets quantised ones as float32, where they are faster.
     What mlx-lm reads otherwise than the author wrote it is corrected if `corrections` are wanted.
+    An `adapter` is merged into the weights.
     The configuration describes the model as it is in memory. Code from a model folder never runs.
 
     Raises ModelNotFoundError, UnsupportedModelError, InvalidRequestError (dtype).
@@ -54,11 +73,18 @@ def load(path_or_id: str | Path, *, dtype: str | None = None, corrections: bool 
         raise InvalidRequestError(f"dtype is {dtype!r}, not one of {', '.join(DTYPES)}")
     try:
         folder = locate(path_or_id)
+        is_cast = dtype is not None or (_on_cpu() and _quantised(load_config(folder)))
+
+        def prepare(weights: Weights, config: dict[str, Any]) -> Weights:
+            return adapter.prepare(weights, config, not is_cast) if adapter else weights
+
         applied: tuple[Correction, ...] = ()
         if corrections:
-            model, config, applied = load_corrected(folder)
+            model, config, applied = load_corrected(folder, prepare)
         else:
-            model, config = load_model(folder, lazy=True)
+            model, config = read_model(folder, prepare=prepare)
+        if adapter:
+            adapter.merge(model, not is_cast)
         eos = config.get("eos_token_id")
         tokenizer = load_tokenizer(folder, {"trust_remote_code": False}, eos_token_ids=eos)
         if dtype is None and _on_cpu() and _quantised(config):
@@ -68,9 +94,9 @@ def load(path_or_id: str | Path, *, dtype: str | None = None, corrections: bool 
         if dtype is not None:
             _cast(model, config, DTYPES[dtype])
         mx.eval(model.parameters())
-    except EngineError:
+    except (EngineError, *PROCESS_EXITS):
         raise
-    except Exception as reason:
+    except BaseException as reason:  # a panic in Rust is no Exception
         raise UnsupportedModelError(
             f"{path_or_id} cannot be loaded: {type(reason).__name__}: {reason}"
         ) from reason
@@ -91,37 +117,50 @@ def locate(path_or_id: str | Path) -> Path:
     elif Path(path_or_id).is_dir():
         folder = Path(path_or_id).resolve()
     elif isinstance(path_or_id, str) and HUB_ID.fullmatch(path_or_id):
-        folder = _from_hub(path_or_id)
+        folder = from_hub(path_or_id)
     else:
         raise ModelNotFoundError(
             f"no model {str(path_or_id)!r}: neither {NAME!r}, nor a folder, nor a hub id"
         )
-    if missing := next(_missing(folder), None):
-        raise ModelNotFoundError(f"{folder} is not a whole model: {missing} is missing")
+    _check_whole(folder)
     return folder
 
 
-def _from_hub(model_id: str) -> Path:
+def locate_adapter(path_or_id: str | Path) -> Adapter:
+    """The adapter in a folder, or of a hub id, which is fetched if it is not there yet.
+
+    Raises ModelNotFoundError that names what is missing, UnsupportedModelError.
+    """
+    if Path(path_or_id).is_dir():
+        return open_adapter(Path(path_or_id).resolve())
+    if isinstance(path_or_id, str) and HUB_ID.fullmatch(path_or_id):
+        return open_adapter(from_hub(path_or_id, adapter_folders.HUB_FILES))
+    raise ModelNotFoundError(f"no adapter {str(path_or_id)!r}: neither a folder, nor a hub id")
+
+
+def from_hub(model_id: str, files: Sequence[str] = HUB_FILES) -> Path:
+    """The folder of a hub id, fetched if it is not there yet. Raises ModelNotFoundError."""
     try:
-        return Path(snapshot_download(model_id, allow_patterns=HUB_FILES))
+        return Path(snapshot_download(model_id, allow_patterns=list(files)))
     except (OSError, ValueError) as reason:
         raise ModelNotFoundError(
             f"no folder {model_id!r} here, and the hub does not have it: {reason}"
         ) from reason
 
 
-def _missing(folder: Path) -> Iterator[str]:
-    """What a folder lacks to be a model."""
-    if not (folder / "config.json").is_file():
-        yield "config.json"
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-        yield from sorted(shard for shard in set(shards) if not (folder / shard).is_file())
-    elif not any(folder.glob("model*.safetensors")):
-        yield "model.safetensors"
+def _check_whole(folder: Path) -> None:
+    """Raise ModelNotFoundError, naming what a folder lacks to be a model, and
+    UnsupportedModelError for what is in it and is no file."""
+    check_regular(folder)
+    if (folder / adapter_folders.CONFIG).is_file() and not (folder / "config.json").is_file():
+        raise ModelNotFoundError(
+            f"{folder} is an adapter, not a model: load the model that it was trained on, and "
+            "name this folder as its adapter"
+        )
+    require_file(folder, "config.json")
+    weight_files(folder)
     if not any((folder / name).is_file() for name in TOKENIZER_FILES):
-        yield " or ".join(TOKENIZER_FILES)
+        require_file(folder, " or ".join(TOKENIZER_FILES))
 
 
 def _on_cpu() -> bool:

@@ -36,13 +36,13 @@ def not_finite(kit: ModelKit, batch: Sequence[Sequence[int]], visitors: Visitors
     where = _first(kit, batch, visitors)
     if where is None:
         return NotFiniteError(
-            "the logits are NaN or infinite; in another pass over the same tokens they are not, so "
-            f"that a function's values, a breakpoint's or a cache's are why: {ADVICE}"
+            "what the model computes is NaN or infinite; in another pass over the same tokens it "
+            f"is not, so that a function's values, a breakpoint's or a cache's are why: {ADVICE}"
         )
     point, position = where
     return NotFiniteError(
-        f"the logits are NaN or infinite, and the first output that is so is {_name(point)}, at "
-        f"position {position}: {ADVICE}"
+        "what the model computes is NaN or infinite, and the first output that is so is "
+        f"{_name(point)}, at position {position}: {ADVICE}"
     )
 
 

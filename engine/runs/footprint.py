@@ -124,24 +124,12 @@ class Footprint:
 
     def of_captures(self, hooks: Sequence[ResolvedHook], batch: int, length: int) -> int:
         """The bytes of all records of a pass over whole sequences, as they are made."""
-        return COPIES * sum(
-            self._of_value(hook, point, batch, length) for hook in hooks for point, _ in hook.points
-        )
+        return COPIES * of_records(self._structure, hooks, batch, length)
 
     def of_values(self, points: Iterable[Point], batch: int, length: int) -> int:
         """The bytes of the values at some points, as the model calculates them."""
         shapes = (self._structure.shapes[point] for point in points)
         return sum(batch * length * prod(shape) // PROMPT for shape in shapes) * self.itemsize
-
-    def _of_value(self, hook: ResolvedHook, point: Point, batch: int, length: int) -> int:
-        shape = list(self._structure.shapes.get(point, ()))
-        rows = len(hook.positions) if isinstance(hook.positions, tuple) else length
-        size = batch * rows * prod(shape) // PROMPT
-        if point.component in UNSEEN:
-            size = size // PROMPT * length
-        if hook.heads is not None:
-            size = size // shape[1] * len(hook.heads)
-        return size * getattr(mx, hook.dtype).size
 
     def longest_pass(
         self,
@@ -177,6 +165,10 @@ class Footprint:
             advice += "; this run cannot be cut into passes over parts of the prompt"
         raise _not_enough(cost, f"a pass over {length} positions", available, advice)
 
+    def fits(self, batch: int, length: int) -> bool:
+        """Whether one pass over whole sequences fits into the memory that is available."""
+        return self.of_pass(batch, length, length, logits=1).nbytes <= available_bytes()
+
     def check_gradients(self, batch: int, length: int) -> None:
         """Raise NotEnoughMemoryError if the way back through a pass does not fit."""
         _check(
@@ -194,6 +186,28 @@ class Footprint:
         """Raise NotEnoughMemoryError if the caches of so many more positions do not fit."""
         cost = Cost({"caches": positions * self.cached})
         _check(cost, f"to run {positions} more positions", "lower max_tokens")
+
+
+def of_records(structure: Structure, hooks: Sequence[ResolvedHook], batch: int, length: int) -> int:
+    """The bytes of all records of a run over whole sequences, once they are made."""
+    return sum(
+        _of_value(structure, hook, point, batch, length)
+        for hook in hooks
+        for point, _ in hook.points
+    )
+
+
+def _of_value(
+    structure: Structure, hook: ResolvedHook, point: Point, batch: int, length: int
+) -> int:
+    shape = list(structure.shapes.get(point, ()))
+    rows = len(hook.positions) if isinstance(hook.positions, tuple) else length
+    size = batch * rows * prod(shape) // PROMPT
+    if point.component in UNSEEN:
+        size = size // PROMPT * length
+    if hook.heads is not None:
+        size = size // shape[1] * len(hook.heads)
+    return size * getattr(mx, hook.dtype).size
 
 
 def looks_at_scores(points: Iterable[Point]) -> bool:

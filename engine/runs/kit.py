@@ -17,9 +17,13 @@ from engine.captures.records import Activations
 from engine.components import ComponentType
 from engine.errors import InvalidRequestError, UnsupportedOperationError
 from engine.machine.gaps import gaps_explained
+from engine.models.adapters import Adapter
 from engine.models.corrections import Correction
-from engine.models.loading import load
+from engine.models.loading import load, locate_adapter
+from engine.runs.chat import ChatOptions, chat_tokens
+from engine.runs.encoding import encode, framed
 from engine.runs.footprint import Footprint
+from engine.runs.pieces import Pieces
 from engine.runs.sharing import reason_apart
 from engine.runs.tokenizer import Tokenizer
 from engine.structure.resolver import Structure, resolve
@@ -76,6 +80,7 @@ class ModelKit:
     path: Path | None
     structure: Structure
     corrections: tuple[Correction, ...] = ()
+    adapter: Adapter | None = None
     max_kv_size: int | None = None
     kv_bits: int | None = None
     kv_group_size: int = 64
@@ -93,6 +98,11 @@ class ModelKit:
     def weights(self) -> Weights:
         """The weights by the field's names: found when they are asked for first."""
         return Weights(self.structure)
+
+    @cached_property
+    def pieces(self) -> Pieces:
+        """The exact text and bytes of single tokens."""
+        return Pieces(self.tokenizer)
 
     @cached_property
     def special_tokens(self) -> frozenset[int]:
@@ -237,8 +247,11 @@ def load_model(
     kv_group_size: int = 64,
     quantized_kv_start: int = 0,
     corrections: bool = True,
+    adapter_path: str | Path | None = None,
 ) -> ModelKit:
-    """Load a model folder or hub id.
+    """Load a model folder or hub id, with the adapter of another folder or hub id if one is given.
+
+    An adapter, of mlx-lm or PEFT, is merged into the weights.
 
     What mlx-lm reads otherwise than the model's author wrote it is corrected, and listed in the
     kit's `corrections`; without `corrections` the model computes what it does in mlx-lm.
@@ -247,7 +260,8 @@ def load_model(
     quantises it from `quantized_kv_start` tokens on. Raises ModelNotFoundError,
     UnsupportedModelError, InvalidRequestError.
     """
-    loaded = load(path_or_id, dtype=dtype, corrections=corrections)
+    adapter = None if adapter_path is None else locate_adapter(adapter_path)
+    loaded = load(path_or_id, dtype=dtype, corrections=corrections, adapter=adapter)
     return ModelKit(
         model=loaded.model,
         tokenizer=loaded.tokenizer,
@@ -256,6 +270,7 @@ def load_model(
         path=loaded.folder,
         structure=resolve(loaded.model),
         corrections=loaded.corrections,
+        adapter=adapter,
         max_kv_size=max_kv_size,
         kv_bits=kv_bits,
         kv_group_size=kv_group_size,
@@ -263,13 +278,32 @@ def load_model(
     )
 
 
-def tokenize(kit: ModelKit, text_or_messages: str | Sequence[dict]) -> list[int]:
-    """Token ids of a text, or of chat messages under the model's chat template."""
+def tokenize(
+    kit: ModelKit,
+    text_or_messages: str | Sequence[dict],
+    *,
+    add_special_tokens: bool | None = None,
+    chat: ChatOptions | None = None,
+) -> list[int]:
+    """Token ids of a text, or of chat messages under the model's chat template.
+
+    `add_special_tokens` adds those that the tokenizer puts before and after a text, unless they are
+    there already: by default to a text, not to messages, whose template writes them. `chat` says
+    how messages are rendered. Raises InvalidRequestError and ChatTemplateError.
+    """
     if isinstance(text_or_messages, str):
-        return list(kit.tokenizer.encode(text_or_messages))
-    return list(
-        kit.tokenizer.apply_chat_template(list(text_or_messages), add_generation_prompt=True)
-    )
+        special = add_special_tokens is not False
+        return encode(kit.tokenizer, text_or_messages, add_special_tokens=special).tokens
+    tokens = chat_tokens(kit.tokenizer, text_or_messages, chat or ChatOptions())
+    return framed(kit.tokenizer, tokens).tokens if add_special_tokens else tokens
+
+
+def single_token(kit: ModelKit, text: str) -> int:
+    """The id of the token that a text is, if need be behind a space.
+
+    Raises InvalidRequestError that lists the tokens which the text is made of.
+    """
+    return kit.pieces.one(text)
 
 
 def _info(config: dict, structure: Structure) -> ModelInfo:

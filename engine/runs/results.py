@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from engine.captures.records import Activations
-from engine.runs.tokenizer import Tokenizer
+from engine.runs.kit import ModelKit
 
 FinishReason = Literal["stop", "length"]
 
 
 @dataclass(frozen=True)
 class TokenChoice:
-    """One token that could have been chosen; `logprob` is its natural-log probability."""
+    """A token that could have been chosen, its exact text and its natural-log probability."""
 
     token: int
     text: str
@@ -42,10 +42,8 @@ Generated = tuple[GenerationResult, Activations]
 """One token with the activations of the pass that chose it."""
 
 
-def token_choices(
-    tokenizer: Tokenizer, likeliest: Sequence[tuple[int, float]]
-) -> tuple[TokenChoice, ...]:
+def token_choices(kit: ModelKit, likeliest: Sequence[tuple[int, float]]) -> tuple[TokenChoice, ...]:
     """The tokens that could have been chosen, with their text."""
     return tuple(
-        TokenChoice(token, tokenizer.decode([token]), logprob) for token, logprob in likeliest
+        TokenChoice(token, kit.pieces.text(token), logprob) for token, logprob in likeliest
     )

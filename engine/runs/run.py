@@ -68,7 +68,9 @@ class Run:
         self.recorder = Recorder(hooks, end, positions, budget_bytes, special)
         self._hooks = hooks
         self._changes = Interventions(interventions, kit.structure, end, positions)
-        self._chunk = self._longest_pass(end)
+        self._chunk = longest_pass(
+            kit, hooks, self._changes, end, most=sampling.prefill_step_size, logits=1
+        )
         self.visitors = self._changes.visitors()
         self.observation = Observation(kit.structure, self.visitors, self.recorder)
         self.chooser = Chooser(sampling, self.tokens)
@@ -83,19 +85,6 @@ class Run:
         self._last = self.tokens[-1]
         self._generated: list[int] = []
         self._count = 0
-
-    def _longest_pass(self, end: int) -> int:
-        """The most tokens of the prompt that a pass may take. Raises what the footprint raises."""
-        footprint = self.kit.footprint
-        points = {point for hook in self._hooks for point, _ in hook.points}
-        return footprint.longest_pass(
-            1,
-            end,
-            kept=footprint.of_captures(self._hooks, 1, end),
-            logits=1,
-            looks_at_scores=looks_at_scores([*points, *self._changes.points]),
-            most=min(self.sampling.prefill_step_size, end),
-        )
 
     # the prompt
 
@@ -203,7 +192,7 @@ class Run:
             piece=piece,
             text=text,
             logprob=step.logprob,
-            top_logprobs=token_choices(self.kit.tokenizer, step.likeliest),
+            top_logprobs=token_choices(self.kit, step.likeliest),
             finish_reason=reason,
             prompt_tokens=len(self.tokens),
             completion_tokens=self._count,
@@ -224,3 +213,27 @@ def check_passes(interventions: Sequence[Intervention]) -> None:
             "mean cannot act in a generation, which runs the sequence in several passes: take the "
             "mean of a capture, and replace by it"
         )
+
+
+def longest_pass(
+    kit: ModelKit,
+    hooks: Sequence[ResolvedHook],
+    changes: Interventions,
+    length: int,
+    *,
+    most: int,
+    logits: int | None = None,
+) -> int:
+    """How many positions of a prompt that ends at `length` are run at once, and at most `most`.
+
+    As many `logits` are calculated, None: one a position. Raises NotEnoughMemoryError.
+    """
+    points = {point for hook in hooks for point, _ in hook.points}
+    return kit.footprint.longest_pass(
+        1,
+        length,
+        kept=kit.footprint.of_captures(hooks, 1, length),
+        logits=logits,
+        looks_at_scores=looks_at_scores([*points, *changes.points]),
+        most=most,
+    )

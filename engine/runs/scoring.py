@@ -1,5 +1,6 @@
 """How likely a model finds each token of a given sequence, nothing sampled."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,9 +15,11 @@ from engine.captures.steps import records
 from engine.interventions.intervening import Interventions
 from engine.interventions.intervention import Intervention
 from engine.machine.gaps import gaps_explained
+from engine.runs.finite import not_finite
 from engine.runs.kit import ModelKit
 from engine.runs.results import TokenChoice, token_choices
-from engine.runs.run import check_passes
+from engine.runs.run import check_passes, longest_pass
+from engine.runs.special_tokens import special_positions
 from engine.taps.observation import Observation
 
 PASS_TOKENS = 128
@@ -48,36 +51,46 @@ def score(
     interventions: Sequence[Intervention] = (),
     *,
     top_logprobs: int = 0,
+    following: int = 0,
     budget_bytes: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Scores:
     """Run a sequence through the model as a generation runs its prompt, in passes with a cache.
 
-    `progress` is called after each pass with the tokens done and all tokens. Raises
-    InvalidRequestError, ContextLengthError, UnknownPositionError, InterventionError, and
-    CaptureTooLargeError past the byte budget.
+    `following` tokens will be passed after the sequence by a generation, in which interventions
+    may act too. `progress` is called after each pass with the tokens done and all tokens. Raises
+    InvalidRequestError, ContextLengthError, UnknownPositionError, InterventionError,
+    NotEnoughMemoryError, NotFiniteError, and CaptureTooLargeError past the byte budget.
     """
     check_passes(interventions)
     kit.check_tokens([tokens])
     length = len(tokens)
     kit.structure.check_length(length)
-    recorder = Recorder(hooks, length, range(length), budget_bytes)
-    changes = Interventions(interventions, kit.structure, length, range(length))
+    special = special_positions(kit, hooks, [tokens])
+    recorder = Recorder(hooks, length, range(length), budget_bytes, special)
+    changes = Interventions(interventions, kit.structure, length, range(length + following))
+    size = longest_pass(kit, hooks, changes, length, most=PASS_TOKENS)
     observation = Observation(kit.structure, changes.visitors(), recorder)
     scored = [ScoredToken(tokens[0], None, ())]
     cache = kit.make_cache()
     with observation.taps(), gaps_explained():
-        for start in range(0, length, PASS_TOKENS):
-            end = min(start + PASS_TOKENS, length)
+        for start in range(0, length, size):
+            end = min(start + size, length)
             with observation.watching():
                 logits = kit.model(mx.array([tokens[start:end]]), cache=cache)
             maybe_quantize_kv_cache(cache, kit.quantized_kv_start, kit.kv_group_size, kit.kv_bits)
             recorder.start()
             scored += _scored(kit, logits[0], tokens[start + 1 : end + 1], top_logprobs)
+            if not all(map(_is_finite, scored[start + 1 :])):
+                raise not_finite(kit, [tokens], changes.visitors(without_functions=True))
             if progress:
                 progress(end, length)
     changes.check_done(length)
     return Scores(scored, records(recorder.take(range(length))))
+
+
+def _is_finite(scored: ScoredToken) -> bool:
+    return scored.logprob is not None and math.isfinite(scored.logprob)
 
 
 def _scored(
@@ -95,7 +108,7 @@ def _scored(
     chosen = np.array(mx.take_along_axis(logprobs, mx.array(list(following))[:, None], axis=-1))
     likeliest = _likeliest(logprobs, top) if top else [[] for _ in following]
     return [
-        ScoredToken(token, logprob, token_choices(kit.tokenizer, choices))
+        ScoredToken(token, logprob, token_choices(kit, choices))
         for token, logprob, choices in zip(following, chosen[:, 0].tolist(), likeliest, strict=True)
     ]
 

@@ -1,16 +1,12 @@
 """Tokens to text as they come, so that a prompt and its continuation join without a seam."""
 
-import re
 from collections.abc import Sequence
 
+from engine.runs.pieces import BROKEN, BYTE
 from engine.runs.tokenizer import Tokenizer
 
 CONTEXT = 6
 """Tokens before a new one that say how it reads, at least."""
-
-INCOMPLETE = "\ufffd"
-BYTE = re.compile(r"<0x[0-9A-Fa-f]{2}>")
-"""How a vocabulary with byte fallback (Llama 2, Mistral, Gemma) names the token of a byte."""
 
 
 class TextStream:
@@ -35,7 +31,7 @@ class TextStream:
         if self._is_byte(token):
             return ""
         text = self._text()
-        if text.endswith(INCOMPLETE):
+        if text.endswith(BROKEN):
             return ""
         added = self._added(text)
         self._known, self._new, self._before = [*self._known, *self._new], [], text
@@ -54,7 +50,7 @@ class TextStream:
         while first > 0 and self._is_byte(tokens[first]):
             first -= 1
         self._known, self._new = list(tokens[first:]), []
-        self._before = self._text().rstrip(INCOMPLETE)
+        self._before = self._text().rstrip(BROKEN)
 
     def _added(self, text: str) -> str:
         """What comes after the known text; where new bytes change how it reads, after the part

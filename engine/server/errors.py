@@ -63,6 +63,12 @@ class UnknownJobError(RequestError):
     status, kind = 404, "unknown_job"
 
 
+class UnknownResponseError(RequestError):
+    """A reply to continue that is not kept."""
+
+    status, kind = 404, "unknown_response"
+
+
 class SessionActiveError(RequestError):
     """A session while another is not over, or a value while none is waited for."""
 

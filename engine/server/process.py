@@ -2,8 +2,10 @@
 
 import logging
 import os
+import resource
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from types import FrameType
 
 from engine.contract.schemas import LoadModelRequest
@@ -15,6 +17,8 @@ from engine.server.state.models import LoadedModel
 from engine.server.state.settings import Settings
 
 log = logging.getLogger(__name__)
+SPARE_FILES = 512
+"""Files open beside the connections: weights, libraries, processes of templates."""
 DIED = 70
 """Exit status when the generation thread died (EX_SOFTWARE)."""
 
@@ -46,6 +50,7 @@ def run(
         os.kill(os.getpid(), signal.SIGTERM)
 
     service = create_service(settings, on_death)
+    settings = replace(settings, connections=_connections(settings.connections))
     listener = Listener(create_app(service), settings)
     _leave_on_signals(service)
     try:
@@ -62,6 +67,22 @@ def run(
         if not service.worker.stop(settings.shutdown_grace):
             log.warning("the generation thread is still busy; leaving it behind")
     return DIED if died else 0
+
+
+def _connections(wanted: int) -> int:
+    """How many connections the system lets this process have, of those wanted.
+
+    The limit of open files is raised as far as it may be.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + SPARE_FILES
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        if soft < needed:
+            log.warning("only %d connections: the system allows %d open files", soft // 2, soft)
+            return max(1, min(wanted, soft // 2))
+    return wanted
 
 
 def _leave_on_signals(service: Service) -> None:

@@ -8,7 +8,9 @@ import mlx.core as mx
 from engine.captures.host_memory import host_memory
 from engine.server.jobs.generation_thread import GenerationThread
 from engine.server.jobs.sessions import Sessions
+from engine.server.metrics import Gauges, Metrics
 from engine.server.state.captures import CaptureStore
+from engine.server.state.conversations import Conversations
 from engine.server.state.models import Models
 from engine.server.state.settings import Settings
 
@@ -22,6 +24,8 @@ class Service:
     captures: CaptureStore
     worker: GenerationThread
     sessions: Sessions
+    conversations: Conversations
+    metrics: Metrics
 
 
 def create_service(settings: Settings, on_death: Callable[[], None]) -> Service:
@@ -37,5 +41,27 @@ def create_service(settings: Settings, on_death: Callable[[], None]) -> Service:
         mx.set_memory_limit(settings.memory_bytes)
     if pool := host_memory():
         pool.budget_bytes = settings.capture_bytes
-    store = CaptureStore(settings.capture_bytes, settings.spill_folder)
-    return Service(settings, Models(), store, worker, Sessions(settings.breakpoint_patience))
+    store = CaptureStore(settings.capture_bytes, settings.spill_folder, settings.spill_bytes)
+    models = Models(settings.max_models)
+    sessions = Sessions(settings.breakpoint_patience)
+    metrics = Metrics(_gauges(worker, models, store))
+    return Service(settings, models, store, worker, sessions, Conversations(), metrics)
+
+
+def _gauges(worker: GenerationThread, models: Models, store: CaptureStore) -> Gauges:
+    pool = host_memory()
+    return {
+        "queue_depth": (
+            "Requests that wait for the generation thread.",
+            lambda: worker.queue_depth,
+        ),
+        "ready": ("1 if the generation thread is ready.", lambda: worker.ready),
+        "models_loaded": ("Models in memory.", lambda: len(models.all())),
+        "mlx_memory_bytes": ("Bytes of arrays that MLX keeps.", mx.get_active_memory),
+        "capture_bytes": ("Bytes of captures kept in memory.", lambda: store.nbytes),
+        "spilled_bytes": ("Bytes of captures kept in files.", lambda: store.spilled_bytes),
+        "host_pool_bytes": (
+            "Bytes of page-locked memory for captures.",
+            lambda: pool.locked_bytes if pool else 0,
+        ),
+    }

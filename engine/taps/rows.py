@@ -10,6 +10,7 @@ from typing import Protocol
 
 import mlx.core as mx
 
+from engine.errors import PROCESS_EXITS
 from engine.taps.points import UNSEEN, Point, Span, Visitor, Visitors
 
 
@@ -25,11 +26,18 @@ class Row(Protocol):
 
 @contextmanager
 def failing(row: Row) -> Iterator[None]:
-    """Note an error in the row that it belongs to, where no other row notices; the first counts."""
+    """Note an error in the row that it belongs to, where no other row notices; the first counts.
+
+    What is raised in another language, such as a panic in Rust, is an error too.
+    """
     try:
         yield
     except Exception as error:
         row.error = row.error or error
+    except PROCESS_EXITS:
+        raise
+    except BaseException as panic:
+        row.error = row.error or RuntimeError(f"{type(panic).__name__}: {panic}")
 
 
 def row_visitors(rows: Sequence[Row], visitors: Sequence[Visitors]) -> Visitors:

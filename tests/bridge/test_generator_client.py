@@ -18,6 +18,7 @@ from bridge.generator.names import camel_case, words_of
 from bridge.generator.naming import Choices
 from bridge.generator.packages import packages_of
 from bridge.generator.problems import ProblemKind, skipped_counts
+from bridge.generator.reserved import reserved_selectors
 from bridge.generator.selectors import parse_pattern
 from bridge.generator.templates import Templates
 from bridge.resources import OPENAPI
@@ -61,36 +62,140 @@ def test_arguments_go_to_path_query_and_body(tmp_path: Path) -> None:
     (method,) = client(tmp_path, document({"/a/{id}/b": {"post": entry}})).methods
     assert str(method.pattern) == "do: id at: step limit: maxTokens with: options"
     assert [p if isinstance(p, str) else p.name for p in method.path] == ["/a/", "id", "/b"]
-    assert [part.name for part in method.query] == ["step"]
+    assert [sent.name for sent in method.sent] == ["step"]
     assert [part.name for part in method.fields] == ["max_tokens"]
-    assert method.options
-    assert method.options.keyword == "with:"
+    assert method.options_part
+    assert method.options_part.keyword == "with:"
 
 
-def test_an_operation_without_selectors_gets_what_it_must_have_and_all_it_can_have(
-    tmp_path: Path,
-) -> None:
+def given(name: str, place: str, required: bool = False, **content: Any) -> dict[str, Any]:
+    return {"name": name, "in": place, "required": required, "schema": {}, **content}
+
+
+LIST_PETS = [
+    given("shop-id", "path", True),
+    given("X-Trace", "header", True),
+    given("kind", "query", True),
+]
+
+
+def list_pets(*more: dict[str, Any], **content: Any) -> dict[str, Any]:
+    """Paths with an operation that must be given three parameters."""
+    entry = operation(operationId="list_pets", parameters=[*more, *LIST_PETS], **content)
+    return {"/{shop-id}": {"post": entry}}
+
+
+def test_required_parameters_are_keywords_and_all_else_is_an_option(tmp_path: Path) -> None:
+    optional = [given("limit", "query"), given("limit", "cookie"), given("X-Id", "header")]
+    paths = list_pets(*optional, requestBody=json_body({}))
+    made = client(tmp_path, document(paths))
+    least, most = made.methods
+    assert str(least.pattern) == "listPets: shopId xTrace: xTrace kind: kind"
+    assert str(most.pattern) == f"{least.pattern} options: options"
+    assert [(o.key, o.place, o.name) for o in most.options] == [
+        ("limit", "query", "limit"),
+        ("limit2", "cookie", "limit"),
+        ("X-Id", "header", "X-Id"),
+        ("body", "body", "body"),
+    ]
+    (cls,) = made.options_classes
+    assert (cls.name, cls.selector) == ("PetStoreListPetsOptions", most.pattern.selector)
+    assert [option.word for option in cls.options] == ["limit", "limit2", "xId", "body"]
+
+
+MORE = [
+    given("limit", "query"),
+    given("session", "cookie"),
+    given("X-Id", "header"),
+    given("options", "query"),
+]
+
+
+@pytest.mark.parametrize("new", MORE, ids=[str(each["name"]) for each in MORE])
+def test_a_new_optional_parameter_changes_no_selector(tmp_path: Path, new: dict[str, Any]) -> None:
+    needs = {
+        "listPetsOptions": ["a"],
+        "list": [],
+        "listOptions": ["a"],
+        "many": [f"p{i}" for i in range(15)],
+    }
+
+    def others(*more: dict[str, Any]) -> dict[str, Any]:
+        return {
+            f"/{name}": {
+                "get": operation(
+                    operationId=name,
+                    parameters=[*more, *(given(each, "query", True) for each in required)],
+                )
+            }
+            for name, required in needs.items()
+        }
+
+    before = client(tmp_path, document({**list_pets(), **others()}))
+    after = client(tmp_path, document({**list_pets(new), **others(new)}))
+    kept = {m.pattern.selector: m for m in after.methods}
+    for method in before.methods:
+        now = kept[method.pattern.selector]
+        assert now.operation.route == method.operation.route
+        assert [p.name for p in now.pattern.parts] == [p.name for p in method.pattern.parts]
+    assert len(after.methods) == 2 * len(before.methods)
+
+
+def test_a_new_required_parameter_leaves_no_selector_with_another_meaning(tmp_path: Path) -> None:
+    def made(required: bool) -> Client:
+        entry = operation(operationId="list", parameters=[given("limit", "query", required)])
+        return client(tmp_path, document({"/a": {"get": entry}}))
+
+    assert selectors(made(False)) == ["list", "listOptions:"]
+    assert selectors(made(True)) == ["list:"]
+
+
+def test_options_of_a_taken_selector_are_numbered_and_said(tmp_path: Path) -> None:
+    paths = {
+        "/a": {"get": operation(operationId="list", parameters=[given("a", "query")])},
+        "/b": {"get": operation(operationId="listOptions", parameters=[given("a", "query", True)])},
+    }
+    made = client(tmp_path, document(paths))
+    assert selectors(made) == ["list", "list2Options:", "listOptions:"]
+    assert "the usual selector is taken" in said(made, ProblemKind.RENAMED)[0]
+
+
+def test_no_setter_takes_the_place_of_what_every_record_does(tmp_path: Path) -> None:
+    names = ("do", "value", "collect", "keysDo", "at", "X-\u00e9", "'!", "")
+    parameters = [given(name or "+", "query") for name in names]
+    made = client(tmp_path, document({"/a": {"get": operation(parameters=parameters)}}))
+    (cls,) = made.options_classes
+    words = [option.word for option in cls.options]
+    assert len({*words}) == len(names)
+    assert not {f"{word}:" for word in words} & (our_base().record | reserved_selectors())
+    assert [option.key for option in cls.options][-3:] == ["xE", "value2", "+"]
+
+
+def test_a_method_that_gives_less_calls_the_one_with_options(tmp_path: Path) -> None:
     entry = operation(
-        operationId="list_pets",
-        parameters=[
-            {"name": "shop-id", "in": "path", "required": True, "schema": {}},
-            {"name": "limit", "in": "query", "schema": {}},
-            {"name": "kind", "in": "query", "required": True, "schema": {}},
-        ],
+        requestBody=json_body({"properties": {"a": {}, "b": {}, "c": {}}}, required=True),
+        **{"x-smalltalk-selector": ["do: a", "do: a b: b", "do: a with: options", "only: b"]},
     )
-    made = client(tmp_path, document({"/{shop-id}": {"get": entry}}))
-    assert selectors(made) == ["listPets:kind:", "listPets:limit:kind:"]
+    spec = written(tmp_path, document({"/x": {"post": entry}}))
+    made = generate_into(tmp_path / "out", spec, "gst")
+    text = (tmp_path / "out" / "gst" / f"{made.naming.package}.st").read_text()
+    assert "^self do: a with: #()!" in text
+    assert "^self do: a with: (self fields: {'b' -> b})!" in text
+    assert "json: (self fields: {'a' -> a} options: options)" in text
+    assert "json: (self fields: {'b' -> b})))" in text
 
 
 @pytest.mark.parametrize(
     ("entry", "problem"),
     [
         (
-            operation(parameters=[{"name": "s", "in": "cookie", "required": True, "schema": {}}]),
-            "a required parameter in a cookie: s",
+            operation(parameters=[{"name": "a b", "in": "cookie", "required": True, "schema": {}}]),
+            "a cookie whose name HTTP does not allow: 'a b'",
         ),
-        (operation(requestBody={"content": {"image/png": {}}}), "not JSON: image/png"),
-        (operation(servers=[{"url": "https://other.example"}]), "a server of its own"),
+        (
+            operation(parameters=[{"name": "\n", "in": "header", "required": True, "schema": {}}]),
+            "a header whose name HTTP does not allow",
+        ),
         (operation(**{"x-smalltalk-selector": ["do: nothing"]}), "parameter nothing"),
         (operation(**{"x-smalltalk-selector": ["do: a and"]}), "not a message pattern"),
         (operation(**{"x-smalltalk-selector": ["hash"]}), "every client or object"),
@@ -159,7 +264,7 @@ def test_no_operation_takes_the_place_of_what_every_connection_does(tmp_path: Pa
 def test_arguments_are_distinct_and_no_variables_of_the_client(tmp_path: Path) -> None:
     places = [("query", "id"), ("query", "self"), ("query", "base-url"), ("query", "+")]
     given = [{"name": n, "in": p, "required": True, "schema": {}} for p, n in places]
-    entry = operation(parameters=given, requestBody=json_body({}))
+    entry = operation(parameters=given, requestBody=json_body({}, required=True))
     made = client(tmp_path, document({"/{id}/{body}": {"post": entry}}))
     (method,) = made.methods
     (text,) = said(made, ProblemKind.RENAMED)
@@ -173,18 +278,31 @@ def test_arguments_are_distinct_and_no_variables_of_the_client(tmp_path: Path) -
     assert [part.place for part in method.pattern.parts] == ["path"] * 2 + ["query"] * 4 + ["body"]
 
 
-def test_what_squeak_cannot_have_is_left_out_and_said(tmp_path: Path) -> None:
-    def entry(required: bool) -> dict[str, Any]:
-        given = [
-            {"name": f"p{i}", "in": "query", "required": required, "schema": {}} for i in range(16)
-        ]
-        return operation(operationId=f"get{required}", parameters=given)
-
-    paths = {"/a": {"get": entry(False)}, "/b": {"get": entry(True)}}
-    made = client(tmp_path, document(paths))
-    assert selectors(made) == ["getFalse"]
-    assert "more required arguments than 15" in said(made, ProblemKind.SKIPPED)[0]
-    assert "optional arguments are left out" in said(made, ProblemKind.DOUBTFUL)[0]
+@pytest.mark.parametrize(
+    ("required", "optional", "found"),
+    [
+        (15, 0, [15]),
+        (15, 1, [15, 15]),
+        (14, 1, [14, 15]),
+        (16, 0, [15]),
+        (40, 9, [15]),
+    ],
+)
+def test_no_method_has_more_arguments_than_squeak_allows(
+    tmp_path: Path, required: int, optional: int, found: list[int]
+) -> None:
+    parameters = [given(f"p{i}", "query", i < required) for i in range(required + optional)]
+    made = client(tmp_path, document({"/a": {"get": operation(parameters=parameters)}}))
+    counts = [len(method.pattern.parts) for method in made.methods]
+    assert counts == found
+    everything = {f"p{i}" for i in range(required + optional)}
+    last = made.methods[-1]
+    assert {p.name for p in last.pattern.parts} | {o.key for o in last.options} >= everything
+    assert {*last.required_keys} == everything - {
+        *(p.name for p in last.pattern.parts),
+        *(f"p{i}" for i in range(required, required + optional)),
+    }
+    assert bool(said(made, ProblemKind.DOUBTFUL)) == (required > 15)
 
 
 @pytest.mark.parametrize(

@@ -248,8 +248,8 @@ def test_the_same_document_has_no_changes(tmp_path: Path) -> None:
 def test_each_change_names_the_selectors_that_it_touches(tmp_path: Path) -> None:
     found = changes(tmp_path, BREAKING["a nested field is removed"][0])
     touched = {change.subject: change.selectors for change in found}
-    assert touched["GET /pets"] == ("list", "list:")
-    assert touched["POST /pets"] == ("add:",)
+    assert touched["GET /pets"] == ("list", "listOptions:")
+    assert touched["POST /pets"] == ("add", "addOptions:")
 
 
 def test_schemas_that_contain_themselves_are_compared_once(tmp_path: Path) -> None:

@@ -104,11 +104,12 @@ def test_a_setting_that_makes_no_sense_is_an_error(tmp_path: Path, text: str, pr
 
 
 def test_warnings_can_be_errors(spec: Path, tmp_path: Path) -> None:
-    bad = operation(requestBody={"content": {"image/png": {}}}, operationId="up")
+    unsendable = {"name": "a b", "in": "header", "required": True, "schema": {}}
+    bad = operation(parameters=[unsendable], operationId="up")
     spec = written(tmp_path, document({"/up": {"post": bad}, "/x": {"get": operation()}}))
     said = bridge("--spec", spec, "--output", "out", "--fail-on-warning")
     assert said.startswith("1")
-    assert "1 operation was skipped: 1 for a body that is not JSON" in said
+    assert "1 operation was skipped: 1 for a header whose name HTTP does not allow" in said
     assert not (tmp_path / "out").exists()
     assert bridge("--spec", spec, "--output", "out", "--dialect", "gst").startswith("0")
 

@@ -20,7 +20,7 @@ from engine.errors import (
 )
 from engine.interventions.intervention import Intervention
 from engine.runs.forward import forward
-from engine.runs.kit import ModelKit, load_model, tokenize
+from engine.runs.kit import ModelKit, load_model, single_token, tokenize
 
 CLEAN = "When Mary and John went to the store, John gave a drink to"
 CORRUPTED = "When Mary and John went to the store, Mary gave a drink to"
@@ -36,7 +36,7 @@ def smollm2(smollm2_path) -> ModelKit:
 
 @pytest.fixture(scope="module")
 def task(smollm2) -> Task:
-    answer, distractor = (tokenize(smollm2, name)[0] for name in (" Mary", " John"))
+    answer, distractor = (single_token(smollm2, name) for name in (" Mary", " John"))
     return Task(tokenize(smollm2, CLEAN), tokenize(smollm2, CORRUPTED), answer, distractor)
 
 

@@ -16,6 +16,7 @@ from engine.interventions.intervention import Intervention
 from engine.runs.forward import forward
 from engine.runs.generation import create_generator_with_activations
 from engine.runs.kit import ModelKit
+from engine.runs.scoring import score
 
 NAMES = ["llama", "gpt2", "gemma2", "mamba"]
 
@@ -59,6 +60,13 @@ def test_a_generation_names_the_layer(kit):
     steps = create_generator_with_activations(kit, PROMPT, max_tokens=3)
     with pytest.raises(NotFiniteError, match=f"{outputs(kit)} of layer 1, at position 0"):
         next(steps)
+
+
+def test_scores_of_a_sequence_name_the_layer(kit):
+    score(kit, PROMPT)
+    spoil(kit, 1, np.nan)
+    with pytest.raises(NotFiniteError, match=f"{outputs(kit)} of layer 1, at position 0"):
+        score(kit, PROMPT)
 
 
 def test_so_do_the_lens_and_circuits(kit):

@@ -18,6 +18,7 @@ from engine.errors import NotEnoughMemoryError
 from engine.interventions.intervention import Intervention
 from engine.runs.forward import forward
 from engine.runs.generation import create_generator_with_activations
+from engine.runs.scoring import score
 from engine.taps.points import Point
 
 MEGABYTE = 1_000_000
@@ -105,6 +106,7 @@ def test_a_pass_that_cannot_fit_is_refused_before_it_runs(kit, leave):
     for run in (
         lambda: forward(kit, [TOKENS]),
         lambda: next(create_generator_with_activations(kit, TOKENS)),
+        lambda: score(kit, TOKENS),
     ):
         with pytest.raises(NotEnoughMemoryError, match="shorten the prompt") as error:
             run()
@@ -145,6 +147,19 @@ def test_analyses_are_refused_too(attending, leave):
     points = [Point(0, ComponentType.RESIDUAL)]
     with pytest.raises(NotEnoughMemoryError, match="gradients need the whole"):
         gradients(attending, mx.array([TOKENS]), points, lambda logits: logits[0, -1, 0])
+
+
+def test_a_sweep_runs_fewer_rows_at_once_where_memory_is_short(attending, leave):
+    task = Task(TOKENS[:100], [*TOKENS[:99], 5], 3, 4)
+    found = []
+
+    def sweep():
+        found.append(patch_effects(attending, task, layers=[0]).effects)
+
+    taken = peak(sweep)
+    leave(taken // 2)
+    assert peak(sweep) < taken // 2
+    np.testing.assert_allclose(found[1], found[0], rtol=0, atol=1e-3)
 
 
 def test_gradients_take_no_more_than_their_estimate(attending):

@@ -76,7 +76,8 @@ def test_each_operation_asks_what_the_document_says(image: System, store: str) -
     asked = answer(
         image,
         f"| c | c := PetStoreClient baseUrl: '{store}';; c token: 'secret';; "
-        "{c listPets. c listPets: 3. c createPet: (c fields: {'name' -> 'Rex'. 'age' -> (1 / 2)}). "
+        "{c listPets. c listPetsOptions: {'limit' -> 3}. "
+        "c createPet: (c fields: {'name' -> 'Rex'. 'age' -> (1 / 2)}). "
         "c showPetById: 'a b/c'}",
         "PetStorePlatform",
     )

@@ -1,52 +1,23 @@
 """A document whose every text would be code is filed in, and all of it is text."""
 
-import json
+import base64
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
+from echo import echo_server
 from foreign import HOSTILE, document, generate_into, operation, written
 from test_foreign_api import image_names, system_with
 
 from systems import System, answer
 
 
-class Echo(BaseHTTPRequestHandler):
-    """Answers the method, the path and the query that it was asked, unescaped."""
-
-    def answer(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        asked = urlsplit(self.path)
-        content = json.dumps(
-            {
-                "method": self.command,
-                "path": unquote(asked.path),
-                "query": parse_qsl(asked.query),
-                "body": json.loads(body) if body else None,
-            }
-        ).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    do_GET = do_POST = answer  # noqa: N815 - named by http.server
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
 @pytest.fixture(scope="module")
 def echo() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
-    Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
+    with echo_server() as address:
+        yield address
 
 
 def hostile_document() -> dict[str, Any]:
@@ -66,18 +37,41 @@ def hostile_document() -> dict[str, Any]:
         parameters=[
             {"name": HOSTILE, "in": "query", "required": True, "description": HOSTILE},
             {"name": f"h{HOSTILE}", "in": "header", "description": HOSTILE},
+            {"name": f"o{HOSTILE}", "in": "query", "description": HOSTILE},
             {"name": "id", "in": "path", "required": True, "description": HOSTILE},
         ],
         requestBody={
+            "required": True,
             "description": HOSTILE,
             "content": {"application/json": {"schema": schema}},
         },
     )
     other = operation(operationId=HOSTILE, tags=["*Kernel"], summary=f'"{HOSTILE}"')
+    server = {"url": f"{HOSTILE}{{{HOSTILE}}}", "variables": {HOSTILE: {"default": HOSTILE}}}
+    form = {
+        "schema": schema,
+        "encoding": {HOSTILE: {"contentType": HOSTILE}, f"s{HOSTILE}": {"style": "deepObject"}},
+    }
+    third = operation(
+        operationId="form",
+        servers=[server],
+        requestBody={
+            "required": True,
+            "description": HOSTILE,
+            "content": {HOSTILE: {}, "application/x-www-form-urlencoded": form, "a/b": {}},
+        },
+    )
+    paths = {f"/{HOSTILE}/{{id}}": {"post": entry}, "/b": {"get": other}, "/c": {"post": third}}
+    schemes = {
+        HOSTILE: {"type": "apiKey", "in": "query", "name": HOSTILE, "description": HOSTILE},
+        "http": {"type": "http", "scheme": HOSTILE},
+        "key": {"type": "apiKey", "in": "header", "name": HOSTILE},
+    }
     return {
-        **document({f"/{HOSTILE}/{{id}}": {"post": entry}, "/b": {"get": other}}),
+        **document(paths, security=[{HOSTILE: []}]),
+        "components": {"securitySchemes": schemes},
         "info": {"title": f"Hostile {HOSTILE}", "version": HOSTILE, "description": HOSTILE},
-        "servers": [{"url": HOSTILE, "description": HOSTILE}],
+        "servers": [{"url": HOSTILE, "description": HOSTILE}, server],
         "tags": [{"name": HOSTILE, "description": HOSTILE}],
     }
 
@@ -88,7 +82,7 @@ def image(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("hostile")
     spec = written(folder / "spec", hostile_document())
     made = generate_into(folder, spec, request.param, class_name="HostileClient")
-    assert len(made.methods) == 2
+    assert len(made.methods) == 5
     return system_with(folder, request.param, tmp_path_factory.mktemp("image"))
 
 
@@ -104,13 +98,30 @@ def test_the_servers_address_is_the_text_of_the_document(image: System) -> None:
 
 def test_what_is_sent_is_the_text_of_the_document(image: System, echo: str, tmp_path: Path) -> None:
     made = generate_into(tmp_path, written(tmp_path, hostile_document()), "amber")
-    parts = made.methods[0].pattern.parts
-    values = {"path": "'a'", "query": "'b'", "body": "'c'"}
-    message = " ".join(f"{part.keyword} {values[part.place]}" for part in parts)
-    asked = answer(image, f"(HostileClient baseUrl: '{echo}') {message}", "HostilePlatform")
-    assert asked == {
-        "method": "POST",
-        "path": f"/{HOSTILE}/a",
-        "query": [[HOSTILE, "b"]],
-        "body": "c",
-    }
+    method = next(m for m in made.methods if m.options)
+    key = method.options[0].key
+    values = {"path": "'a'", "query": "'b'", "body": "'c'", "options": f"{{'{key}' -> 'd'}}"}
+    message = " ".join(f"{part.keyword} {values[part.place]}" for part in method.pattern.parts)
+    (credential,) = made.credentials.all
+    asked = answer(
+        image,
+        f"| c | c := HostileClient baseUrl: '{echo}';; c {credential.word}: 'e';; c {message}",
+        "HostilePlatform",
+    )
+    address = urlsplit(asked["path"])
+    assert (asked["method"], unquote(address.path)) == ("POST", f"/{HOSTILE}/a")
+    assert parse_qsl(address.query) == [(HOSTILE, "b"), (f"o{HOSTILE}", "d"), (HOSTILE, "e")]
+    assert base64.b64decode(asked["body"]) == b'"c"'
+
+
+def test_a_form_has_the_names_of_the_document(image: System, echo: str) -> None:
+    template = "(HostileClient servers at: 2) template"
+    name = "(HostileClient servers at: 2) variables keys first"
+    asked = answer(
+        image,
+        f"| c | c := HostileClient baseUrl: 'x';; c use: '{echo}' inPlaceOf: {template};; "
+        f"c form: (c fields: {{{name} -> 'b c'}})",
+        "HostilePlatform",
+    )
+    assert parse_qsl(base64.b64decode(asked["body"]).decode()) == [(HOSTILE, "b c")]
+    assert urlsplit(asked["path"]).path == "/c"

@@ -1,20 +1,39 @@
 """Bodies of requests and responses by media type."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bridge.generator.api.references import Node
 from bridge.generator.api.schemas import Schema, schema_at
 
 JSON_TYPE = re.compile(r"application/json(-patch\+json)?|[\w.*-]+/[\w.*-]+\+json|text/json", re.I)
 
+TEXT_TYPE = re.compile(
+    r"text/.*|.*\+xml|application/(xml|yaml|javascript|x-www-form-urlencoded)", re.I
+)
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How a member of a form is written: in a style as in a query, or else in a media type."""
+
+    content_type: str = ""
+    style: str = ""
+    explode: bool = False
+    allow_reserved: bool = False
+
 
 @dataclass(frozen=True)
 class Content:
-    """One media type, as the document writes it, and the schema of what is sent in it."""
+    """One media type, as the document writes it, and the schema of what is sent in it.
+
+    `encodings` are those of the members of a form that the document says something of.
+    """
 
     media_type: str
     schema: Schema | None
+    encodings: dict[str, Encoding] = field(default_factory=dict)
+    node: Node | None = field(default=None, repr=False, compare=False)
 
     @property
     def essence(self) -> str:
@@ -24,6 +43,15 @@ class Content:
     @property
     def is_json(self) -> bool:
         return bool(JSON_TYPE.fullmatch(self.essence))
+
+    @property
+    def kind(self) -> str:
+        """What it is in Smalltalk: `json`, `text` or `bytes`; `value` for a range of types."""
+        if self.is_json:
+            return "json"
+        if "*" in self.essence:
+            return "value"
+        return "text" if TEXT_TYPE.fullmatch(self.essence) else "bytes"
 
 
 @dataclass(frozen=True)
@@ -74,8 +102,26 @@ def responses_of(operation: Node) -> tuple[Response, ...]:
 def contents_of(node: Node) -> tuple[Content, ...]:
     """The media types of a request body, a response or a parameter."""
     return tuple(
-        Content(media_type, _schema(entry.resolved()))
+        _content(media_type, entry.resolved())
         for media_type, entry in node.entries("content").items()
+    )
+
+
+def _content(media_type: str, node: Node) -> Content:
+    encodings = {name: _encoding(each) for name, each in node.entries("encoding").items()}
+    return Content(media_type, _schema(node), encodings, node)
+
+
+def _encoding(node: Node) -> Encoding:
+    if not any(node.get(key) for key in ("style", "explode", "allowReserved")):
+        return Encoding(node.text("contentType"))
+    style = node.text("style") or "form"
+    explode = node.get("explode")
+    return Encoding(
+        "",
+        style,
+        style == "form" if explode is None else explode.value is True,
+        node.flag("allowReserved"),
     )
 
 

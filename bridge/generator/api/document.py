@@ -33,6 +33,11 @@ class Api:
     class_name: str = ""  # of the extension `x-smalltalk-class`
     problems: tuple[Problem, ...] = ()
 
+    @property
+    def source(self) -> str:
+        """The last part of the document's address."""
+        return readable(self.node.document).rsplit("/", 1)[-1]
+
 
 def read_api(source: str | Path, *, allow_remote: bool = False) -> Api:
     """Read a document of version 3.0, 3.1 or 3.2, as JSON or YAML.

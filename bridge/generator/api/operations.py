@@ -4,7 +4,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from bridge.generator.api.bodies import RequestBody, Response, request_body_of, responses_of
+from bridge.generator.api.bodies import (
+    Content,
+    RequestBody,
+    Response,
+    request_body_of,
+    responses_of,
+)
 from bridge.generator.api.parameters import Parameter, parameters_of, undeclared
 from bridge.generator.api.references import Node
 from bridge.generator.api.security import Requirement, requirements_of
@@ -13,6 +19,7 @@ from bridge.generator.errors import DocumentError
 from bridge.generator.problems import Problem, ProblemKind
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
+EVENTS = "text/event-stream"
 SINCE_3_2 = (*METHODS, "query")
 METHOD_TOKEN = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
 
@@ -50,15 +57,26 @@ class Operation:
         return tuple(p for p in self.parameters if p.place == place)
 
     @property
-    def answer(self) -> Response | None:
-        """The first response that says success, or what is returned in every case."""
-        wanted = [r for r in self.responses if r.is_success]
-        wanted += [r for r in self.responses if r.status == "default"]
-        return next(iter(wanted), None)
+    def successes(self) -> tuple[Response, ...]:
+        """The responses that say success, or else what is returned in every case."""
+        wanted = tuple(r for r in self.responses if r.is_success)
+        return wanted or tuple(r for r in self.responses if r.status == "default")
 
     @property
-    def answers_json(self) -> bool:
-        return self.answer is not None and any(c.is_json for c in self.answer.contents)
+    def json_answer(self) -> Content | None:
+        """The first JSON that a success comes with."""
+        found = (c for r in self.successes for c in r.contents if c.is_json)
+        return next(found, None)
+
+    @property
+    def answer_kind(self) -> str:
+        """`json`, `text` or `bytes` if nothing else is returned; `value` where a header says which.
+
+        JSON stands before a stream of events, which comes where it was asked for.
+        """
+        contents = [c for r in self.successes for c in r.contents]
+        kinds = {c.kind for c in contents if c.essence != EVENTS} or {c.kind for c in contents}
+        return next(iter(kinds)) if len(kinds) == 1 else "value"
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,15 @@ class Parameter:
     deprecated: bool = False
     description: str = ""
     pointer: str = field(default="", compare=False)
+    node: Node | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def explodes_names(self) -> bool:
+        """Whether it may travel under other names than its own: those of an object's members."""
+        kinds = self.schema.types - {"null"} if self.schema else frozenset()
+        return self.place in ("query", "cookie") and (
+            self.style == "deepObject" or (self.explode and (not kinds or "object" in kinds))
+        )
 
     @property
     def key(self) -> tuple[str, str]:
@@ -79,4 +88,5 @@ def _parameter(node: Node) -> Parameter:
         deprecated=node.flag("deprecated"),
         description=node.text("description"),
         pointer=node.where,
+        node=node,
     )

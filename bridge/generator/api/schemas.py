@@ -72,6 +72,16 @@ class Schema:
         return json.dumps(self._value("default"), sort_keys=True, default=str)
 
     @cached_property
+    def examples(self) -> tuple[Any, ...]:
+        """The example that is given, or those that are, or else the default."""
+        if "example" in self._keys:
+            return (self._value("example"),)
+        given = self._value("examples")
+        if isinstance(given, list) and given:
+            return tuple(given)
+        return (self._value("default"),) if "default" in self._keys else ()
+
+    @cached_property
     def enum(self) -> tuple[str, ...] | None:
         """The values that may be, as JSON; None if that is not limited."""
         if "const" in self._keys:

@@ -82,14 +82,10 @@ def _selectors(old: Client, new: Client) -> Iterator[Change]:
     """Selectors of operations that are still there, of which a caller would miss one."""
     kept = {m.pattern.selector: m for m in new.methods}
     routes = set(_by_route(new.api))
-    seen: set[str] = set()
     for method in old.methods:
         route = f"{method.operation.verb} {re.sub(r'{[^{}]+}', '{}', method.operation.path)}"
-        # Of a derived pair the longer one has each optional parameter as a keyword.
-        is_first = method.operation.selectors or route not in seen
-        seen.add(route)
         selector = method.pattern.selector
-        if route not in routes or not is_first:
+        if route not in routes:
             continue
         if selector not in kept:
             text = f"the selector {selector} is removed"

@@ -17,6 +17,7 @@ from engine.contract.schemas.base import (
     Warned,
     Whole,
 )
+from engine.contract.schemas.tokens import SPECIAL_TOKENS
 
 MOST_PARTS = 65536
 MOST_SUBSETS = 1024
@@ -141,6 +142,7 @@ class OverExamples(Request):
         "the logarithm of the sum of their exponentials, so that the score is the logarithm of the "
         "ratio of their probabilities. For one token both are its logit.",
     )
+    add_special_tokens: bool = Field(True, description=SPECIAL_TOKENS)
     model: str | None = None
 
     @model_validator(mode="after")

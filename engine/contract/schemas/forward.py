@@ -16,6 +16,7 @@ from engine.contract.schemas.base import (
     require_one,
 )
 from engine.contract.schemas.generation import Captured, Capturing
+from engine.contract.schemas.tokens import SPECIAL_TOKENS
 
 
 class ForwardRequest(Capturing):
@@ -25,6 +26,7 @@ class ForwardRequest(Capturing):
         None, description="Text, token ids, or a batch of sequences of equal length."
     )
     tokens: TokenIds | Batch | None = Field(None, description="Token ids, in place of `prompt`.")
+    add_special_tokens: bool = Field(True, description=SPECIAL_TOKENS)
     model: str | None = None
     logits: Literal["last", "all", "none"] = Field(
         "last", description="Positions whose logits are returned."

@@ -29,7 +29,7 @@ from engine.contract.schemas.base import (
     Warned,
 )
 from engine.contract.schemas.openai import UNUSED, OpenAIFields
-from engine.contract.schemas.tokens import ChatMessage
+from engine.contract.schemas.tokens import SPECIAL_TOKENS, ChatMessage, Templated
 
 
 def _zero_needs(name: str) -> dict[str, Any]:
@@ -87,6 +87,7 @@ class CompletionRequest(OpenAIFields, Sampling):
     prompt: Text | TokenIds | Texts | Batch = Field(
         description="Text, or token ids; or a list of either, each with choices of its own."
     )
+    add_special_tokens: bool = Field(True, description=SPECIAL_TOKENS)
     echo: bool = Field(False, description="Begin each choice with its prompt.")
     max_tokens: TokenLimit | None = Field(
         None, description=f"{UNTIL_THE_END} 0 goes with `echo`: the prompt and its `logprobs`."
@@ -103,7 +104,7 @@ class CompletionRequest(OpenAIFields, Sampling):
         return self
 
 
-class ChatCompletionRequest(OpenAIFields, Sampling):
+class ChatCompletionRequest(OpenAIFields, Templated, Sampling):
     model_config = ConfigDict(
         json_schema_extra={
             "not": {
@@ -117,6 +118,11 @@ class ChatCompletionRequest(OpenAIFields, Sampling):
     )
 
     messages: list[ChatMessage] = Field(min_length=1)
+    add_special_tokens: bool = Field(
+        False,
+        description="Whether the rendered messages get the special tokens that the tokenizer puts "
+        "before and after a text, unless they are there already. Templates write their own.",
+    )
     max_tokens: PositiveLimit | None = Field(None, description=UNTIL_THE_END)
     max_completion_tokens: PositiveLimit | None = Field(
         None,
@@ -160,10 +166,24 @@ class Usage(Response):
     total_tokens: int
 
 
+class GenerationStats(Response):
+    """How fast a reply was generated, all its choices together, as LM Studio tells it."""
+
+    tokens_per_second: float = Field(
+        description="From the first token on; of one token, the reciprocal of the wait for it."
+    )
+    time_to_first_token: float = Field(description="Seconds from the request's check.")
+    generation_time: float = Field(description="Seconds from the first token to the last.")
+    stop_reason: Literal["eosFound", "stopStringFound", "maxPredictedTokensReached"]
+
+
 class CompletionLogprobs(Response):
     """Of the tokens whose text, or some of it, is in the choice's text."""
 
-    tokens: list[str]
+    tokens: list[str] = Field(
+        description="Each token's exact text. Of several tokens that read alike, all but one are "
+        "`token_id:` and the id, as in `top_logprobs`."
+    )
     token_logprobs: list[float | None] = Field(
         description="Natural logarithms; null for the first token of all, which nothing predicts."
     )
@@ -195,6 +215,7 @@ class Completion(Warned):
     model: str
     choices: list[CompletionChoice]
     usage: Usage
+    stats: GenerationStats
     capture_id: str | None = Field(
         None,
         description="Where there is one choice: under which what the registered hooks captured is "
@@ -203,9 +224,9 @@ class Completion(Warned):
 
 
 class TopLogprob(Response):
-    token: str
+    token: str = Field(description="The token's exact text.")
     logprob: float
-    bytes: list[int] | None = None
+    bytes: list[int] = Field(description="The token's bytes, which may be part of a character.")
 
 
 class TokenLogprob(TopLogprob):
@@ -216,9 +237,14 @@ class ChatLogprobs(Response):
     content: list[TokenLogprob]
 
 
+class AssistantMessage(Response):
+    role: Literal["assistant"] = "assistant"
+    content: str
+
+
 class ChatChoice(Response):
     index: int
-    message: ChatMessage
+    message: AssistantMessage
     finish_reason: Literal["stop", "length"] | None
     logprobs: ChatLogprobs | None = None
     capture_id: str | None = Field(None, description=KEPT_OF_CHOICE)
@@ -231,6 +257,7 @@ class ChatCompletion(Warned):
     model: str
     choices: list[ChatChoice]
     usage: Usage
+    stats: GenerationStats
     capture_id: str | None = Field(
         None,
         description="Where there is one choice: under which what the registered hooks captured is "

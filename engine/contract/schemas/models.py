@@ -13,6 +13,18 @@ class Correction(Response):
     reason: str = Field(description="What mlx-lm reads otherwise than the model's author wrote it.")
 
 
+class Adapter(Response):
+    name: str = Field(description="Its folder, without the path.")
+    format: Literal["mlx-lm", "peft"]
+    kind: Literal["lora", "dora", "full"]
+    modules: list[str] = Field(description="The layers whose weights it changes.")
+    rank: int | None = Field(description="Null of whole weights, or if layers differ.")
+    scale: float | None = Field(
+        description="What its product of factors is multiplied by; null of whole weights, or if "
+        "layers differ."
+    )
+
+
 class ModelEntry(Response):
     id: str
     object: Literal["model"] = "model"
@@ -42,6 +54,7 @@ class ModelEntry(Response):
     corrections: list[Correction] = Field(
         description="What was corrected as the model was loaded, because mlx-lm does not read it."
     )
+    adapter: Adapter | None = Field(description="What was merged into the weights; null if none.")
     warnings: list[str] = Field(description="What to know before its numbers are relied upon.")
     components: list[ComponentType] = Field(description="What can be captured on this model.")
     absent_layers: dict[ComponentType, list[int]] = Field(
@@ -75,6 +88,13 @@ class LoadModelRequest(Request):
         min_length=1,
         pattern=r"^[^\x00]+$",
         description="A model folder, a pulled model's name, or a hub id where allowed.",
+    )
+    adapter_path: str | None = Field(
+        None,
+        min_length=1,
+        pattern=r"^[^\x00]+$",
+        description="An adapter's folder, of mlx-lm or PEFT, or a hub id where allowed: merged "
+        "into the weights.",
     )
     model_id: str | None = Field(
         None, description="The name to give it; default: the last part of the path."

@@ -4,15 +4,17 @@ from collections.abc import Callable
 from typing import Any
 
 from flask import Flask, Response
+from flask.typing import ResponseReturnValue
 
 from engine.contract.openapi import openapi_document
 from engine.contract.operations import OPERATIONS, Operation
-from engine.server.http import guard, logs
+from engine.server.http import guard, logs, measures
 from engine.server.http.requests import body_of, query_of
 from engine.server.http.responses import answer, error_response
 from engine.server.http.routes import (
     captures,
     circuits,
+    embeddings,
     forward,
     generation,
     hooks,
@@ -20,14 +22,19 @@ from engine.server.http.routes import (
     lens,
     models,
     neurons,
+    responses,
     sessions,
+    status,
     tokens,
     weights,
 )
+from engine.server.lm_studio.routes import lm_studio
+from engine.server.panics import panics_as_errors
 from engine.server.service import Service
 
 HANDLERS: dict[str, Callable[..., Any]] = {
-    "health": models.health,
+    "health": status.health,
+    "metrics": status.metrics,
     "openapi": lambda service: openapi_document(),
     "listModels": models.list_models,
     "retrieveModel": models.retrieve_model,
@@ -42,6 +49,8 @@ HANDLERS: dict[str, Callable[..., Any]] = {
     "createCompletionWithActivations": generation.complete,
     "createChatCompletionWithActivations": generation.chat,
     "forward": forward.forward,
+    "createResponse": responses.respond,
+    "createEmbeddings": embeddings.embed,
     "logitLens": lens.logit_lens,
     "promotedTokens": neurons.promoted_tokens,
     "patchCircuit": circuits.patch,
@@ -64,11 +73,20 @@ HANDLERS: dict[str, Callable[..., Any]] = {
 }
 
 
+class Application(Flask):
+    """One whose routes may panic, and their clients get a reply."""
+
+    def dispatch_request(self) -> ResponseReturnValue:
+        with panics_as_errors():
+            return super().dispatch_request()
+
+
 def create_app(service: Service) -> Flask:
     """The WSGI application of one server."""
-    app = Flask("neuroscope", static_folder=None)
+    app = Application("neuroscope", static_folder=None)
     app.url_map.merge_slashes = False
     logs.install(app)
+    measures.install(app, service.metrics)
     guard.install(app, service.settings)
     app.register_error_handler(Exception, error_response)
     for operation in OPERATIONS:
@@ -79,6 +97,7 @@ def create_app(service: Service) -> Flask:
             methods=[operation.method.upper()],
             provide_automatic_options=False,
         )
+    app.register_blueprint(lm_studio(service))
     return app
 
 

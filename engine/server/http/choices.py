@@ -13,7 +13,8 @@ from engine.server.http.collector import Collector
 from engine.server.http.deltas import Delta, Deltas, joined
 from engine.server.http.generation import Generation
 from engine.server.http.openai_format import Reply, usage
-from engine.server.http.prompts import Prompt
+from engine.server.http.prompts import Prompt, check_total
+from engine.server.http.stats import Stopwatch
 from engine.server.http.warnings import warnings
 from engine.server.jobs.job import Job
 from engine.server.service import Service
@@ -32,17 +33,25 @@ class Choice:
     parts: list[Delta] = field(default_factory=list)
     completion_tokens: int = 0
     finish_reason: str | None = None
+    stop_reason: str = "maxPredictedTokensReached"
 
     def take(self, event: Event) -> tuple[Delta, Activations]:
         """The part that an event adds, and what was captured with it."""
+        metrics = self.generation.service.metrics
+        if not self.parts:
+            metrics.prompted(len(self.generation.prompt.tokens))
         if isinstance(event, Scores):
             part, activations = self.deltas.scored(event.tokens), event.activations
             self.finish_reason = None if self.generation.generates else "length"
         else:
+            metrics.generated()
             result, activations = event
             part = self.deltas.generated(result)
             self.finish_reason = result.finish_reason
             self.completion_tokens = result.completion_tokens
+            if result.finish_reason == "stop":
+                ended = result.token in self.generation.model.kit.tokenizer.eos_token_ids
+                self.stop_reason = "eosFound" if ended else "stopStringFound"
         self.collector.collect(activations)
         self.parts.append(part)
         return part, activations
@@ -61,6 +70,7 @@ class Choices:
     ) -> None:
         """Raises what the request cannot have: ImpossibleError, LimitError, and others."""
         _check_count(service, prompts, request)
+        self._watch = Stopwatch()
         self._reply = reply
         self._prompts = prompts
         self._wants_usage = bool(request.stream_options and request.stream_options.include_usage)
@@ -89,10 +99,19 @@ class Choices:
             job.report(done, most, "tokens")
             yield generating[place].index, step
 
+    def parts(self, events: Iterable[tuple[int, Event]]) -> Iterator[Delta]:
+        """What each event adds to the choice that it is of."""
+        for index, event in self._watch.timed(events):
+            yield self.all[index].take(event)[0]
+
     def body(self, events: Iterable[tuple[int, Event]]) -> dict[str, Any]:
         """The whole reply; what was captured is kept."""
-        for index, event in events:
-            self.all[index].take(event)
+        for _ in self.parts(events):
+            pass
+        return self.whole()
+
+    def whole(self) -> dict[str, Any]:
+        """The whole reply, once all `parts` have been taken; what was captured is kept."""
         told, kept = [], []
         for choice in self.all:
             if choice.finish_reason is None:
@@ -102,14 +121,14 @@ class Choices:
             )
             kept.append(choice.collector.keep())
         if len(kept) == 1:
-            return self._reply.body(told, self._usage()) | kept[0] | self._warnings()
+            return self._reply.body(told, self._usage()) | kept[0] | self._about()
         choices = [one | capture for one, capture in zip(told, kept, strict=True)]
-        return self._reply.body(choices, self._usage()) | self._warnings()
+        return self._reply.body(choices, self._usage()) | self._about()
 
     def chunks(self, events: Iterable[tuple[int, Event]]) -> Iterator[dict[str, Any]]:
         """The events of a stream: one for each token, one for each end, and usage if asked for."""
         not_yet: dict[str, Any] = {"usage": None} if self._wants_usage else {}
-        for index, event in events:
+        for index, event in self._watch.timed(events):
             choice = self.all[index]
             is_first = not choice.parts
             part, activations = choice.take(event)
@@ -119,7 +138,7 @@ class Choices:
             yield self._reply.chunk(delta) | not_yet | choice.collector.described(activations)
             if choice.finish_reason:
                 end = self._reply.chunk(self._reply.end(index, choice.finish_reason))
-                yield end | not_yet | choice.collector.described({}) | self._warnings()
+                yield end | not_yet | choice.collector.described({}) | self._about()
         if self._wants_usage:
             yield self._reply.usage_chunk(self._usage())
 
@@ -129,9 +148,15 @@ class Choices:
             [choice.completion_tokens for choice in self.all],
         )
 
-    def _warnings(self) -> dict[str, list[str]]:
-        """What the reply says of the worth of its numbers so far."""
-        return warnings(self._reply.model, max(choice.positions for choice in self.all))
+    def _about(self) -> dict[str, Any]:
+        """What the reply says of the worth of its numbers so far, and how fast they came."""
+        ended = next(choice for choice in reversed(self.all) if choice.finish_reason)
+        tokens = sum(choice.completion_tokens for choice in self.all)
+        stats = self._watch.stats(tokens, ended.stop_reason)
+        positions = max(choice.positions for choice in self.all)
+        not_captured = ended.generation.not_captured
+        notes = [not_captured] if not_captured else []
+        return {"stats": stats} | warnings(self._reply.model, positions, notes)
 
 
 def _check_count(service: Service, prompts: Sequence[Prompt], request: s.Sampling) -> None:
@@ -148,10 +173,4 @@ def _check_count(service: Service, prompts: Sequence[Prompt], request: s.Samplin
             f"{settings.max_choices} choices.",
             "n",
         )
-    tokens = sum(len(prompt.tokens) for prompt in prompts)
-    if len(prompts) > 1 and tokens > settings.max_batch_tokens:
-        raise LimitError(
-            f"prompt contains {tokens} tokens in all; at most {settings.max_batch_tokens} are "
-            "taken.",
-            "prompt",
-        )
+    check_total(prompts, settings, "prompt")

@@ -88,11 +88,11 @@ def _batch(service: Service, model: LoadedModel, request: s.ForwardRequest) -> l
     given = request.prompt if request.tokens is None else request.tokens
     settings = service.settings
     if isinstance(given, str):
-        return [prompt_tokens(model, given, settings, param)]
+        return [prompt_tokens(model, given, settings, param, special=request.add_special_tokens)]
     sequences = [part for part in given or () if isinstance(part, list)]
     if not sequences:
         ids = [part for part in given or () if isinstance(part, int)]
-        return [prompt_tokens(model, ids, settings, param)]
+        return [checked(model, ids, settings, param)]
     batch = [
         checked(model, tokens, settings, f"{param}.{index}")
         for index, tokens in enumerate(sequences)

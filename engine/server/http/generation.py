@@ -8,6 +8,7 @@ from functools import partial
 from engine.captures.hooks import ResolvedHook
 from engine.contract import schemas as s
 from engine.interventions.intervention import Intervention
+from engine.runs.footprint import of_records
 from engine.runs.generation import generate
 from engine.runs.results import Generated
 from engine.runs.run import Run
@@ -16,7 +17,7 @@ from engine.runs.scoring import Scores, score
 from engine.server.errors import LimitError
 from engine.server.http import specs
 from engine.server.http.prompts import Prompt
-from engine.server.http.requests import request_id
+from engine.server.http.requests import request_id, session
 from engine.server.jobs.job import Job
 from engine.server.service import Service
 from engine.server.state.models import LoadedModel
@@ -36,6 +37,7 @@ class Generation:
 
     Where `top_scores` is not None the prompt is scored first, with so many of the likeliest tokens
     in each one's place. With a `sampling` of no tokens that is all, and its pass is captured.
+    `not_captured` says why the registered hooks capture nothing of it, if that is so.
     """
 
     service: Service
@@ -46,6 +48,7 @@ class Generation:
     sampling: Sampling
     top_scores: int | None
     label: dict[str, str]
+    not_captured: str | None
 
     @classmethod
     def of(
@@ -63,16 +66,22 @@ class Generation:
             asked = specs.hook_specs(request.activation_hooks)
             interventions = specs.interventions(request.interventions, service.captures)
         most = _max_tokens(service, model, prompt, request)
+        registered = model.hooks_of(session())
+        not_captured = None
+        if not isinstance(request, s.Capturing):
+            length = len(prompt.tokens) + (0 if request.max_tokens is None else most)
+            not_captured = _too_large(model, registered.resolved, length, service)
         scores = top_logprobs if prompt.echo else None
         return cls(
             service,
             model,
             prompt,
-            model.kit.hooks.hooks_for(asked),
+            () if not_captured else registered.hooks_for(asked),
             interventions,
             _sampling(request, most, top_logprobs or 0, choice),
             scores if most else scores or 0,
             {"request_id": request_id()},
+            not_captured,
         )
 
     @property
@@ -115,6 +124,7 @@ class Generation:
             () if self.generates else self.hooks,
             self.interventions,
             top_logprobs=self.top_scores,
+            following=max(0, self.sampling.max_tokens - 1),
             budget_bytes=self.service.captures.budget_bytes,
             progress=self._progress(job),
         )
@@ -130,6 +140,21 @@ class Generation:
         job.report(done, total, "prompt tokens")
         if total > LONG_PROMPT:
             log.info("prompt: %d of %d tokens", done, total, extra=self.label)
+
+
+def _too_large(
+    model: LoadedModel, hooks: Sequence[ResolvedHook], length: int, service: Service
+) -> str | None:
+    """Why registered hooks capture nothing of a request that asked for no capture, which they must
+    not make fail: they would pass the budget. None if they do not."""
+    budget = service.captures.budget_bytes
+    nbytes = of_records(model.kit.structure, hooks, 1, length)
+    if nbytes <= budget:
+        return None
+    return (
+        f"the registered hooks captured nothing: {nbytes} bytes of {length} positions would pass "
+        f"the budget of {budget} bytes"
+    )
 
 
 def _sampling(request: s.Sampling, max_tokens: int, top_logprobs: int, choice: int) -> Sampling:

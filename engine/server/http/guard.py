@@ -11,7 +11,7 @@ from engine.server.errors import ForbiddenError, UnauthorizedError
 from engine.server.state.settings import Settings
 
 METHODS = "GET, POST, DELETE, OPTIONS"
-HEADERS = "Authorization, Content-Type, X-Request-Id"
+HEADERS = "Authorization, Content-Type, X-Request-Id, X-Session-Id"
 EXPOSED = "X-Request-Id, Retry-After"
 PREFLIGHT_SECONDS = "600"
 

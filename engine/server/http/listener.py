@@ -6,14 +6,18 @@ import time
 from flask import Flask
 from waitress.channel import HTTPChannel
 from waitress.server import TcpWSGIServer
-from waitress.task import ErrorTask
+from waitress.task import ErrorTask, ThreadedTaskDispatcher
 from waitress.utilities import Error as WaitressError
 
 from engine.contract.schemas import ErrorDetail, ErrorResponse
 from engine.server.state.settings import Settings
 
 SPARE_THREADS = 16
-"""Threads beyond those that may wait for the generation thread, so that health always replies."""
+"""Threads beyond those that may wait for the generation thread, for what needs none of its time."""
+ACCEPTED_AT_ONCE = 64
+"""Connections that are accepted before those that are there are looked at again."""
+STATUS = ("/health", "/metrics")
+"""Paths that say how the server is."""
 DRAINED = 4
 """A body up to this many times the limit is read to its end, so that its client sees the 413."""
 OUTPUT_BUFFER = 16 << 20
@@ -42,6 +46,13 @@ class Channel(HTTPChannel):
     error_task_class = JsonErrorTask
     arriving_since: float | None = None
 
+    @property
+    def idle_since(self) -> float | None:
+        """Since when nothing came of this connection; None while a request of it is served."""
+        if self.requests or self.total_outbufs_len:
+            return None
+        return self.arriving_since or self.last_activity
+
     def received(self, data: bytes) -> bool:
         kept = super().received(data)
         if self.request is None:
@@ -58,12 +69,13 @@ class Listener(TcpWSGIServer):
 
     def __init__(self, app: Flask, settings: Settings) -> None:
         self._patience = settings.client_patience
+        self._most_connections = settings.connections
         super().__init__(
             app,
             host=settings.host,
             port=settings.port,
             threads=settings.queue_size + SPARE_THREADS,
-            connection_limit=settings.connections,
+            connection_limit=settings.connections * 2,  # ours comes before
             max_request_body_size=settings.max_body_bytes * DRAINED,
             channel_request_lookahead=1,  # notices that a client has gone while it is served
             channel_timeout=int(settings.client_patience),
@@ -74,11 +86,50 @@ class Listener(TcpWSGIServer):
             clear_untrusted_proxy_headers=True,
             ident="neuroscope",
         )
+        self._status_dispatcher = ThreadedTaskDispatcher()
+        self._status_dispatcher.set_thread_count(1)
 
     @property
     def url(self) -> str:
         host = f"[{self.effective_host}]" if ":" in self.effective_host else self.effective_host
         return f"http://{host}:{self.effective_port}"
+
+    def add_task(self, task: Channel) -> None:
+        """Have a request served: what asks how the server is, by a thread that nothing else
+        uses."""
+        path = getattr(task.requests[0], "path", None)
+        (self._status_dispatcher if path in STATUS else self.task_dispatcher).add_task(task)
+
+    def readable(self) -> bool:
+        """Whether a connection may be accepted: where there are as many as may be, one that is
+        idle has to make room."""
+        is_room = len(self.active_channels) < self._most_connections
+        return bool(super().readable() and (is_room or self._idlest()))
+
+    def handle_accept(self) -> None:
+        """Accept the connections that wait, and if they are too many now, close those that have
+        been idle, or sending their request, for the longest time.
+
+        Not before: a new connection would get the number of a closed one, of which there may be
+        events yet to be handled.
+        """
+        for _ in range(ACCEPTED_AT_ONCE):
+            before = len(self.active_channels)
+            super().handle_accept()
+            if len(self.active_channels) == before:
+                break
+        while len(self.active_channels) > self._most_connections and (idlest := self._idlest()):
+            idlest.handle_close()
+
+    def _idlest(self) -> Channel | None:
+        waits = [(each.idle_since, each) for each in list(self.active_channels.values())]
+        idle = [(since, each) for since, each in waits if since is not None]
+        return min(idle, key=lambda pair: pair[0])[1] if idle else None
+
+    def shutdown(self) -> None:
+        """End the threads that serve requests."""
+        self.task_dispatcher.shutdown()
+        self._status_dispatcher.shutdown()
 
     def maintenance(self, now: float) -> None:
         """Close idle connections, and those that are stuck in the middle of a request.

@@ -2,7 +2,7 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -59,14 +59,6 @@ class Reply(ABC):
             "choices": choices,
         }
 
-    def _texts(self, part: Delta) -> list[str]:
-        return self.model.token_texts([placed.rated.token for placed in part.tokens])
-
-    def _alternatives(self, rated: RatedToken) -> Iterator[tuple[str, float]]:
-        """Text and log-probability of the likeliest tokens at this place."""
-        texts = self.model.token_texts(choice.token for choice in rated.top_logprobs)
-        return zip(texts, (choice.logprob for choice in rated.top_logprobs), strict=True)
-
 
 class CompletionReply(Reply):
     object = chunk_object = "text_completion"
@@ -89,22 +81,24 @@ class CompletionReply(Reply):
         return {"index": index, "text": "", "logprobs": None, "finish_reason": finish_reason}
 
     def _logprobs(self, part: Delta) -> dict[str, Any]:
-        texts = self._texts(part)
+        keys = self.model.token_keys(placed.rated.token for placed in part.tokens)
         return s.CompletionLogprobs(
-            tokens=texts,
+            tokens=keys,
             token_logprobs=[placed.rated.logprob for placed in part.tokens],
             top_logprobs=[
-                self._likeliest(placed.rated, text)
-                for placed, text in zip(part.tokens, texts, strict=True)
+                self._likeliest(placed.rated, key)
+                for placed, key in zip(part.tokens, keys, strict=True)
             ],
             text_offset=[placed.offset for placed in part.tokens],
         ).model_dump()
 
-    def _likeliest(self, rated: RatedToken, text: str) -> dict[str, float] | None:
+    def _likeliest(self, rated: RatedToken, key: str) -> dict[str, float] | None:
         """The likeliest tokens and the token itself; None where nothing predicts it."""
         if rated.logprob is None:
             return None
-        return dict(self._alternatives(rated)) | {text: rated.logprob}
+        keys = self.model.token_keys(choice.token for choice in rated.top_logprobs)
+        logprobs = (choice.logprob for choice in rated.top_logprobs)
+        return dict(zip(keys, logprobs, strict=True)) | {key: rated.logprob}
 
 
 class ChatReply(Reply):
@@ -138,16 +132,19 @@ class ChatReply(Reply):
         return s.ChatLogprobs(
             content=[
                 s.TokenLogprob(
-                    token=text,
-                    logprob=placed.rated.logprob,
+                    **self._described(placed.rated.token, placed.rated.logprob),
                     top_logprobs=[
-                        s.TopLogprob(token=other, logprob=logprob)
-                        for other, logprob in self._alternatives(placed.rated)
+                        s.TopLogprob(**self._described(choice.token, choice.logprob))
+                        for choice in placed.rated.top_logprobs
                     ],
                 )
-                for text, placed in zip(self._texts(part), part.tokens, strict=True)
+                for placed in part.tokens
             ]
         ).model_dump()
+
+    def _described(self, token: int, logprob: float | None) -> dict[str, Any]:
+        (text,) = self.model.token_texts([token])
+        return {"token": text, "logprob": logprob, "bytes": self.model.token_bytes(token)}
 
 
 def usage(prompts: Sequence[int], completions: Sequence[int]) -> s.Usage:

@@ -1,11 +1,12 @@
 """Prompts to token ids, within the limits."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from engine.contract.schemas import ChatMessage
-from engine.runs.kit import tokenize
+from engine.contract.schemas import CompletionRequest
+from engine.errors import InvalidRequestError
+from engine.runs.encoding import Encoded, encode
 from engine.runs.text_stream import TextStream
 from engine.server.errors import ImpossibleError, LimitError, UnknownTokenError
 from engine.server.state.models import LoadedModel
@@ -25,68 +26,98 @@ class Prompt:
 
 
 def completion_prompts(
-    model: LoadedModel,
-    prompt: OnePrompt | list[str] | list[list[int]],
-    settings: Settings,
-    *,
-    echo: bool,
+    model: LoadedModel, request: CompletionRequest, settings: Settings
 ) -> list[Prompt]:
     """The prompts of a completion: one, or each of a list of them."""
-    if isinstance(prompt, str) or isinstance(prompt[0], int):
-        return [_prompt(model, prompt, settings, "prompt", echo)]
+    special, echo = request.add_special_tokens, request.echo
+    return prompts_of(model, request.prompt, settings, "prompt", special=special, echo=echo)
+
+
+def prompts_of(
+    model: LoadedModel,
+    given: OnePrompt | list[str] | list[list[int]],
+    settings: Settings,
+    param: str,
+    *,
+    special: bool,
+    echo: bool = False,
+) -> list[Prompt]:
+    """One prompt, or each of a list of them; `special` adds the special tokens to texts."""
+    rest = (settings, special, echo)
+    if isinstance(given, str) or isinstance(given[0], int):
+        return [_prompt(model, given, param, *rest)]
     return [
-        _prompt(model, each, settings, f"prompt.{n}", echo)
-        for n, each in enumerate(cast(list[OnePrompt], prompt))
+        _prompt(model, each, f"{param}.{n}", *rest)
+        for n, each in enumerate(cast(list[OnePrompt], given))
     ]
 
 
-def text_tokens(model: LoadedModel, text: str, settings: Settings, param: str) -> list[int]:
-    _check_length(len(text), settings, param)
+def text_tokens(
+    model: LoadedModel, text: str, settings: Settings, param: str, special: bool
+) -> Encoded:
+    """The tokens of a text, if `special` within the special tokens that it does not bring."""
+    check_length(len(text), settings, param)
     with model.lock:
-        return tokenize(model.kit, text)
-
-
-def chat_tokens(
-    model: LoadedModel, messages: list[ChatMessage], settings: Settings, param: str = "messages"
-) -> list[int]:
-    """The token ids of messages under the chat template."""
-    _check_length(sum(len(message.content) for message in messages), settings, param)
-    with model.lock:
-        return tokenize(model.kit, [message.model_dump() for message in messages])
+        return encode(model.kit.tokenizer, text, add_special_tokens=special)
 
 
 def prompt_tokens(
-    model: LoadedModel, prompt: str | list[int], settings: Settings, param: str = "prompt"
+    model: LoadedModel,
+    prompt: OnePrompt,
+    settings: Settings,
+    param: str = "prompt",
+    *,
+    special: bool,
 ) -> list[int]:
     """The token ids of a text or of ids already; raises on none, too many, unknown ones."""
     if isinstance(prompt, str):
-        prompt = text_tokens(model, prompt, settings, param)
+        prompt = text_tokens(model, prompt, settings, param, special).tokens
     return checked(model, prompt, settings, param)
 
 
+def check_total(prompts: Sequence[Prompt], settings: Settings, param: str) -> None:
+    """Raise LimitError for several prompts that have too many tokens together."""
+    tokens = sum(len(prompt.tokens) for prompt in prompts)
+    if len(prompts) > 1 and tokens > settings.max_batch_tokens:
+        raise LimitError(
+            f"{param} contains {tokens} tokens in all; at most {settings.max_batch_tokens} are "
+            "taken.",
+            param,
+        )
+
+
 def _prompt(
-    model: LoadedModel, prompt: OnePrompt, settings: Settings, param: str, echo: bool
+    model: LoadedModel,
+    prompt: OnePrompt,
+    param: str,
+    settings: Settings,
+    special: bool,
+    echo: bool,
 ) -> Prompt:
-    tokens = prompt_tokens(model, prompt, settings, param)
-    return Prompt(tokens, _pieces(model, prompt, tokens) if echo else ())
+    if isinstance(prompt, str):
+        encoded = text_tokens(model, prompt, settings, param, special)
+    else:
+        encoded = Encoded([], prompt, [])
+    tokens = checked(model, encoded.tokens, settings, param)
+    return Prompt(tokens, _pieces(model, encoded) if echo else ())
 
 
-def _pieces(model: LoadedModel, prompt: OnePrompt, tokens: list[int]) -> tuple[str, ...]:
-    """The text that each token of a prompt adds; of those that frame a text, none."""
+def _pieces(model: LoadedModel, prompt: Encoded) -> tuple[str, ...]:
+    """The text that each token of a prompt adds; of those that were added to a text, none."""
     with model.lock:
-        tokenizer = model.kit.tokenizer
-        framed = tokens
-        if isinstance(prompt, str):
-            framed = list(tokenizer.encode(prompt, add_special_tokens=False))
-        places = range(len(tokens) - len(framed) + 1)
-        before = next((n for n in places if tokens[n : n + len(framed)] == framed), None)
-        if before is None or not framed:
-            before, framed = 0, tokens
-        stream = TextStream(tokenizer, [])
-        pieces = [stream.add(token) for token in framed]
-        pieces[-1] += stream.finish()
-    after = len(tokens) - before - len(pieces)
-    return ("",) * before + tuple(pieces) + ("",) * after
+        stream = TextStream(model.kit.tokenizer, [])
+        pieces = [stream.add(token) for token in prompt.text]
+        pieces[-1:] = [piece + stream.finish() for piece in pieces[-1:]]
+    return ("",) * len(prompt.before) + tuple(pieces) + ("",) * len(prompt.after)
+
+
+def single_token(model: LoadedModel, text: str, param: str) -> int:
+    """The token that a text is, if need be behind a space; raises ImpossibleError on others."""
+    with model.lock:
+        try:
+            return model.kit.pieces.one(text)
+        except InvalidRequestError as reason:
+            raise ImpossibleError(f"{param}: {reason}", param) from reason
 
 
 def checked(model: LoadedModel, tokens: list[int], settings: Settings, param: str) -> list[int]:
@@ -110,7 +141,7 @@ def check_vocabulary(model: LoadedModel, tokens: Iterable[int], param: str) -> N
             )
 
 
-def _check_length(length: int, settings: Settings, param: str) -> None:
+def check_length(length: int, settings: Settings, param: str) -> None:
     most = settings.max_prompt_characters
     if length > most:
         raise LimitError(f"{param} contains {length} characters; at most {most} are taken.", param)

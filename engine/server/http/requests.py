@@ -64,6 +64,19 @@ def client() -> Client:
     return Client(gone, request.endpoint or "", request_id())
 
 
+def session() -> str | None:
+    """The session that this request is of, by the header X-Session-Id; None if it names none.
+
+    Raises RequestError for a name that is no plain one.
+    """
+    given = request.headers.get("X-Session-Id")
+    if given is not None and not REQUEST_ID.fullmatch(given):
+        raise RequestError(
+            f"The header X-Session-Id does not match {REQUEST_ID.pattern}.", "X-Session-Id"
+        )
+    return given
+
+
 def _value(name: str, kind: type | re.Pattern[str]) -> Any:
     text = request.args.get(name)
     if text is None or kind is str:

@@ -1,7 +1,7 @@
 """Replies as HTTP: JSON bodies, event streams, errors."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any, cast
 
@@ -11,6 +11,7 @@ from werkzeug.exceptions import MethodNotAllowed
 
 from engine.server.errors import RETRY_AFTER, UnavailableError, error_body, error_detail
 from engine.server.jobs.job import Job
+from engine.server.panics import panics_as_errors
 from engine.server.wire.json_text import json_pieces, json_text
 
 log = logging.getLogger(__name__)
@@ -50,8 +51,26 @@ def error_response(error: Exception) -> Response:
     return response
 
 
-def event_stream(events: Iterator[dict[str, Any]], job: Job) -> Response:
-    """Server-sent events, each sent as soon as it is there, then `[DONE]`.
+def data_event(event: dict[str, Any] | None) -> bytes:
+    """An event as OpenAI frames it; None is the end of the stream."""
+    return b"data: " + (b"[DONE]" if event is None else json_text(event)) + b"\n\n"
+
+
+def named_event(event: dict[str, Any] | None) -> bytes:
+    """An event with its type as its name, as LM Studio and OpenAI's responses frame it; they have
+    no end but the last event."""
+    if event is None:
+        return b""
+    told = event if "type" in event else {"type": "error"} | event
+    return f"event: {told['type']}\n".encode() + b"data: " + json_text(told) + b"\n\n"
+
+
+def event_stream(
+    events: Iterator[dict[str, Any]],
+    job: Job,
+    framed: Callable[[dict[str, Any] | None], bytes] = data_event,
+) -> Response:
+    """Server-sent events, each sent as soon as it is there.
 
     What fails before the first event gets its own status; what fails later is the
     last event, an error body. A client that goes away ends the job.
@@ -60,23 +79,22 @@ def event_stream(events: Iterator[dict[str, Any]], job: Job) -> Response:
         first = next(events)
     except StopIteration:
         raise UnavailableError("The request was cancelled before its first token.") from None
-    response = Response(_lines(chain([first], events)), mimetype="text/event-stream")
+    response = Response(_lines(chain([first], events), framed), mimetype="text/event-stream")
     response.headers["Cache-Control"] = "no-cache"
     response.call_on_close(job.close)
     return response
 
 
-def _lines(events: Iterator[dict[str, Any]]) -> Iterator[bytes]:
+def _lines(
+    events: Iterator[dict[str, Any]], framed: Callable[[dict[str, Any] | None], bytes]
+) -> Iterator[bytes]:
     try:
-        for event in events:
-            yield _event(json_text(event))
+        with panics_as_errors():
+            for event in events:
+                yield framed(event)
     except Exception as error:
         if error_detail(error).code == 500:
             log.error("unforeseen error in a stream", exc_info=error)
-        yield _event(json_text(error_body(error)))
+        yield framed(error_body(error))
     else:
-        yield _event(b"[DONE]")
-
-
-def _event(data: bytes) -> bytes:
-    return b"data: " + data + b"\n\n"
+        yield framed(None)

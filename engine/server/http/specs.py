@@ -9,7 +9,7 @@ from engine.captures.hooks import ActivationHookSpec, ResolvedHook
 from engine.contract.schemas import Dtype, HookSpec, InterventionSpec
 from engine.interventions.intervention import Intervention
 from engine.server.errors import ImpossibleError
-from engine.server.state.captures import Capture, CaptureStore
+from engine.server.state.captures import AnyCapture, CaptureStore
 from engine.server.wire.records import numbers, tensor_array
 from engine.taps.position_sets import Positions, PositionSet
 
@@ -84,10 +84,11 @@ def _value(spec: InterventionSpec, param: str, captures: CaptureStore) -> np.nda
     return tensor_array(spec.value, f"{param}.value") if spec.value else None
 
 
-def _kept_activation(capture: Capture, hook_id: str, step: int, param: str) -> np.ndarray:
+def _kept_activation(capture: AnyCapture, hook_id: str, step: int, param: str) -> np.ndarray:
     records = list(capture.records(hook_id, step))
     if not records:
-        known = ", ".join(f"{r.hook_id} step {r.step}" for r in capture.records()) or "nothing"
+        kept = [record for each in capture.manifest().values() for record in each]
+        known = ", ".join(f"{r['hook_id']} step {r['step']}" for r in kept) or "nothing"
         raise ImpossibleError(
             f"{param}: {capture.capture_id} contains no {hook_id!r} at step {step}; it has {known}",
             param,

@@ -11,6 +11,7 @@ from uuid import uuid4
 from engine.runs.results import Generated
 from engine.runs.run import Run
 from engine.server.errors import CancelledError, SlowClientError
+from engine.server.panics import without_panics
 
 Result = TypeVar("Result")
 BOUND = 256
@@ -69,7 +70,7 @@ class Job(Generic[Result]):
         patience: float,
         wake: Callable[[], None],
     ) -> None:
-        self.work = work
+        self.work = without_panics(work)
         self.wake = wake
         self.job_id = f"job-{uuid4().hex}"
         self.client = client

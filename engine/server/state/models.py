@@ -2,28 +2,36 @@
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 
-from engine.contract.schemas import Correction, LoadModelRequest, ModelEntry
+from engine.captures.hook_manager import ActivationHookManager
+from engine.captures.hooks import ActivationHookSpec, resolve_hooks
+from engine.contract.schemas import Adapter, Correction, LoadModelRequest, ModelEntry
 from engine.errors import InvalidRequestError
 from engine.runs.kit import ModelKit, load_model
-from engine.server.errors import UnknownModelError
+from engine.server.errors import LimitError, UnknownModelError
 
 log = logging.getLogger(__name__)
-BROKEN = "\N{REPLACEMENT CHARACTER}"
+MOST_SESSIONS = 256
+"""Sessions that may have hooks on one model."""
 
 
 @dataclass
 class LoadedModel:
-    """A model, and how it was asked for."""
+    """A model, how it was asked for, and the hooks that each session registered on it.
+
+    A session is None for clients that name none; theirs are the hooks of the kit.
+    """
 
     kit: ModelKit
     request: LoadModelRequest
     created: int
     lock: Lock = field(default_factory=Lock)  # held while the tokenizer is used
+    _hooks: dict[str, ActivationHookManager] = field(default_factory=dict)
+    _registering: Lock = field(default_factory=Lock)
 
     @property
     def id(self) -> str:
@@ -51,25 +59,76 @@ class LoadedModel:
             corrections=[
                 Correction(name=each.name, reason=each.reason) for each in self.kit.corrections
             ],
+            adapter=self._adapter,
             warnings=self.kit.warnings,
             components=list(info.components),
             absent_layers=self.kit.structure.absent_layers,
         )
 
-    def token_texts(self, tokens: Iterable[int]) -> list[str]:
-        """The text of each token by itself; of part of a character, its name in the vocabulary."""
-        with self.lock:
-            return [self._token_text(token) for token in tokens]
+    @property
+    def _adapter(self) -> Adapter | None:
+        if (adapter := self.kit.adapter) is None:
+            return None
+        return Adapter(
+            name=adapter.name,
+            format=adapter.format,
+            kind=adapter.kind,
+            modules=list(adapter.modules),
+            rank=adapter.rank,
+            scale=adapter.scale,
+        )
 
-    def _token_text(self, token: int) -> str:
-        text = self.kit.tokenizer.decode([token])
-        return self.kit.tokenizer.convert_ids_to_tokens(token) if BROKEN in text else text
+    def hooks_of(self, session: str | None) -> ActivationHookManager:
+        """The hooks that a session registered."""
+        if session is None:
+            return self.kit.hooks
+        return self._hooks.get(session) or ActivationHookManager(self.kit.structure)
+
+    def register(
+        self, session: str | None, specs: Sequence[ActivationHookSpec], most: int
+    ) -> list[str]:
+        """Register all of them or none for a session, which has `most` hooks at most, one a layer.
+
+        Raises LimitError, and what `ActivationHookManager.register_each` raises.
+        """
+        with self._registering:
+            manager = self.hooks_of(session)
+            count = len(manager.resolved) + len(resolve_hooks(specs, self.kit.structure))
+            if count > most:
+                raise LimitError(
+                    f"hooks: {count} hooks, one a layer, would be registered on {self.id}; at "
+                    f"most {most} may be.",
+                    "hooks",
+                )
+            others = {name: each for name, each in self._hooks.items() if each.hooks}
+            if session is not None and session not in others and len(others) >= MOST_SESSIONS:
+                raise LimitError(f"{len(others)} sessions have hooks on {self.id} already.")
+            ids = manager.register_each(specs)
+            if session is not None:
+                self._hooks = others | {session: manager}
+        return ids
+
+    def token_texts(self, tokens: Iterable[int]) -> list[str]:
+        """The exact text of each token."""
+        with self.lock:
+            return [self.kit.pieces.text(token) for token in tokens]
+
+    def token_keys(self, tokens: Iterable[int]) -> list[str]:
+        """For each token a text that no other one has: its own, if that is so."""
+        with self.lock:
+            return [self.kit.pieces.key(token) for token in tokens]
+
+    def token_bytes(self, token: int) -> list[int]:
+        """The bytes of a token's text; none, of a token without text."""
+        with self.lock:
+            return list(self.kit.pieces[token].bytes)
 
 
 class Models:
     """Loaded models; the one loaded last serves requests that name none."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        self._most = most
         self._loaded: dict[str, LoadedModel] = {}
         self._lock = Lock()
         self.loading = False
@@ -90,7 +149,8 @@ class Models:
     def load(self, request: LoadModelRequest) -> LoadedModel:
         """Load a model, or return the one that the same request loaded. For the generation thread.
 
-        Raises ModelNotFoundError, or InvalidRequestError if another model has the id.
+        Raises ModelNotFoundError, UnsupportedModelError, InvalidRequestError if another model has
+        the id, LimitError if as many are loaded as may be.
         """
         model_id = request.model_id or Path(request.model_path).name
         if known := self._loaded.get(model_id):
@@ -99,6 +159,11 @@ class Models:
             raise InvalidRequestError(
                 f"model_id: {model_id!r} is loaded already, from {known.request.model_path!r} "
                 "with other options; unload it first or give another model_id"
+            )
+        if len(self._loaded) >= self._most:
+            raise LimitError(
+                f"{len(self._loaded)} models are loaded, as many as may be: "
+                f"{', '.join(self._loaded)}; unload one first."
             )
         self.loading = True
         started = time.monotonic()

@@ -18,9 +18,12 @@ class Settings:
     allowed_origins: tuple[str, ...] = ()  # origins beyond pages served from localhost
     model_roots: tuple[Path, ...] = ()
     allow_hub: bool = False
+    max_models: int = 8  # loaded at once
+    max_hooks: int = 4096  # registered by one session on one model, one a layer
 
     capture_bytes: int = 2048 * MEGABYTE
     spill_folder: Path | None = None
+    spill_bytes: int = 16384 * MEGABYTE
     memory_bytes: int | None = None  # most that MLX may take, models included; None: as MLX has it
 
     max_body_bytes: int = 64 * MEGABYTE

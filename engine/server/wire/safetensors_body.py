@@ -1,8 +1,7 @@
 """Tensors as one safetensors body: a header, then the arrays as they lie in memory."""
 
-from collections.abc import Iterable, Iterator
-from itertools import accumulate
-from pathlib import Path
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -39,21 +38,44 @@ class Tensor(NamedTuple):
     dtype: str
     data: np.ndarray
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.data.shape
+
+    @property
+    def nbytes(self) -> int:
+        return self.data.nbytes
+
+
+class Place(NamedTuple):
+    """What a header says of a tensor."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    nbytes: int
+
+    @classmethod
+    def of(cls, name: str, dtype: str, shape: Sequence[int]) -> "Place":
+        """Of a tensor by its shape. Raises KeyError for a dtype that no header names."""
+        code = DTYPES[dtype]
+        return cls(name, dtype, tuple(shape), math.prod(shape) * int(code.lstrip("BFIU")) // 8)
+
 
 def tensors(records: Iterable[CapturedActivation]) -> list[Tensor]:
     """The tensors of captured records."""
     return [Tensor(tensor_name(record), record.dtype, record.data) for record in records]
 
 
-def header(tensors: Iterable[Tensor], metadata: dict[str, str]) -> bytes:
+def header(places: Iterable[Place | Tensor], metadata: dict[str, str]) -> bytes:
     """The length, little-endian in 8 bytes, and the JSON that names and places each tensor."""
     entries: dict[str, dict] = {"__metadata__": metadata}
     end = 0
-    for tensor in tensors:
-        start, end = end, end + tensor.data.nbytes
-        entries[tensor.name] = {
-            "dtype": DTYPES[tensor.dtype],
-            "shape": list(tensor.data.shape),
+    for place in places:
+        start, end = end, end + place.nbytes
+        entries[place.name] = {
+            "dtype": DTYPES[place.dtype],
+            "shape": list(place.shape),
             "data_offsets": [start, end],
         }
     text = orjson.dumps(entries)
@@ -70,20 +92,9 @@ def body(
     return len(head) + sum(tensor.data.nbytes for tensor in tensors), _pieces(head, tensors)
 
 
-def write_tensors(file: Path, tensors: Iterable[Tensor], metadata: dict[str, str]) -> list[int]:
-    """Write the body to `file`, all or nothing; returns the offset of each tensor's data."""
-    tensors = list(tensors)
-    head = header(tensors, metadata)
-    unfinished = file.with_suffix(".part")
-    with unfinished.open("wb") as output:
-        output.writelines(_pieces(head, tensors))
-    unfinished.replace(file)
-    return list(accumulate((tensor.data.nbytes for tensor in tensors[:-1]), initial=len(head)))
-
-
 def _pieces(head: bytes, tensors: Iterable[Tensor]) -> Iterator[bytes | memoryview]:
     yield head
     for tensor in tensors:
-        raw = np.ascontiguousarray(tensor.data).data.cast("B")
+        raw = np.ascontiguousarray(tensor.data).reshape(-1).view(np.uint8).data
         for start in range(0, len(raw), CHUNK):
             yield raw[start : start + CHUNK]

@@ -31,14 +31,20 @@ TEMPLATE = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfo
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A llama of three layers with random weights, its tokens the bytes and an end of text."""
     folder = tmp_path_factory.mktemp("models") / "tiny"
-    folder.mkdir()
     vocabulary = {byte: i for i, byte in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
     tokenizer = Tokenizer(models.BPE(vocabulary, []))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>")
     fast.chat_template = TEMPLATE
-    fast.save_pretrained(folder)
+    save_tiny_llama(folder, fast, vocab_size=len(fast))
+    return folder
+
+
+def save_tiny_llama(folder: Path, tokenizer: PreTrainedTokenizerFast, vocab_size: int) -> None:
+    """Save a llama of three layers with random weights, and its tokenizer, in a new folder."""
+    folder.mkdir()
+    tokenizer.save_pretrained(folder)
     config = {
         "model_type": "llama",
         "hidden_size": HIDDEN,
@@ -48,16 +54,15 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "num_key_value_heads": KV_HEADS,
         "head_dim": HEAD_DIM,
         "rms_norm_eps": 1e-5,
-        "vocab_size": len(fast),
+        "vocab_size": vocab_size,
         "rope_theta": 10000.0,
         "tie_word_embeddings": True,
-        "eos_token_id": fast.eos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
     }
     (folder / "config.json").write_text(json.dumps(config))
     mx.random.seed(0)
     model = llama.Model(llama.ModelArgs.from_dict(config))
     mx.save_safetensors(str(folder / "model.safetensors"), dict(tree_flatten(model.parameters())))
-    return folder
 
 
 @dataclass
@@ -103,7 +108,7 @@ def running(model: Path | None, **settings: Any) -> Iterator[Server]:
             yield Server(service, listener, http)
     finally:
         service.worker.stop(grace=10)
-        listener.task_dispatcher.shutdown()
+        listener.shutdown()
         listener.trigger.pull_trigger(lambda: wasyncore.close_all(listener._map))
         loop.join(10)
 

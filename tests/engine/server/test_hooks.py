@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.engine.server.conftest import HIDDEN, LAYERS
+from tests.engine.server.conftest import HIDDEN, LAYERS, running
 
 HOOKS = "/v1/activations/hooks"
 SPEC = {"layer_name": "1", "component": "residual", "hook_id": "middle"}
@@ -111,3 +111,77 @@ def test_what_they_capture_is_what_the_request_would_have(server):
     one, other = (server.service.captures.get(c).activations["middle"] for c in (registered, asked))
     for a, b in zip(one, other, strict=True):
         np.testing.assert_array_equal(a.data, b.data)
+
+
+def of(session):
+    return {"X-Session-Id": session}
+
+
+@pytest.fixture
+def two_sessions(server):
+    """Two clients of sessions of their own, of which the first has registered a hook."""
+    mine, theirs = of("mine"), of("theirs")
+    assert server.http.post(HOOKS, json={"hooks": [SPEC]}, headers=mine).status_code == 200
+    yield mine, theirs
+    for headers in (mine, theirs):
+        server.http.delete(HOOKS, headers=headers)
+
+
+def test_a_session_sees_and_removes_its_own_alone(server, two_sessions):
+    mine, theirs = two_sessions
+    assert server.get(HOOKS) == {"hooks": []}
+    assert server.http.get(HOOKS, headers=theirs).json() == {"hooks": []}
+    assert [h["hook_id"] for h in server.http.get(HOOKS, headers=mine).json()["hooks"]] == [
+        "middle"
+    ]
+    for headers in ({}, theirs):
+        assert server.http.delete(f"{HOOKS}/middle", headers=headers).status_code == 404
+        assert server.http.delete(HOOKS, headers=headers).json() == {"removed_hooks": []}
+        assert server.http.post(HOOKS, json={"hooks": [SPEC]}, headers=headers).status_code == 200
+    assert len(server.http.get(HOOKS, headers=mine).json()["hooks"]) == 1
+
+
+def test_they_capture_for_their_session_alone(server, two_sessions):
+    mine, theirs = two_sessions
+    asked = {"prompt": "hello", "max_tokens": 1}
+    answers = [
+        server.http.post("/v1/completions", json=asked, headers=headers).json()
+        for headers in (mine, theirs, {})
+    ]
+    assert ["capture_id" in answer for answer in answers] == [True, False, False]
+
+
+def test_a_session_has_a_plain_name(server):
+    for name in ("", "a b", "x" * 65, "ü".encode()):
+        answer = server.http.get(HOOKS, headers=of(name))
+        assert answer.status_code == 400
+        assert answer.json()["error"]["param"] == "X-Session-Id"
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_hooks_over_the_budget_never_fail_who_asked_for_no_capture(tiny_model, streamed):
+    everything = [{"layer_name": "*", "component": c} for c in ("residual", "attention_scores")]
+    with running(tiny_model, capture_bytes=3000) as small:
+        small.post(HOOKS, hooks=everything)
+        asked = {"prompt": "hello there", "max_tokens": 4, "stream": streamed}
+        answer = small.http.post("/v1/completions", json=asked)
+        assert answer.status_code == 200
+        assert "the registered hooks captured nothing" in answer.text
+        assert "capture_id" not in answer.text
+        assert "internal" not in answer.text
+        charged = asked | {"activation_hooks": [SPEC], "stream": False}
+        error = small.error("/v1/completions/with_activations", 507, **charged)
+        assert error["type"] == "capture_too_large"
+
+
+def test_only_so_many_are_registered(tiny_model):
+    with running(tiny_model, max_hooks=2 * LAYERS) as limited:
+        one, two = ({"layer_name": "*", "component": c} for c in ("residual", "mlp"))
+        limited.post(HOOKS, hooks=[one, two])
+        error = limited.error(HOOKS, 422, hooks=[{"layer_name": "0", "component": "attention"}])
+        assert error["type"] == "over_limit"
+        assert str(2 * LAYERS) in error["message"]
+        answer = limited.http.post(HOOKS, json={"hooks": [one]}, headers=of("other"))
+        assert answer.status_code == 200
+        limited.http.delete(HOOKS)
+        limited.post(HOOKS, hooks=[one])

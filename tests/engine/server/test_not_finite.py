@@ -28,6 +28,7 @@ def test_every_route_names_the_layer(spoilt: Server):
     for path, body in [
         ("/v1/forward", {"prompt": "abc"}),
         ("/v1/logit_lens", {"prompt": "abc"}),
+        ("/v1/embeddings", {"input": "abc"}),
         ("/v1/completions", {"prompt": "abc"}),
         ("/v1/completions", {"prompt": "abc", "stream": True}),
         ("/v1/completions/with_activations", {"prompt": "abc"}),

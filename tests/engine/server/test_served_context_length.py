@@ -41,6 +41,7 @@ def rotary(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory):
         ("/v1/completions/with_activations", {"prompt": SHORT, "max_tokens": 1}),
         ("/v1/forward", {"prompt": LONG}),
         ("/v1/logit_lens", {"prompt": LONG}),
+        ("/v1/embeddings", {"input": LONG}),
         ("/v1/circuits/patch", {"clean": LONG, **PAIR}),
         ("/v1/circuits/patch", {"clean": LONG, **PAIR, "method": "attribution_patching"}),
         (
@@ -79,6 +80,7 @@ def test_a_rotary_model_s_reply_and_entry_warn(rotary: Server):
         ("/v1/completions/with_activations", {"prompt": SHORT, "max_tokens": 1}),
         ("/v1/forward", {"prompt": LONG}),
         ("/v1/logit_lens", {"prompt": LONG}),
+        ("/v1/embeddings", {"input": LONG}),
         ("/v1/circuits/patch", {"clean": LONG, **PAIR, "component": "mlp"}),
         (
             "/v1/circuits/verify",

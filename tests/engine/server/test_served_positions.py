@@ -91,6 +91,17 @@ def test_what_is_no_part_of_a_text_is_refused(server: Server, where: str):
     assert "positions" in error["message"]
 
 
+def test_an_echoed_prompt_is_scored_without_what_changes_the_generated_tokens(server: Server):
+    path = "/v1/completions/with_activations"
+    body = {"prompt": PROMPT, "max_tokens": 4, "echo": True, "logprobs": 1}
+    edits = [{**EDIT, "positions": "generated"}, {**EDIT, "positions": [7]}]
+    steered = server.post(path, **body, interventions=edits)["choices"][0]["logprobs"]
+    plain = server.post(path, **body)["choices"][0]["logprobs"]
+    scores = [each["token_logprobs"] for each in (steered, plain)]
+    assert scores[0][1:7] == pytest.approx(scores[1][1:7], abs=1e-5)
+    assert scores[0][7:] != pytest.approx(scores[1][7:], abs=1e-3)
+
+
 def test_special_tokens_are_left_out(server: Server):
     end = server.service.models.get(None).kit.config["eos_token_id"]
     tokens = [5, end, 7, 8, end, 9]

@@ -6,9 +6,7 @@ from engine.contract import schemas as s
 from engine.server.errors import UnknownCaptureError
 from engine.server.http.responses import binary_response
 from engine.server.service import Service
-from engine.server.state.captures import Capture
-from engine.server.wire import safetensors_body
-from engine.server.wire.records import activations_json
+from engine.server.state.captures import AnyCapture
 
 
 def list_captures(service: Service) -> dict:
@@ -22,7 +20,7 @@ def list_captures(service: Service) -> dict:
 
 def describe(service: Service, capture_id: str) -> dict:
     capture = service.captures.get(capture_id)
-    return _summary(capture) | {"activations": activations_json(capture.activations, "reference")}
+    return _summary(capture) | {"activations": capture.manifest()}
 
 
 def forget(service: Service, capture_id: str) -> s.ForgottenCapture:
@@ -34,20 +32,23 @@ def read_tensors(
     service: Service, capture_id: str, hook_id: str | None, step: int | None
 ) -> Response:
     capture = service.captures.get(capture_id)
-    records = list(capture.records(hook_id, step))
-    if not records and (hook_id, step) != (None, None):
-        known = ", ".join(map(safetensors_body.tensor_name, capture.records())) or "nothing"
+    if (hook_id, step) != (None, None):
+        _check_there(capture, hook_id, step)
+    return binary_response(*capture.body(hook_id, step))
+
+
+def _check_there(capture: AnyCapture, hook_id: str | None, step: int | None) -> None:
+    records = [record for each in capture.manifest().values() for record in each]
+    if not any(hook_id in (None, r["hook_id"]) and step in (None, r["step"]) for r in records):
+        known = ", ".join(record["tensor"] for record in records) or "nothing"
         raise UnknownCaptureError(
-            f"{capture_id} contains no tensor of hook {hook_id!r} at step {step}; it has {known}.",
+            f"{capture.capture_id} contains no tensor of hook {hook_id!r} at step {step}; it has "
+            f"{known}.",
             "hook_id" if hook_id is not None else "step",
         )
-    size, pieces = safetensors_body.body(
-        safetensors_body.tensors(records), {"capture_id": capture_id, "model": capture.model}
-    )
-    return binary_response(size, pieces)
 
 
-def _summary(capture: Capture) -> dict:
+def _summary(capture: AnyCapture) -> dict:
     return {
         "capture_id": capture.capture_id,
         "model": capture.model,

@@ -13,7 +13,7 @@ from engine.analysis.task import Task
 from engine.analysis.verification import verify_circuit
 from engine.contract import schemas as s
 from engine.server.errors import ImpossibleError
-from engine.server.http.prompts import check_vocabulary, prompt_tokens
+from engine.server.http.prompts import check_vocabulary, prompt_tokens, single_token
 from engine.server.http.requests import client
 from engine.server.http.warnings import warnings
 from engine.server.jobs.job import Job
@@ -31,7 +31,7 @@ def patch(service: Service, request: s.CircuitPatchRequest) -> dict[str, Any]:
     how: dict[str, Any] = {
         "method": request.method,
         "direction": request.direction,
-        "ablation": _ablation(service, model, request.ablation),
+        "ablation": _ablation(service, model, request),
     }
     if request.sets is not None:
         _check_unplaced(request)
@@ -58,7 +58,7 @@ def patch(service: Service, request: s.CircuitPatchRequest) -> dict[str, Any]:
 def verify(service: Service, request: s.CircuitVerifyRequest) -> dict[str, Any]:
     model = service.models.get(request.model)
     tasks = _tasks(service, model, request)
-    ablation = _ablation(service, model, request.ablation)
+    ablation = _ablation(service, model, request)
     found = _work(
         service,
         lambda p: verify_circuit(
@@ -101,7 +101,13 @@ def _tasks(service: Service, model: LoadedModel, request: s.OverExamples) -> lis
         if request.examples is None:
             names = {name: name.removesuffix("s") for name in names}
         clean, corrupted = (
-            prompt_tokens(model, getattr(example, name), service.settings, names[name])
+            prompt_tokens(
+                model,
+                getattr(example, name),
+                service.settings,
+                names[name],
+                special=request.add_special_tokens,
+            )
             for name in ("clean", "corrupted")
         )
         answers, distractors = (
@@ -114,36 +120,28 @@ def _tasks(service: Service, model: LoadedModel, request: s.OverExamples) -> lis
 
 def _one_token(model: LoadedModel, token: str | int, param: str) -> int:
     """The id of a token given by id, or by text that is one token, if need be behind a space."""
-    if isinstance(token, int):
-        number = token
-    else:
-        with model.lock:
-            tokens, behind_space = (
-                model.kit.tokenizer.encode(text, add_special_tokens=False)
-                for text in (token, f" {token}")
-            )
-        if len(tokens) != 1 and len(behind_space) == 1:
-            tokens = behind_space
-        if len(tokens) != 1:
-            texts = model.token_texts(tokens)
-            raise ImpossibleError(
-                f"{param}: {token!r} is {len(tokens)} tokens, {texts}; one is needed", param
-            )
-        number = tokens[0]
+    number = token if isinstance(token, int) else single_token(model, token, param)
     check_vocabulary(model, [number], param)
     return number
 
 
 def _ablation(
-    service: Service, model: LoadedModel, ablation: s.CircuitAblation | None
+    service: Service, model: LoadedModel, request: s.CircuitPatchRequest | s.CircuitVerifyRequest
 ) -> Ablation | None:
+    ablation = request.ablation
     if ablation is None:
         return None
     references = (
         None
         if ablation.references is None
         else [
-            prompt_tokens(model, prompt, service.settings, f"ablation.references.{number}")
+            prompt_tokens(
+                model,
+                prompt,
+                service.settings,
+                f"ablation.references.{number}",
+                special=request.add_special_tokens,
+            )
             for number, prompt in enumerate(ablation.references)
         ]
     )

@@ -1,7 +1,9 @@
-"""Hooks registered on a model: they capture on every later generation until removed."""
+"""Hooks registered on a model: they capture on every later generation of their session until
+removed. A session sees and removes its own alone."""
 
 from engine.contract import schemas as s
 from engine.errors import UnknownHookError
+from engine.server.http.requests import session
 from engine.server.http.specs import hook_entry, hook_specs
 from engine.server.service import Service
 from engine.server.state.models import LoadedModel
@@ -10,7 +12,7 @@ from engine.server.state.models import LoadedModel
 def register(service: Service, request: s.RegisterHooksRequest) -> s.RegisteredHooks:
     """Register all of them or none; a wildcard becomes one hook a layer."""
     model = service.models.get(request.model)
-    ids = model.kit.hooks.register_each(hook_specs(request.hooks))
+    ids = model.register(session(), hook_specs(request.hooks), service.settings.max_hooks)
     return s.RegisteredHooks(registered_hooks=ids)
 
 
@@ -19,22 +21,23 @@ def list_hooks(service: Service, model: str | None) -> s.HookList:
         hooks=[
             s.HookEntry(hook_id=hook.hook_id, model=owner.id, spec=hook_entry(hook))
             for owner in _models(service, model)
-            for hook in owner.kit.hooks.resolved
+            for hook in owner.hooks_of(session()).resolved
         ]
     )
 
 
 def remove_all(service: Service, model: str | None) -> s.RemovedHooks:
-    owners = _models(service, model)
-    return s.RemovedHooks(removed_hooks=[each for o in owners for each in o.kit.hooks.clear()])
+    managers = [owner.hooks_of(session()) for owner in _models(service, model)]
+    return s.RemovedHooks(removed_hooks=[each for hooks in managers for each in hooks.clear()])
 
 
 def remove(service: Service, hook_id: str, model: str | None) -> s.RemovedHooks:
     """Remove the hook of this id from every model, or from the one named."""
     removed = []
     for owner in _models(service, model):
-        if hook_id in owner.kit.hooks.hooks:
-            owner.kit.hooks.unregister(hook_id)
+        hooks = owner.hooks_of(session())
+        if hook_id in hooks.hooks:
+            hooks.unregister(hook_id)
             removed.append(hook_id)
     if not removed:
         known = ", ".join(entry.hook_id for entry in list_hooks(service, model).hooks) or "none"

@@ -14,7 +14,9 @@ from engine.server.service import Service
 
 def logit_lens(service: Service, request: s.LogitLensRequest) -> dict[str, Any]:
     model = service.models.get(request.model)
-    tokens = prompt_tokens(model, request.prompt, service.settings)
+    tokens = prompt_tokens(
+        model, request.prompt, service.settings, special=request.add_special_tokens
+    )
 
     def work(job: Job) -> list[dict[str, Any]]:
         layers = []

@@ -1,30 +1,20 @@
-"""Health, and the models: list, describe, load, unload."""
+"""The models: list, describe, load, unload."""
 
 import gc
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import mlx.core as mx
 
 from engine.contract import schemas as s
-from engine.contract.openapi import API_VERSION
-from engine.models.loading import HUB_ID
+from engine.models.adapter_folders import HUB_FILES as ADAPTER_FILES
+from engine.models.loading import HUB_FILES as MODEL_FILES
+from engine.models.loading import HUB_ID, from_hub
 from engine.models.smollm2 import NAME as PULLED
 from engine.server.errors import ForbiddenError
 from engine.server.service import Service
 from engine.server.state.settings import Settings
-
-
-def health(service: Service) -> s.Health:
-    loaded = service.models.all()
-    loading, ready = service.models.loading, service.worker.ready
-    return s.Health(
-        status="loading" if loading else "ok" if ready else "failed",
-        version=service.settings.version,
-        api_version=API_VERSION,
-        model=loaded[-1].id if loaded else None,
-        ready=ready and not loading,
-        queue_depth=service.worker.queue_depth,
-    )
 
 
 def list_models(service: Service) -> s.ModelList:
@@ -36,8 +26,15 @@ def retrieve_model(service: Service, model_id: str) -> s.ModelEntry:
 
 
 def load_model(service: Service, request: s.LoadModelRequest) -> s.ModelEntry:
-    path = permitted(request.model_path, service.settings)
-    wanted = request.model_copy(update={"model_path": path})
+    settings = service.settings
+    changed = {"model_path": request.model_path}
+    if request.model_path != PULLED:
+        changed["model_path"] = permitted(request.model_path, settings, "model_path")
+        changed["model_id"] = request.model_id or Path(request.model_path).name
+    if request.adapter_path is not None:
+        path = permitted(request.adapter_path, settings, "adapter_path", ADAPTER_FILES)
+        changed["adapter_path"] = path
+    wanted = request.model_copy(update=changed)
     return service.worker.call(lambda job: service.models.load(wanted)).entry
 
 
@@ -47,21 +44,26 @@ def unload_model(service: Service, request: s.UnloadModelRequest) -> s.UnloadMod
     return s.UnloadModelResponse(unloaded=request.model)
 
 
-def permitted(model_path: str, settings: Settings) -> str:
-    """What a client may load by this path: a pulled model by its name, a folder that really lies
-    below an allowed root, a hub id where those are allowed. Raises ForbiddenError."""
-    folder = Path(model_path).resolve()
-    if model_path == PULLED:
-        return model_path
-    if any(folder.is_relative_to(root.resolve()) for root in settings.model_roots):
+def permitted(path: str, settings: Settings, param: str, files: Sequence[str] = MODEL_FILES) -> str:
+    """The folder that a client may load by this path: one that really lies below an allowed root,
+    or where those are allowed that of a hub id, of which these files are fetched.
+
+    A hub id never means a folder that happens to be where the server was started. Raises
+    ForbiddenError, ModelNotFoundError.
+    """
+    folder = Path(path).resolve()
+    is_id = settings.allow_hub and HUB_ID.fullmatch(path) is not None
+    if any(folder.is_relative_to(root.resolve()) for root in settings.model_roots) and (
+        os.path.isdir(folder) or not is_id
+    ):
         return str(folder)
-    if settings.allow_hub and HUB_ID.fullmatch(model_path):
-        return model_path
+    if is_id:
+        return str(from_hub(path, files))
     roots = ", ".join(map(str, settings.model_roots)) or "none"
     raise ForbiddenError(
-        f"model_path: {model_path!r} is not below an allowed folder (allowed: {roots}); "
+        f"{param}: {path!r} is not below an allowed folder (allowed: {roots}); "
         "allow one by --model-root.",
-        "model_path",
+        param,
     )
 
 

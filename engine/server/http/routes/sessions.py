@@ -32,7 +32,7 @@ def begin_forward(service: Service, request: s.ForwardSessionRequest) -> dict[st
 
 def begin_completion(service: Service, request: s.CompletionSessionRequest) -> dict[str, Any]:
     model = service.models.get(request.model)
-    prompts = completion_prompts(model, request.prompt, service.settings, echo=request.echo)
+    prompts = completion_prompts(model, request, service.settings)
     choices = Choices(service, prompts, request, CompletionReply(model, request.logprobs))
     (choice,) = choices.all
     generation = choice.generation

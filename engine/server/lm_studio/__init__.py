@@ -1,0 +1,1 @@
+"""LM Studio's own REST interfaces, versions 0 and 1, for clients that were written for it."""

@@ -1,0 +1,90 @@
+"""Version 1's chat: conversations that the server keeps, and named events in its streams."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from engine.contract import schemas as s
+from engine.server.errors import ImpossibleError
+from engine.server.http.routes.generation import chat_choices
+from engine.server.lm_studio.models import context_length
+from engine.server.lm_studio.schemas import ChatRequest
+from engine.server.service import Service
+from engine.server.state.conversations import Conversation, continued, new_response_id
+
+Event = dict[str, Any]
+
+
+class Chat:
+    """One request, its conversation so far, and its reply as it comes."""
+
+    def __init__(self, service: Service, request: ChatRequest) -> None:
+        """Raises UnknownModelError, UnknownResponseError, ImpossibleError, and what a chat
+        completion does."""
+        self._conversations = service.conversations
+        self._request = request
+        model = service.models.get(request.model)
+        _check_context(request, context_length(service, model))
+        self._messages = self._conversation()
+        options: dict[str, Any] = {
+            "model": request.model,
+            "messages": list(self._messages),
+            "max_tokens": request.max_output_tokens,
+            "temperature": request.temperature,
+            "top_p": request.top_p,
+            "top_k": request.top_k,
+            "min_p": request.min_p,
+            "repetition_penalty": request.repeat_penalty,
+        }
+        self.choices = chat_choices(service, s.ChatCompletionRequest(**options))
+        self._model_id = model.id
+
+    def reply(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The whole reply, from the chat completion's."""
+        text = body["choices"][0]["message"]["content"]
+        usage, stats = body["usage"], body["stats"]
+        reply: dict[str, Any] = {
+            "model_instance_id": self._model_id,
+            "output": [{"type": "message", "content": text}],
+            "stats": {
+                "input_tokens": usage["prompt_tokens"],
+                "total_output_tokens": usage["completion_tokens"],
+                "reasoning_output_tokens": 0,
+                "tokens_per_second": stats["tokens_per_second"],
+                "time_to_first_token_seconds": stats["time_to_first_token"],
+            },
+        }
+        if self._request.store:
+            answer = s.ChatMessage(role="assistant", content=text)
+            reply["response_id"] = new_response_id()
+            self._conversations.keep(reply["response_id"], (*self._messages, answer))
+        return reply
+
+    def events(self, generated: Iterable[Any]) -> Iterator[Event]:
+        """The reply's events as the tokens come; the last has the whole reply."""
+        yield {"type": "chat.start", "model_instance_id": self._model_id}
+        yield {"type": "prompt_processing.start"}
+        begun = False
+        for part in self.choices.parts(generated):
+            if not begun:
+                yield {"type": "prompt_processing.end"}
+                yield {"type": "message.start"}
+                begun = True
+            if part.text:
+                yield {"type": "message.delta", "content": part.text}
+        yield {"type": "message.end"}
+        yield {"type": "chat.end", "result": self.reply(self.choices.whole())}
+
+    def _conversation(self) -> Conversation:
+        said = self._request.input
+        text = said if isinstance(said, str) else "\n".join(item.content for item in said)
+        earlier = self._conversations.get(self._request.previous_response_id)
+        new = [s.ChatMessage(role="user", content=text)]
+        return continued(earlier, self._request.system_prompt, new)
+
+
+def _check_context(request: ChatRequest, most: int) -> None:
+    if request.context_length is not None and request.context_length > most:
+        raise ImpossibleError(
+            f"context_length: {request.context_length} is more than the model's {most}.",
+            "context_length",
+        )

@@ -1,0 +1,137 @@
+"""Models as LM Studio lists them: those that are loaded, and those that may be."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+from mlx.utils import tree_flatten
+from mlx_lm.utils import compute_bits_per_weight, get_total_parameters
+
+from engine.server.service import Service
+from engine.server.state.models import LoadedModel
+
+DEPTH = 3
+"""How many folders below a model root a model's folder may lie, as `publisher/model` does."""
+UNITS = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K"))
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A model folder below a root that is not loaded."""
+
+    key: str
+    path: Path
+
+
+def folders(service: Service) -> Iterator[Folder]:
+    """The folders below the model roots that clients may load and that are not loaded."""
+    loaded = {Path(model.request.model_path) for model in service.models.all()}
+    for root in service.settings.model_roots:
+        root = root.resolve()
+        for depth in range(DEPTH + 1):
+            for config in sorted(root.glob("/".join(["*"] * depth + ["config.json"]))):
+                if config.parent not in loaded:
+                    yield Folder(str(config.parent.relative_to(root)), config.parent)
+
+
+def context_length(service: Service, model: LoadedModel) -> int:
+    """Positions that a conversation may have."""
+    return model.kit.info.context_length or service.settings.context_tokens
+
+
+def entry_v0(service: Service, model: LoadedModel) -> dict[str, Any]:
+    """A loaded model in version 0."""
+    return {
+        "id": model.id,
+        "object": "model",
+        "type": "llm",
+        "publisher": _publisher(model.request.model_path),
+        "arch": model.kit.info.architecture or "",
+        "compatibility_type": "mlx",
+        "quantization": quantization(model),
+        "state": "loaded",
+        "max_context_length": context_length(service, model),
+    }
+
+
+def folder_v0(folder: Folder) -> dict[str, Any]:
+    """A model in version 0 that is not loaded: what its folder's name says, and no more."""
+    return {
+        "id": folder.key,
+        "object": "model",
+        "type": "llm",
+        "publisher": _publisher(str(folder.path)),
+        "compatibility_type": "mlx",
+        "state": "not-loaded",
+    }
+
+
+def entry_v1(service: Service, model: LoadedModel) -> dict[str, Any]:
+    """A loaded model in version 1."""
+    length = context_length(service, model)
+    return {
+        "type": "llm",
+        "publisher": _publisher(model.request.model_path),
+        "key": model.id,
+        "display_name": model.id,
+        "architecture": model.kit.info.architecture,
+        "quantization": {
+            "name": quantization(model),
+            "bits_per_weight": compute_bits_per_weight(model.kit.model),
+        },
+        "size_bytes": sum(array.nbytes for array in _arrays(model)),
+        "params_string": _short(get_total_parameters(model.kit.model)),
+        "loaded_instances": [{"id": model.id, "config": {"context_length": length}}],
+        "max_context_length": length,
+        "format": "mlx",
+        "capabilities": {
+            "vision": False,
+            "trained_for_tool_use": bool(getattr(model.kit.tokenizer, "has_tool_calling", False)),
+        },
+        "description": None,
+    }
+
+
+def folder_v1(folder: Folder) -> dict[str, Any]:
+    """A model in version 1 that is not loaded."""
+    size = sum(file.stat().st_size for file in folder.path.glob("*.safetensors"))
+    return {
+        "type": "llm",
+        "publisher": _publisher(str(folder.path)),
+        "key": folder.key,
+        "display_name": folder.path.name,
+        "size_bytes": size,
+        "loaded_instances": [],
+        "format": "mlx",
+    }
+
+
+def quantization(model: LoadedModel) -> str:
+    """Such as `4bit`; of weights that are not quantised their type, such as `BF16`."""
+    said = model.kit.info.quantization
+    if said:
+        return said.partition("-bit")[0] + "bit"
+    types = [array.dtype for array in _arrays(model) if array.dtype in TYPES]
+    return TYPES[max(types, key=types.count)] if types else ""
+
+
+def _publisher(path: str) -> str:
+    """The folder that a model's folder lies in, as in `publisher/model`; a pulled one has none."""
+    return Path(path).parent.name
+
+
+TYPES = {mx.float32: "F32", mx.float16: "F16", mx.bfloat16: "BF16"}
+
+
+def _arrays(model: LoadedModel) -> list[mx.array]:
+    found: list[tuple[str, mx.array]] = tree_flatten(model.kit.model.parameters())  # type: ignore[assignment]
+    return [array for _, array in found]
+
+
+def _short(count: int) -> str:
+    for size, letter in UNITS:
+        if count >= size:
+            return f"{count / size:.3g}{letter}"
+    return str(count)

@@ -1,0 +1,71 @@
+"""What the server has done and is doing, as Prometheus reads it."""
+
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import generate_latest
+from prometheus_client.registry import Collector
+
+PREFIX = "neuroscope"
+SECONDS = (0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300)
+
+
+Gauges = dict[str, tuple[str, Callable[[], float]]]
+"""The names of what is measured at each reading, with what it is and how it is measured."""
+
+
+class Metrics:
+    """Counters of one server, and gauges that are measured when they are read."""
+
+    def __init__(self, gauges: Gauges) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(_Gauges(gauges))
+        self._requests = Counter(
+            "requests",
+            "Requests that were replied to.",
+            ["operation", "status"],
+            namespace=PREFIX,
+            registry=self._registry,
+        )
+        self._seconds = Histogram(
+            "request_seconds",
+            "Seconds from a request to the end of its reply.",
+            ["operation"],
+            namespace=PREFIX,
+            registry=self._registry,
+            buckets=SECONDS,
+        )
+        self._tokens = Counter(
+            "tokens",
+            "Tokens of prompts, and tokens generated after them.",
+            ["kind"],
+            namespace=PREFIX,
+            registry=self._registry,
+        )
+
+    def replied(self, operation: str, status: int, seconds: float) -> None:
+        """Count a reply that has been sent."""
+        self._requests.labels(operation, str(status)).inc()
+        self._seconds.labels(operation).observe(seconds)
+
+    def prompted(self, count: int) -> None:
+        """Count the tokens of a prompt."""
+        self._tokens.labels("prompt").inc(count)
+
+    def generated(self) -> None:
+        """Count a token that was generated."""
+        self._tokens.labels("generated").inc()
+
+    def text(self) -> bytes:
+        """All of it in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+
+class _Gauges(Collector):
+    def __init__(self, gauges: Gauges) -> None:
+        self._gauges = gauges
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        for name, (text, measure) in self._gauges.items():
+            yield GaugeMetricFamily(f"{PREFIX}_{name}", text, value=measure())
