@@ -1415,6 +1415,20 @@ class Operations(Transport):
             },
         )
 
+    def list_jobs(self) -> api.JobList:
+        """List what is being worked on, and what waits."""
+        return self._json("GET", "/v1/jobs")
+
+    def cancel_job(self, job_id: str) -> api.CancelledJob:
+        """Cancel a job; its own client is told."""
+        return self._json(
+            "DELETE",
+            "/v1/jobs/{job_id}",
+            path={
+                "job_id": job_id,
+            },
+        )
+
     def register_hooks(
         self, hooks: Sequence[api.HookSpec], *, model: str | None = None
     ) -> api.RegisteredHooks:
@@ -2910,6 +2924,20 @@ class AsyncOperations(AsyncTransport):
             "/v1/sessions/{session_id}/keep",
             path={
                 "session_id": session_id,
+            },
+        )
+
+    async def list_jobs(self) -> api.JobList:
+        """List what is being worked on, and what waits."""
+        return await self._json("GET", "/v1/jobs")
+
+    async def cancel_job(self, job_id: str) -> api.CancelledJob:
+        """Cancel a job; its own client is told."""
+        return await self._json(
+            "DELETE",
+            "/v1/jobs/{job_id}",
+            path={
+                "job_id": job_id,
             },
         )
 

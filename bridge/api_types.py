@@ -22,6 +22,10 @@ class AssistantMessage(TypedDict):
     content: str
 
 
+class CancelledJob(TypedDict):
+    job_id: str
+
+
 class CancelledSession(TypedDict):
     session_id: str
 
@@ -194,6 +198,12 @@ class InputDetails(TypedDict):
 class InputText(TypedDict):
     type: Literal["input_text", "output_text", "text"]
     text: str
+
+
+class JobProgress(TypedDict):
+    done: int
+    total: int
+    unit: Literal["prompt tokens", "tokens", "passes"]
 
 
 class KeptSession(TypedDict):
@@ -789,6 +799,19 @@ class InterventionSpec(TypedDict):
     step: NotRequired[int | None]
     scale: NotRequired[float | None]
     seed: NotRequired[int | None]
+
+
+class JobEntry(TypedDict):
+    job_id: str
+    operation: str
+    request_id: str
+    state: Literal["waiting", "running"]
+    created: float
+    progress: JobProgress | None
+
+
+class JobList(TypedDict):
+    jobs: list[JobEntry]
 
 
 class LensLayer(TypedDict):

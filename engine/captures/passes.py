@@ -8,63 +8,10 @@ import mlx.core as mx
 
 from engine.captures.delivery import Delivery
 from engine.captures.groups import Group
-from engine.captures.host_memory import on_host
-from engine.captures.records import (
-    Activations,
-    CapturedActivation,
-    by_hook,
-    listed,
-    step_of,
-)
+from engine.captures.joined import Joined, JoinedValues
+from engine.captures.records import Activations, CapturedActivation, by_hook, listed, step_of
 from engine.captures.subsets import Selection, Subset
 from engine.taps.points import Span, canonical
-
-
-@dataclass(eq=False, slots=True)
-class JoinedValues:
-    """What alike selections keep of one pass: values at `positions`, joined on the first axis.
-
-    `nbytes` are those of all their records.
-    """
-
-    selections: Sequence[Selection]
-    positions: Sequence[int]
-    nbytes: int
-    part: mx.array | None
-
-    @property
-    def kept(self) -> mx.array:
-        """The values, until they are moved to the host."""
-        assert self.part is not None, "they are moved once"
-        return self.part
-
-    def to_host(self, step: int, visits: Counter[Selection]) -> Iterator[CapturedActivation]:
-        """A record of each value in numpy; MLX's memory is given back.
-
-        `visits` counts the values of each selection: a pass may visit a point several times, as
-        looped layers do.
-        """
-        part, is_copy = on_host(self.kept)
-        self.part = None
-        part = part.reshape(len(self.selections), -1, *part.shape[1:])
-        rows, dtype = self.selections[0].subset.rows(part, is_copy)
-        position_list = listed(self.positions)
-        for selection, row in zip(self.selections, rows, strict=True):
-            hook, visit = selection.hook, visits[selection]
-            visits[selection] += 1
-            yield CapturedActivation(
-                hook_id=hook.hook_id,
-                layer_name=hook.layer_name,
-                layer=hook.layer,
-                component=hook.component,
-                step=step,
-                positions=(self.positions[0], self.positions[-1]),
-                is_input=selection.is_input,
-                dtype=dtype,
-                data=row,
-                visit=visit,
-                position_list=position_list,
-            )
 
 
 @dataclass(eq=False, frozen=True, slots=True)
@@ -110,12 +57,20 @@ class Pass:
                 value = canonical(group.joined(values), group.subset.axis, batch, self.span.length)
                 part = mx.contiguous(group.subset.of(value, self.span, positions))
                 nbytes = group.subset.nbytes(part, self.prompt_end)
-                self.joined.append(JoinedValues(group.selections, positions, nbytes, part))
-                self.nbytes += nbytes
+                joined = Joined(len(group.selections), part)
+                self.add(JoinedValues(group.selections, positions, nbytes, joined))
+
+    def add(self, values: JoinedValues) -> None:
+        """Keep values that have been selected and joined."""
+        self.joined.append(values)
+        self.nbytes += values.nbytes
 
     def start(self) -> None:
-        """Evaluate what was kept, where nobody needed the pass' result, as of a prompt's chunk."""
-        mx.async_eval([values.part for values in self.joined])
+        """Evaluate what was kept, where nobody needed the pass' result, as of a prompt's chunk.
+
+        What is shared with other runs is evaluated with the pass, and may be on its way already.
+        """
+        mx.async_eval([values.joined.kept for values in self.joined if values.row is None])
 
     def deliver(self) -> None:
         """Begin to move the values, which are evaluated or being so, to numpy."""

@@ -1,6 +1,6 @@
 """Keeps what hooks ask for, pass by pass, within a budget of bytes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import mlx.core as mx
 
@@ -58,14 +58,28 @@ class Recorder:
         What the pass before kept is delivered from now on: the caller is about to evaluate, and
         leaves Python to others meanwhile.
         """
-        *earlier, current = self.passes
+        current = self.passes[-1]
         if seen:
             current.keep(self._grouping.groups(seen, values), values)
+        self.finish_pass()
+        joined = [values.joined.kept for values in current.joined]
+        return mx.depends(result, joined) if joined else result
+
+    def finish_pass(self) -> None:
+        """Charge what the last pass keeps to the budget, and deliver what the one before kept."""
+        *earlier, current = self.passes
         self._charge(current.nbytes)
         if earlier:
             self._deliver(earlier[-1])
-        joined = [values.kept for values in current.joined]
-        return mx.depends(result, joined) if joined else result
+
+    def keeps(self, subset: Subset) -> bool:
+        """Whether the last pass has a position that a subset keeps."""
+        return bool(subset.positions_in(self.passes[-1].positions))
+
+    @property
+    def subsets(self) -> Iterable[Subset]:
+        """The ways in which its selections subset."""
+        return self._subsets.values()
 
     def start(self) -> None:
         """Begin to evaluate what the last pass kept, before the rest of its graph.

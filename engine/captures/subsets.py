@@ -31,6 +31,11 @@ class Subset:
         """Those of a pass' positions that are kept."""
         return within(self.positions, self.excluded, positions)
 
+    def of_one_token(self, known: dict[tuple, "Subset"]) -> "Subset":
+        """The same of a pass over one token that is kept; alike ones are one object of `known`."""
+        subset = None, frozenset[int](), self.heads, self.dtype, self.axis, self.has_keys
+        return known.setdefault(subset, Subset(*subset))
+
     def of(self, value: mx.array, span: Span, positions: Sequence[int]) -> mx.array:
         """The part of a value in its canonical shape that covers `span`, in the dtype asked for.
 

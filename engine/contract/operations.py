@@ -377,6 +377,23 @@ OPERATIONS: tuple[Operation, ...] = (
         errors=(404, 410),
     ),
     Operation(
+        "listJobs",
+        "get",
+        "/v1/jobs",
+        "List what is being worked on, and what waits.",
+        ("listJobs",),
+        s.JobList,
+    ),
+    Operation(
+        "cancelJob",
+        "delete",
+        "/v1/jobs/{job_id}",
+        "Cancel a job; its own client is told.",
+        ("cancelJob: job_id",),
+        s.CancelledJob,
+        errors=(404,),
+    ),
+    Operation(
         "registerHooks",
         "post",
         "/v1/activations/hooks",

@@ -1,68 +1,24 @@
 """Generation with captures: tokens, their text, and what was captured while they were made."""
 
-import math
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import mlx.nn as nn
-from mlx_lm.generate import generation_stream, wired_limit
 
 from engine.captures.hooks import ActivationHookSpec, ResolvedHook
-from engine.captures.recorder import Recorder
-from engine.captures.records import Activations
-from engine.captures.steps import records
-from engine.errors import InterventionError
-from engine.interventions.intervening import Interventions
 from engine.interventions.intervention import Intervention
 from engine.machine.gaps import gaps_explained
-from engine.runs.finite import not_finite
-from engine.runs.footprint import looks_at_scores
+from engine.runs.batch import Batch
+from engine.runs.drafting import check_draft, drafted_tokens
 from engine.runs.kit import ModelKit
-from engine.runs.sampling import Sampling, Step, generated_tokens
-from engine.runs.special_tokens import special_positions, without_special
-from engine.runs.stopping import StopStrings
-from engine.runs.text_stream import TextStream
+from engine.runs.results import Generated
+from engine.runs.run import Run
+from engine.runs.sampling import Sampling
 from engine.structure.position_table import check_positions, learned_positions
 from engine.structure.trace import traced
-from engine.taps.observation import Observation
-from engine.taps.positions import tokens_in
 
-GROWTH = 256
-"""Tokens after which it is asked whether the memory suffices for as many more."""
-FinishReason = Literal["stop", "length"]
-
-
-@dataclass(frozen=True)
-class TokenChoice:
-    """A token that could have been chosen, its exact text and its natural-log probability."""
-
-    token: int
-    text: str
-    logprob: float
-
-
-@dataclass(frozen=True)
-class GenerationResult:
-    """One generated token.
-
-    `piece` is the text that it adds, which is empty while a character is incomplete; `text` is what
-    can be shown once it is there: the same, unless some of it may begin a stop string.
-    Log-probabilities are natural, after penalties and biases and before temperature.
-    """
-
-    token: int
-    piece: str
-    text: str
-    logprob: float
-    top_logprobs: tuple[TokenChoice, ...]
-    finish_reason: FinishReason | None
-    prompt_tokens: int
-    completion_tokens: int
-
-
-Steps = Generator[tuple[GenerationResult, Activations], None, None]
+Steps = Generator[Generated, None, None]
 
 
 def create_generator_with_activations(
@@ -130,124 +86,42 @@ def generate(
     budget_bytes: int | None = None,
 ) -> Steps:
     """As `create_generator_with_activations`, with these hooks and no others."""
-    check_passes(interventions)
-    kit.check_tokens([tokens])
-    sampling.check(kit)
-    cache = prompt_cache or kit.make_cache()
-    first = tokens_in(cache)
-    end = first + len(tokens)
-    kit.structure.check_length(end + sampling.max_tokens)
-    if draft_model is not None:
-        check_positions(end + sampling.max_tokens, learned_positions(traced(draft_model)))
-    run_positions = range(first, end + sampling.max_tokens - 1)
-    special = special_positions(kit, hooks, [tokens], first)
-    recorder = Recorder(hooks, end, run_positions, budget_bytes, special)
-    changes = Interventions(interventions, kit.structure, end, run_positions)
-    size = longest_pass(kit, hooks, changes, end, most=sampling.prefill_step_size, logits=1)
-    sampling = replace(sampling, prefill_step_size=size)
-    steps = generated_tokens(kit, tokens, sampling, cache, draft_model, prompt_progress_callback)
-    run = _Run(kit, tokens, hooks, sampling, recorder, changes, StopStrings(sampling.stop_strings))
-    return run.results(steps, first, end)
-
-
-def longest_pass(
-    kit: ModelKit,
-    hooks: Sequence[ResolvedHook],
-    changes: Interventions,
-    length: int,
-    *,
-    most: int,
-    logits: int | None = None,
-) -> int:
-    """How many positions of a prompt that ends at `length` are run at once, and at most `most`.
-
-    As many `logits` are calculated, None: one a position. Raises NotEnoughMemoryError.
-    """
-    points = {point for hook in hooks for point, _ in hook.points}
-    return kit.footprint.longest_pass(
-        1,
-        length,
-        kept=kit.footprint.of_captures(hooks, 1, length),
-        logits=logits,
-        looks_at_scores=looks_at_scores([*points, *changes.points]),
-        most=most,
+    run = Run(
+        kit,
+        tokens,
+        hooks,
+        sampling,
+        interventions=interventions,
+        prompt_cache=prompt_cache,
+        progress=prompt_progress_callback,
+        budget_bytes=budget_bytes,
     )
+    if draft_model is None:
+        return _alone(run)
+    check_draft(kit, draft_model, run.cache, prompt_progress_callback)
+    length = run.position + len(tokens) + sampling.max_tokens
+    check_positions(length, learned_positions(traced(draft_model)))
+    return _drafted(run, draft_model)
 
 
-@dataclass
-class _Run:
-    kit: ModelKit
-    tokens: Sequence[int]
-    hooks: Sequence[ResolvedHook]
-    sampling: Sampling
-    recorder: Recorder
-    changes: Interventions
-    stop: StopStrings
-
-    def results(self, steps: Generator[Step, None, None], first: int, end: int) -> Steps:
-        stream = TextStream(self.kit.tokenizer, self.tokens)
-        observation = Observation(self.kit.structure, self.changes.visitors(), self.recorder)
-        positions = range(first, end)
-        generated: list[int] = []
-        streams = [generation_stream]  # mlx-lm's own, of a kind that its annotation leaves out
-        wired = wired_limit(self.kit.model, streams)  # type: ignore[arg-type]
-        with closing(steps), wired, observation.taps(), gaps_explained():
-            for count in range(1, self.sampling.max_tokens + 1):
-                if count % GROWTH == 0:
-                    self.kit.footprint.check_growth(GROWTH)
-                with observation.watching():
-                    step = next(steps)
-                self._check(step, generated)
-                generated.append(step.token)
-                ended = step.token in self.kit.tokenizer.eos_token_ids
-                is_last = ended or count == self.sampling.max_tokens
-                piece = "" if ended else stream.add(step.token)
-                piece += stream.finish() if is_last else ""
-                text = self.stop.released(piece, is_last)
-                stopped = ended or self.stop.found is not None
-                reason: FinishReason | None = "stop" if stopped else "length" if is_last else None
-                activations = records(self.recorder.take(positions))
-                if count > 1:
-                    activations = without_special(self.kit, self.hooks, generated[-2], activations)
-                if reason is not None:
-                    self.changes.check_done(positions.stop)
-                yield self._result(step, piece, text, reason, count), activations
-                if reason is not None:
-                    return
-                positions = range(positions.stop, positions.stop + 1)
-
-    def _check(self, step: Step, generated: list[int]) -> None:
-        """Raise NotFiniteError for a step whose logits are not finite."""
-        if not math.isfinite(step.logprob):
-            visitors = self.changes.visitors(without_functions=True)
-            raise not_finite(self.kit, [[*self.tokens, *generated]], visitors)
-
-    def _result(
-        self, step: Step, piece: str, text: str, reason: FinishReason | None, count: int
-    ) -> GenerationResult:
-        return GenerationResult(
-            token=step.token,
-            piece=piece,
-            text=text,
-            logprob=step.logprob,
-            top_logprobs=token_choices(self.kit, step.likeliest),
-            finish_reason=reason,
-            prompt_tokens=len(self.tokens),
-            completion_tokens=count,
-        )
+def _alone(run: Run) -> Steps:
+    """A batch of one."""
+    with closing(Batch(run.kit)) as batch:
+        batch.add(run)
+        while batch.runs:
+            for _, outcome in batch.advance():
+                if isinstance(outcome, Exception):
+                    raise outcome
+                yield outcome
 
 
-def token_choices(kit: ModelKit, likeliest: Sequence[tuple[int, float]]) -> tuple[TokenChoice, ...]:
-    """The tokens that could have been chosen, with their text."""
-    return tuple(
-        TokenChoice(token, kit.pieces.text(token), logprob) for token, logprob in likeliest
-    )
-
-
-def check_passes(interventions: Sequence[Intervention]) -> None:
-    """Raise InterventionError for one that needs the whole sequence in a single pass."""
-    if any(intervention.operation == "mean" for intervention in interventions):
-        raise InterventionError(
-            "mean cannot act in a generation, which runs the sequence in several passes: take the "
-            "mean of a capture, and replace by it"
-        )
+def _drafted(run: Run, draft_model: nn.Module) -> Steps:
+    steps = drafted_tokens(run.kit, draft_model, run.tokens, run.sampling, run.cache)
+    with closing(steps), run.kit.wired(), run.observation.taps(), gaps_explained():
+        while True:
+            with run.observation.watching():
+                step = next(steps)
+            result, activations = run.result(step)
+            yield result, activations
+            if result.finish_reason is not None:
+                return

@@ -1,13 +1,14 @@
 """One loaded model with its tokenizer, structure and registered hooks."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import mlx.core as mx
 import mlx.nn as nn
-from mlx_lm.generate import maybe_quantize_kv_cache
+from mlx_lm.generate import generation_stream, maybe_quantize_kv_cache, wired_limit
 from mlx_lm.models.cache import KVCache, RotatingKVCache, make_prompt_cache
 
 from engine.captures.hook_manager import ActivationHookManager
@@ -23,6 +24,7 @@ from engine.runs.chat import ChatOptions, chat_tokens
 from engine.runs.encoding import encode, framed
 from engine.runs.footprint import Footprint
 from engine.runs.pieces import Pieces
+from engine.runs.sharing import reason_apart
 from engine.runs.tokenizer import Tokenizer
 from engine.structure.resolver import Structure, resolve
 from engine.taps.points import Point
@@ -128,6 +130,25 @@ class ModelKit:
             RotatingKVCache(self.max_kv_size, keep=4) if type(cache) is KVCache else cache
             for cache in caches
         ]
+
+    def quantise(self, caches: list) -> None:
+        """Quantise caches that are long enough for it, if the kit has `kv_bits`."""
+        maybe_quantize_kv_cache(caches, self.quantized_kv_start, self.kv_group_size, self.kv_bits)
+
+    def wired(self) -> AbstractContextManager[None]:
+        """Keep the weights in the memory of a GPU, for several passes."""
+        streams = [generation_stream]  # mlx-lm's own, of a kind that its annotation leaves out
+        return wired_limit(self.model, streams)  # type: ignore[arg-type]
+
+    @cached_property
+    def reason_apart(self) -> str | None:
+        """Why passes of several generations cannot be one; None if they can."""
+        return reason_apart(self.model, self.make_cache)
+
+    @cached_property
+    def reason_reads_apart(self) -> str | None:
+        """Why prompts of several generations cannot be read in one pass; None if they can."""
+        return self.reason_apart or reason_apart(self.model, self.make_cache, padded=True)
 
     def _check_quantised_cache(self) -> None:
         caches = self.make_cache()

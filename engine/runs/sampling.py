@@ -1,14 +1,8 @@
-"""How tokens are chosen, and mlx-lm's generation under these choices."""
+"""How tokens are chosen."""
 
-from collections import deque
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
 
-import mlx.core as mx
-import mlx.nn as nn
-from mlx_lm.generate import generate_step, speculative_generate_step
-from mlx_lm.models.cache import can_trim_prompt_cache, make_prompt_cache
 from mlx_lm.sample_utils import LogitsProcessor, make_logits_processors
 
 from engine.errors import InvalidRequestError
@@ -20,17 +14,7 @@ COLDEST = 1e-6
 """Temperature below which logits would leave float32."""
 MOST_PENALTY = 2
 """OpenAI's bound of a presence or frequency penalty, in logits."""
-SHOWN_WITH_DRAFTS = 1
-"""Tokens of a prompt that mlx-lm passes to processors of logits in speculative decoding."""
 BOUNDS = f"-{MOST_PENALTY} to {MOST_PENALTY}"
-
-
-class Step(NamedTuple):
-    """One generated token, its log-probability, and the likeliest tokens with theirs."""
-
-    token: int
-    logprob: float
-    likeliest: list[tuple[int, float]]
 
 
 @dataclass(frozen=True)
@@ -116,99 +100,3 @@ class Sampling:
             penalties = Penalties(self.presence_penalty, self.frequency_penalty, prompt_tokens)
             processors.append(penalties)
         return processors
-
-
-def generated_tokens(
-    kit: ModelKit,
-    tokens: Sequence[int],
-    sampling: Sampling,
-    cache: list,
-    draft_model: nn.Module | None = None,
-    prompt_progress_callback: Callable[[int, int], None] | None = None,
-) -> Generator[Step, None, None]:
-    """The tokens that follow a prompt; with a draft model, by speculative decoding.
-
-    Raises InvalidRequestError for what speculative decoding cannot do.
-    """
-    sampler = sampling.sampler()
-    parameters: dict[str, Any] = {
-        "max_tokens": sampling.max_tokens,
-        "logits_processors": sampling.logits_processors(
-            len(tokens) if draft_model is None else SHOWN_WITH_DRAFTS
-        ),
-        "prefill_step_size": sampling.prefill_step_size,
-        "kv_bits": kit.kv_bits,
-        "kv_group_size": kit.kv_group_size,
-        "quantized_kv_start": kit.quantized_kv_start,
-    }
-    prompt = mx.array(list(tokens))
-    if draft_model is None:
-        parameters["prompt_cache"] = cache
-        parameters["prompt_progress_callback"] = prompt_progress_callback
-        return _decoded(prompt, kit.model, sampler, sampling.top_logprobs, parameters)
-    _check_draft(kit, draft_model, cache, prompt_progress_callback)
-    layers = len(kit.model.layers)
-    drafts = cache[layers:] or make_prompt_cache(draft_model)
-    parameters["prompt_cache"] = [*cache[:layers], *drafts]
-    parameters["num_draft_tokens"] = sampling.num_draft_tokens
-    return _drafted(prompt, kit.model, draft_model, sampler, sampling.top_logprobs, parameters)
-
-
-def _decoded(
-    prompt: mx.array, model: nn.Module, sampler: Sampler, top: int, parameters: dict[str, Any]
-) -> Generator[Step, None, None]:
-    """Generation one token at a time; a step is chosen and reported in one evaluation.
-
-    By the time that a token is read the next pass is under way, and what is calculated then
-    would have to wait for it.
-    """
-    reported: deque[tuple[mx.array, ...]] = deque()
-
-    def reporting(logprobs: mx.array) -> mx.array:
-        token = sampler(logprobs)
-        reported.append(_report(logprobs, token, top))
-        return mx.depends(token, reported[-1])
-
-    for token, _ in generate_step(prompt, model, sampler=reporting, **parameters):
-        yield _step(token, reported.popleft())
-
-
-def _drafted(
-    prompt: mx.array,
-    model: nn.Module,
-    draft_model: nn.Module,
-    sampler: Sampler,
-    top: int,
-    parameters: dict[str, Any],
-) -> Generator[Step, None, None]:
-    steps = speculative_generate_step(prompt, model, draft_model, sampler=sampler, **parameters)
-    for token, logprobs, _ in steps:
-        yield _step(token, _report(logprobs[None], mx.array([token]), top))
-
-
-def _report(logprobs: mx.array, token: mx.array, top: int) -> tuple[mx.array, ...]:
-    """The log-probability of a token, and the `top` likeliest tokens with theirs."""
-    chosen = mx.take_along_axis(logprobs, token[:, None], axis=-1)
-    if top == 0:
-        return (chosen,)
-    likeliest = mx.argpartition(-logprobs, top - 1, axis=-1)[:, :top]
-    return chosen, likeliest, mx.take_along_axis(logprobs, likeliest, axis=-1)
-
-
-def _step(token: Any, report: tuple[mx.array, ...]) -> Step:
-    """A step; its token is a number, although mlx-lm says that it is an array."""
-    chosen, *likeliest = (cast(list[Any], array.tolist())[0] for array in report)
-    pairs = zip(*likeliest, strict=True)
-    return Step(token, chosen[0], sorted(pairs, key=lambda pair: -pair[1]))
-
-
-def _check_draft(kit: ModelKit, draft_model: nn.Module, cache: list, callback: object) -> None:
-    if draft_model is kit.model:
-        raise InvalidRequestError("draft_model is the model itself, which needs no draft")
-    if not can_trim_prompt_cache(cache):
-        kinds = ", ".join(sorted({type(c).__name__ for c in cache if not c.is_trimmable()}))
-        raise InvalidRequestError(f"draft_model: {kinds} cannot take rejected drafts back")
-    if callback is not None:
-        raise InvalidRequestError(
-            "prompt_progress_callback: a prompt before speculative decoding reports no progress"
-        )

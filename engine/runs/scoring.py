@@ -16,8 +16,9 @@ from engine.interventions.intervening import Interventions
 from engine.interventions.intervention import Intervention
 from engine.machine.gaps import gaps_explained
 from engine.runs.finite import not_finite
-from engine.runs.generation import TokenChoice, check_passes, longest_pass, token_choices
 from engine.runs.kit import ModelKit
+from engine.runs.results import TokenChoice, token_choices
+from engine.runs.run import check_passes, longest_pass
 from engine.runs.special_tokens import special_positions
 from engine.taps.observation import Observation
 

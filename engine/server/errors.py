@@ -57,6 +57,12 @@ class UnknownSessionError(RequestError):
     status, kind = 404, "unknown_session"
 
 
+class UnknownJobError(RequestError):
+    """A job that is not under way, nor waits to be."""
+
+    status, kind = 404, "unknown_job"
+
+
 class UnknownResponseError(RequestError):
     """A reply to continue that is not kept."""
 
@@ -112,6 +118,12 @@ class UnavailableError(RequestError):
     """The server cannot do it now, and may later."""
 
     status, kind = 503, "unavailable"
+
+
+class CancelledError(UnavailableError):
+    """A job that somebody cancelled."""
+
+    kind = "cancelled"
 
 
 class QueueFullError(UnavailableError):

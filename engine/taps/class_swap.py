@@ -160,6 +160,16 @@ def observing(scope: Scope) -> Iterator[None]:
         _thread.scope = None
 
 
+@contextmanager
+def unobserved() -> Iterator[None]:
+    """Set aside what this thread observes: other work runs in the middle of a pass."""
+    scope, _thread.scope = _thread.scope, None
+    try:
+        yield
+    finally:
+        _thread.scope = scope
+
+
 @cache
 def tapped_class(cls: type) -> type:
     """The subclass of `cls` that consults the thread's scope."""

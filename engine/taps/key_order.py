@@ -35,7 +35,7 @@ class KeyOrder:
             )
         keep = getattr(cache, "keep", 0)
         index = getattr(cache, "_idx", length)
-        wrapped = total > length and index < length
+        wrapped = index < length and getattr(cache, "rotated", total > length)
         return cls(length, total, min(keep, length), index if wrapped else 0)
 
     @property

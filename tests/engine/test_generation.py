@@ -19,7 +19,8 @@ from engine.errors import (
     UnknownPositionError,
 )
 from engine.runs.forward import forward
-from engine.runs.generation import GenerationResult, create_generator_with_activations
+from engine.runs.generation import create_generator_with_activations
+from engine.runs.results import GenerationResult
 
 COUNT = 8
 LENGTH = len(PROMPT)

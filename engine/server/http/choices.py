@@ -1,4 +1,4 @@
-"""The choices of a reply: run one after another, and told whole or as they come."""
+"""The choices of a reply: run together, and told whole or as they come."""
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -6,11 +6,12 @@ from typing import Any
 
 from engine.captures.records import Activations
 from engine.contract import schemas as s
+from engine.runs.results import Generated
 from engine.runs.scoring import Scores
 from engine.server.errors import ImpossibleError, LimitError, UnavailableError
 from engine.server.http.collector import Collector
 from engine.server.http.deltas import Delta, Deltas, joined
-from engine.server.http.generation import Generation, Step
+from engine.server.http.generation import Generation
 from engine.server.http.openai_format import Reply, usage
 from engine.server.http.prompts import Prompt, check_total
 from engine.server.http.stats import Stopwatch
@@ -18,7 +19,7 @@ from engine.server.http.warnings import warnings
 from engine.server.jobs.job import Job
 from engine.server.service import Service
 
-Event = Scores | Step
+Event = Scores | Generated
 
 
 @dataclass
@@ -88,8 +89,15 @@ class Choices:
     def run(self, job: Job) -> Generator[tuple[int, Event], None, None]:
         """Each event with the index of its choice. For the generation thread."""
         for choice in self.all:
-            for event in choice.generation.run(job):
-                yield choice.index, event
+            scores = choice.generation.scores(job)
+            if scores is not None:
+                yield choice.index, scores
+        generating = [choice for choice in self.all if choice.generation.generates]
+        runs = [choice.generation.begun(job) for choice in generating]
+        most = sum(choice.generation.sampling.max_tokens for choice in generating)
+        for done, (place, step) in enumerate(job.generated(runs), start=1):
+            job.report(done, most, "tokens")
+            yield generating[place].index, step
 
     def parts(self, events: Iterable[tuple[int, Event]]) -> Iterator[Delta]:
         """What each event adds to the choice that it is of."""

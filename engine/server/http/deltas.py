@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from engine.runs.generation import GenerationResult, TokenChoice
+from engine.runs.results import GenerationResult, TokenChoice
 from engine.runs.scoring import ScoredToken
 
 

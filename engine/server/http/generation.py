@@ -1,15 +1,17 @@
 """One generation that a request asks for: checked, then run."""
 
 import logging
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 
 from engine.captures.hooks import ResolvedHook
-from engine.captures.records import Activations
 from engine.contract import schemas as s
 from engine.interventions.intervention import Intervention
 from engine.runs.footprint import of_records
-from engine.runs.generation import GenerationResult, generate
+from engine.runs.generation import generate
+from engine.runs.results import Generated
+from engine.runs.run import Run
 from engine.runs.sampling import Sampling
 from engine.runs.scoring import Scores, score
 from engine.server.errors import LimitError
@@ -26,7 +28,6 @@ LONG_PROMPT = 2048
 UNTIL_THE_END = -1
 """As `max_tokens`: no limit but those of the context and of the server."""
 
-Step = tuple[GenerationResult, Activations]
 Progress = Callable[[int, int], None]
 
 
@@ -83,20 +84,14 @@ class Generation:
             not_captured,
         )
 
-    def run(self, job: Job) -> Iterator[Scores | Step]:
-        """Run it: first the scores, if it has any, then each token. For the generation thread."""
-        if self.top_scores is not None:
-            yield self._scores(job, self.top_scores)
-        if self.generates:
-            yield from self.steps(job)
-
     @property
     def generates(self) -> bool:
         """Whether there is a token to generate."""
         return self.sampling.max_tokens > 0
 
-    def steps(self, job: Job, more: Sequence[Intervention] = ()) -> Generator[Step, None, None]:
-        """Each token, with `more` interventions after its own. For the generation thread."""
+    def steps(self, job: Job, more: Sequence[Intervention] = ()) -> Iterator[Generated]:
+        """Each token, with `more` interventions after its own, which may let other jobs run. For
+        the generation thread."""
         return generate(
             self.model.kit,
             self.prompt.tokens,
@@ -107,13 +102,28 @@ class Generation:
             budget_bytes=self.service.captures.budget_bytes,
         )
 
-    def _scores(self, job: Job, top: int) -> Scores:
+    def begun(self, job: Job) -> Run:
+        """It as a run, which can share its passes with others. For the generation thread."""
+        return Run(
+            self.model.kit,
+            self.prompt.tokens,
+            self.hooks,
+            self.sampling,
+            interventions=self.interventions,
+            progress=partial(self._tell, job),
+            budget_bytes=self.service.captures.budget_bytes,
+        )
+
+    def scores(self, job: Job) -> Scores | None:
+        """The scores of the prompt, if it is to have any. For the generation thread."""
+        if self.top_scores is None:
+            return None
         return score(
             self.model.kit,
             self.prompt.tokens,
             () if self.generates else self.hooks,
             self.interventions,
-            top_logprobs=top,
+            top_logprobs=self.top_scores,
             following=max(0, self.sampling.max_tokens - 1),
             budget_bytes=self.service.captures.budget_bytes,
             progress=self._progress(job),
@@ -122,10 +132,14 @@ class Generation:
     def _progress(self, job: Job) -> Progress:
         def progress(done: int, total: int) -> None:
             job.checkpoint()
-            if total > LONG_PROMPT:
-                log.info("prompt: %d of %d tokens", done, total, extra=self.label)
+            self._tell(job, done, total)
 
         return progress
+
+    def _tell(self, job: Job, done: int, total: int) -> None:
+        job.report(done, total, "prompt tokens")
+        if total > LONG_PROMPT:
+            log.info("prompt: %d of %d tokens", done, total, extra=self.label)
 
 
 def _too_large(

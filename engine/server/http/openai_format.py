@@ -9,7 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 from engine.contract import schemas as s
-from engine.runs.generation import TokenChoice
+from engine.runs.results import TokenChoice
 from engine.server.http.deltas import Delta, RatedToken
 from engine.server.state.models import LoadedModel
 

@@ -1,7 +1,6 @@
 """The web request that is being served: its body, query, id, and whether its client is there."""
 
 import re
-from collections.abc import Callable
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -12,6 +11,7 @@ from pydantic_core import from_json
 from engine.contract.operations import Operation
 from engine.contract.schemas import LARGEST, Request
 from engine.server.errors import BodyTooLargeError, MalformedError, RequestError
+from engine.server.jobs.job import Client
 from engine.server.offences import offences
 from engine.server.state.settings import Settings
 
@@ -58,6 +58,12 @@ def request_id() -> str:
     return g.request_id
 
 
+def client() -> Client:
+    """Whose request this is; it is gone once it has closed its connection."""
+    gone = request.environ.get("waitress.client_disconnected", lambda: False)
+    return Client(gone, request.endpoint or "", request_id())
+
+
 def session() -> str | None:
     """The session that this request is of, by the header X-Session-Id; None if it names none.
 
@@ -69,11 +75,6 @@ def session() -> str | None:
             f"The header X-Session-Id does not match {REQUEST_ID.pattern}.", "X-Session-Id"
         )
     return given
-
-
-def client_gone() -> Callable[[], bool]:
-    """Asks whether this request's client has closed its connection; callable from any thread."""
-    return request.environ.get("waitress.client_disconnected", lambda: False)
 
 
 def _value(name: str, kind: type | re.Pattern[str]) -> Any:

@@ -1,4 +1,4 @@
-"""The one thread that owns MLX: it takes jobs in turn and never lets one harm another."""
+"""The one thread that owns MLX: jobs have turns on it, and none harms another."""
 
 import logging
 from collections import deque
@@ -9,9 +9,17 @@ from time import monotonic
 from typing import TypeVar
 
 from engine.server.errors import QueueFullError, ShuttingDownError, UnavailableError
-from engine.server.jobs.job import AbandonedError, Job
+from engine.server.jobs.job import Client, Job
+from engine.server.jobs.rows import Rows, SharedRuns
+from engine.server.jobs.task import Task
 
 Result = TypeVar("Result")
+STARTED = 128
+"""Jobs that are under way at most."""
+SERVER = Client()
+"""Whoever started the server, whose own work has no request."""
+HEARTBEAT = 0.1
+"""Seconds after which it looks whether clients are gone, while all jobs wait for something."""
 log = logging.getLogger(__name__)
 
 
@@ -34,7 +42,11 @@ class GenerationThread:
         self._patience = patience
         self._on_death = on_death
         self._waiting: deque[Job] = deque()
-        self._running: Job | None = None
+        self._tasks: list[Task] = []
+        self._shared = SharedRuns()
+        self._turns = 0
+        self._turn_began: float | None = None
+        self._woken = False
         self._stopping = False
         self._changed = Condition()
         self._thread = Thread(target=self._live, name="generation", daemon=True)
@@ -44,20 +56,27 @@ class GenerationThread:
 
     @property
     def ready(self) -> bool:
-        """Whether the thread lives and its job has given a sign of life of late."""
-        running = self._running
-        stuck = running is not None and monotonic() - running.last_sign > self._stuck_after
+        """Whether the thread lives, and the turn that it runs, if any, has not lasted too long."""
+        began = self._turn_began
+        stuck = began is not None and monotonic() - began > self._stuck_after
         return self._thread.is_alive() and not self._stopping and not stuck
 
     @property
     def queue_depth(self) -> int:
+        """Jobs that have not begun."""
         return len(self._waiting)
 
+    def jobs(self) -> list[tuple[Job, bool]]:
+        """All jobs, the oldest first, each with whether it has begun."""
+        with self._changed:
+            begun = [(task.job, True) for task in self._tasks]
+            return begun + [(job, False) for job in self._waiting]
+
     def submit(
-        self, work: Callable[[Job[Result]], Generator[Result, None, None]], gone: Callable[[], bool]
+        self, work: Callable[[Job[Result]], Generator[Result, None, None]], client: Client
     ) -> Job[Result]:
         """Queue `work`; raises QueueFullError or ShuttingDownError at once rather than wait."""
-        job = Job(work, gone, self._patience)
+        job = Job(work, client, self._patience, self._wake)
         with self._changed:
             if self._stopping or not self._thread.is_alive():
                 raise ShuttingDownError("The server is shutting down.")
@@ -72,14 +91,14 @@ class GenerationThread:
     def call(
         self,
         function: Callable[[Job[Result]], Result],
-        gone: Callable[[], bool] = lambda: False,
+        client: Client = SERVER,
     ) -> Result:
         """Run `function` on the generation thread and return what it returns."""
 
         def work(job: Job[Result]) -> Generator[Result, None, None]:
             yield function(job)
 
-        with closing(self.submit(work, gone)) as job:
+        with closing(self.submit(work, client)) as job:
             for result in job:
                 return result
         raise UnavailableError("The request was cancelled: its client is gone.")
@@ -100,15 +119,20 @@ class GenerationThread:
             job.finish()
 
     def _fail_all(self, error: Exception) -> None:
-        running = self._running
-        for job in (*self._waiting, *((running,) if running else ())):
+        for job in (*self._waiting, *(task.job for task in self._tasks)):
             job.finish(error)
         self._waiting.clear()
 
+    def _wake(self) -> None:
+        """What a job waits for may be there."""
+        with self._changed:
+            self._woken = True
+            self._changed.notify_all()
+
     def _live(self) -> None:
         try:
-            while job := self._next():
-                self._work_off(job)
+            while self._begin_jobs():
+                self._run()
         except BaseException:
             log.critical("the generation thread died", exc_info=True)
         finally:
@@ -118,27 +142,45 @@ class GenerationThread:
         with self._changed:
             died, self._stopping = not self._stopping, True
             self._fail_all(RuntimeError("The generation thread died."))
+        for task in self._tasks:
+            task.end()
         if died:
             self._on_death()
 
-    def _next(self) -> Job | None:
+    def _begin_jobs(self) -> bool:
+        """Begin jobs that wait, and wait while there is nothing to do; returns False at the end."""
         with self._changed:
-            self._running = None
-            self._changed.wait_for(lambda: self._waiting or self._stopping)
-            if self._stopping:
-                return None
-            self._running = self._waiting.popleft()
-            return self._running
+            if not self._next_turn():
+                self._changed.wait_for(
+                    lambda: self._waiting or self._woken or self._stopping,
+                    HEARTBEAT if self._tasks else None,
+                )
+            self._woken = False
+            while self._waiting and len(self._tasks) < STARTED:
+                self._tasks.append(Task(self._waiting.popleft(), self._shared))
+            return not self._stopping
 
-    def _work_off(self, job: Job) -> None:
-        try:
-            job.checkpoint()
-            with closing(job.work(job)) as results:
-                for result in results:
-                    job.put(result)
-        except AbandonedError:
-            job.finish()
-        except Exception as error:
-            job.finish(error)
-        else:
-            job.finish()
+    def _run(self) -> None:
+        """Have those go on whose wait is over, and run one turn."""
+        for task in [task for task in self._tasks if task.may_go_on]:
+            self._advance(task)
+        if turn := self._next_turn():
+            self._advance(turn)
+
+    def _next_turn(self) -> Task | Rows | None:
+        """Whose turn it is: that of who has had the least time, and every other time of who has
+        waited longest. So short work passes long work, and long work goes on."""
+        ready: list[Task | Rows] = [
+            *(task for task in self._tasks if not task.waits),
+            *(rows for rows in self._shared.rows if rows.is_ready),
+        ]
+        if self._turns % 2:
+            return min(ready, key=lambda each: each.last_turn, default=None)
+        return min(ready, key=lambda each: each.spent, default=None)
+
+    def _advance(self, turn: Task | Rows) -> None:
+        self._turns += 1
+        self._turn_began = monotonic()
+        turn.advance()
+        self._turn_began = None
+        self._tasks = [task for task in self._tasks if not task.is_over]

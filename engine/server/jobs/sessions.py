@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from functools import partial
 from threading import Condition, Lock
 from time import monotonic
@@ -18,7 +19,7 @@ from engine.server.errors import (
     UnknownSessionError,
 )
 from engine.server.jobs.generation_thread import GenerationThread
-from engine.server.jobs.job import AbandonedError, Job
+from engine.server.jobs.job import AbandonedError, Client, Job
 
 Ask = Callable[[CapturedActivation], np.ndarray | None]
 """Shows the client a value; returns the changed one, or None if it stays as it is."""
@@ -32,8 +33,6 @@ Run = Callable[[Job[Event], Ask], Any]
 Describe = Callable[[Event], dict[str, Any]]
 """Makes a reply of what the client waited for."""
 
-HEARTBEAT = 0.2
-"""Seconds between two signs of life of a generation thread that waits for a client."""
 REMEMBERED = 1000
 """How many sessions that are over are remembered with the reason."""
 
@@ -65,7 +64,7 @@ class Session:
         worker: GenerationThread,
         run: Run,
         describe: Describe,
-        gone: Callable[[], bool],
+        client: Client,
     ) -> dict[str, Any]:
         """Run to the first breakpoint, or to the end; returns which of them, described."""
 
@@ -77,9 +76,9 @@ class Session:
                 raise
 
         with self._changed:
-            self._describe, self._gone = describe, gone
+            self._describe, self._gone = describe, client.gone
             try:
-                self._job = job = worker.submit(work, self._client_gone)
+                self._job = job = worker.submit(work, replace(client, gone=self._client_gone))
             except Exception as error:
                 self._end(f"it never began: {error}")
                 raise
@@ -102,7 +101,7 @@ class Session:
                     "value",
                 )
             self._paused_at, self._answer, self._gone = None, (value,), gone
-            self._changed.notify_all()
+        job.wake()
         return self._described_event(job, describe)
 
     def keep(self) -> float:
@@ -153,18 +152,14 @@ class Session:
         with self._changed:
             self._deadline = monotonic() + self._patience
         job.put(record)
+        while self._answer is None and (left := self._deadline - monotonic()) > 0:
+            job.wait(lambda: self._answer is not None, left)  # `keep` may move the deadline
         with self._changed:
-            while self._answer is None:
-                job.checkpoint()
-                left = self._deadline - monotonic()
-                if left <= 0:
-                    self._end(
-                        f"nothing came back within {self._patience:g} seconds of a breakpoint"
-                    )
-                    raise AbandonedError
-                self._changed.wait(min(left, HEARTBEAT))
-            (value,), self._answer = self._answer, None
-        return value
+            answer, self._answer = self._answer, None
+            if answer is None:
+                self._end(f"nothing came back within {self._patience:g} seconds of a breakpoint")
+                raise AbandonedError
+        return answer[0]
 
     def _client_gone(self) -> bool:
         """Whether the client of the request that is being served now, if any, has gone."""

@@ -10,7 +10,7 @@ from flask import Blueprint, Response
 
 from engine.contract import schemas as s
 from engine.server.errors import ImpossibleError
-from engine.server.http.requests import body_of, client_gone
+from engine.server.http.requests import body_of, client
 from engine.server.http.responses import answer, event_stream, named_event
 from engine.server.http.routes import embeddings, generation
 from engine.server.http.routes import models as model_routes
@@ -72,7 +72,7 @@ def lm_studio(service: Service) -> Blueprint:
     def chat_v1() -> Response:
         request = body_of(ChatRequest, settings)
         chat = Chat(service, request)
-        job = service.worker.submit(chat.choices.run, client_gone())
+        job = service.worker.submit(chat.choices.run, client())
         if request.stream:
             return event_stream(chat.events(job), job, named_event)
         with closing(job):

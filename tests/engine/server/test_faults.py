@@ -11,6 +11,7 @@ import pytest
 
 from engine.interventions.intervention import Intervention
 from engine.server.http import specs
+from engine.server.jobs.job import Client
 from tests.engine.server.conftest import LAYERS, running
 
 HOOK = {"layer_name": "*", "component": "residual"}
@@ -125,10 +126,10 @@ def test_a_full_queue_is_503_with_retry_after_and_health_still_answers(impatient
         yield release.wait(20)
 
     submit = impatient.service.worker.submit
-    jobs = [submit(waiting, lambda: False)]
+    jobs = [submit(waiting, Client())]
     while impatient.service.worker.queue_depth:
         time.sleep(0.01)
-    jobs += [submit(waiting, lambda: False) for _ in range(2)]
+    jobs += [submit(waiting, Client()) for _ in range(2)]
     refused = impatient.http.post("/v1/completions", json={"prompt": "a"})
     health = impatient.get("/health")
     release.set()
@@ -148,7 +149,7 @@ def test_health_tells_when_the_generation_thread_is_stuck(tiny_model):
         yield release.wait(20)
 
     with running(tiny_model, stuck_after=0.2) as server:
-        job = server.service.worker.submit(stuck, lambda: False)
+        job = server.service.worker.submit(stuck, Client())
         wait_until(lambda: not server.get("/health")["ready"])
         assert server.get("/health")["status"] == "failed"
         release.set()

@@ -13,11 +13,9 @@ from engine.server.errors import (
     UnavailableError,
 )
 from engine.server.jobs.generation_thread import GenerationThread
-from engine.server.jobs.job import BOUND
+from engine.server.jobs.job import BOUND, Client
 
-
-def never_gone():
-    return False
+never_gone = Client()
 
 
 @pytest.fixture
@@ -87,7 +85,7 @@ def test_clients_that_have_gone_leave_their_place_in_the_queue(worker):
     worker.submit(blocking(release), never_gone)
     while worker.queue_depth:
         time.sleep(0.001)
-    left = [worker.submit(blocking(release), gone.is_set) for _ in range(2)]
+    left = [worker.submit(blocking(release), Client(gone.is_set)) for _ in range(2)]
     gone.set()
     last = worker.submit(blocking(release), never_gone)
     assert [list(job) for job in left] == [[], []]
@@ -97,7 +95,7 @@ def test_clients_that_have_gone_leave_their_place_in_the_queue(worker):
 
 def test_a_call_whose_client_is_gone_is_unavailable(worker):
     with pytest.raises(UnavailableError, match="its client is gone"):
-        worker.call(lambda job: 7, lambda: True)
+        worker.call(lambda job: 7, Client(lambda: True))
 
 
 def test_a_gone_client_ends_its_work_at_the_next_result(worker):
@@ -108,7 +106,7 @@ def test_a_gone_client_ends_its_work_at_the_next_result(worker):
             made.append(i)
             yield i
 
-    results = worker.submit(lambda job: work(job), lambda: len(made) >= 3 or gone.is_set())
+    results = worker.submit(lambda job: work(job), Client(lambda: len(made) >= 3 or gone.is_set()))
     assert list(results) == [0, 1, 2]
     assert made == [0, 1, 2]
 
@@ -136,6 +134,7 @@ def test_a_reader_that_takes_nothing_loses_its_job_and_holds_up_nobody(worker):
 
     slow = worker.submit(endless, never_gone)
     assert worker.call(lambda job: 7) == 7
+    time.sleep(0.4)
     assert len(list(islice(slow, BOUND))) == BOUND
     with pytest.raises(SlowClientError):
         next(slow)

@@ -8,8 +8,8 @@ import httpx
 import numpy as np
 import pytest
 
-from engine.server.http import generation
-from engine.server.jobs.generation_thread import GenerationThread
+from engine.runs.run import Run
+from engine.server.jobs.job import Job
 from tests.engine.server.conftest import LAYERS
 
 ASKED = {"prompt": "in the beginning", "max_tokens": 4, "stream": True}
@@ -40,21 +40,14 @@ def gate(server, monkeypatch):
         made = 0
 
     gate = Gate()
-    worked_off = GenerationThread._work_off
+    put = Job.put
 
-    def gated(worker, job):
-        work = job.work
+    def gated(job, result):
+        gate.made += 1
+        put(job, result)
+        gate.wait(10)
 
-        def counted(job):
-            for result in work(job):
-                gate.made += 1
-                yield result
-                gate.wait(10)
-
-        job.work = counted
-        worked_off(worker, job)
-
-    monkeypatch.setattr(GenerationThread, "_work_off", gated)
+    monkeypatch.setattr(Job, "put", gated)
     yield gate
     gate.set()
 
@@ -149,13 +142,16 @@ def test_what_is_refused_before_the_first_event_has_its_own_status(server):
 
 
 def test_what_fails_later_is_the_last_event(server, monkeypatch):
-    original = generation.generate
+    original = Run.result
 
-    def breaking(*arguments, **options):
-        yield next(original(*arguments, **options))
+    def breaking(run, step):
+        monkeypatch.setattr(Run, "result", broken)
+        return original(run, step)
+
+    def broken(run, step):
         raise RuntimeError("a secret of the server")
 
-    monkeypatch.setattr(generation, "generate", breaking)
+    monkeypatch.setattr(Run, "result", breaking)
     with server.http.stream("POST", "/v1/completions", json=ASKED) as response:
         first, last = events(response)
     assert "choices" in first

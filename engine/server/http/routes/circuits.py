@@ -14,7 +14,7 @@ from engine.analysis.verification import verify_circuit
 from engine.contract import schemas as s
 from engine.server.errors import ImpossibleError
 from engine.server.http.prompts import check_vocabulary, prompt_tokens, single_token
-from engine.server.http.requests import client_gone
+from engine.server.http.requests import client
 from engine.server.http.warnings import warnings
 from engine.server.jobs.job import Job
 from engine.server.service import Service
@@ -79,9 +79,13 @@ def _work(service: Service, measure: Callable[[Progress], Result]) -> Result:
     """Run on the generation thread, with a checkpoint after each batch of passes."""
 
     def work(job: Job) -> Result:
-        return measure(lambda done, total: job.checkpoint())
+        def progress(done: int, total: int) -> None:
+            job.report(done, total, "passes")
+            job.checkpoint()
 
-    return service.worker.call(work, client_gone())
+        return measure(progress)
+
+    return service.worker.call(work, client())
 
 
 def _check_unplaced(request: s.CircuitPatchRequest) -> None:

@@ -9,7 +9,7 @@ from engine.analysis.embeddings import embeddings
 from engine.contract import schemas as s
 from engine.server.errors import ImpossibleError
 from engine.server.http.prompts import check_total, prompts_of
-from engine.server.http.requests import client_gone
+from engine.server.http.requests import client
 from engine.server.http.warnings import warnings
 from engine.server.jobs.job import Job
 from engine.server.service import Service
@@ -32,7 +32,7 @@ def embed(service: Service, request: s.EmbeddingsRequest) -> dict[str, Any]:
         sequences = [prompt.tokens for prompt in prompts]
         return embeddings(model.kit, sequences, request.layer, request.pooling, job.checkpoint)
 
-    vectors = service.worker.call(work, client_gone())
+    vectors = service.worker.call(work, client())
     count = sum(len(prompt.tokens) for prompt in prompts)
     return {
         "object": "list",

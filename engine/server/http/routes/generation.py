@@ -10,7 +10,7 @@ from engine.server.http.chat import chat_tokens
 from engine.server.http.choices import Choices
 from engine.server.http.openai_format import ChatReply, CompletionReply
 from engine.server.http.prompts import Prompt, checked, completion_prompts
-from engine.server.http.requests import client_gone
+from engine.server.http.requests import client
 from engine.server.http.responses import event_stream
 from engine.server.service import Service
 
@@ -46,7 +46,7 @@ def chat_choices(
 
 
 def _answer(service: Service, choices: Choices, request: s.Sampling) -> Answer:
-    job = service.worker.submit(choices.run, client_gone())
+    job = service.worker.submit(choices.run, client())
     if request.stream:
         return event_stream(choices.chunks(job), job)
     with closing(job):

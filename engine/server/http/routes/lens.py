@@ -5,7 +5,7 @@ from typing import Any
 from engine.analysis.logit_lens import logit_lens as engine_logit_lens
 from engine.contract import schemas as s
 from engine.server.http.prompts import prompt_tokens
-from engine.server.http.requests import client_gone
+from engine.server.http.requests import client
 from engine.server.http.top_tokens import top_tokens
 from engine.server.http.warnings import warnings
 from engine.server.jobs.job import Job
@@ -26,6 +26,6 @@ def logit_lens(service: Service, request: s.LogitLensRequest) -> dict[str, Any]:
             layers.append({"layer": layer, "top": top})
         return layers
 
-    layers = service.worker.call(work, client_gone())
+    layers = service.worker.call(work, client())
     reply = {"tokens": tokens, "texts": model.token_texts(tokens), "layers": layers}
     return reply | warnings(model, len(tokens))

@@ -6,7 +6,7 @@ import numpy as np
 
 from engine.analysis.neuron_outputs import promoted_logits
 from engine.contract import schemas as s
-from engine.server.http.requests import client_gone
+from engine.server.http.requests import client
 from engine.server.service import Service
 from engine.server.state.models import LoadedModel
 
@@ -14,7 +14,7 @@ from engine.server.state.models import LoadedModel
 def promoted_tokens(service: Service, request: s.PromotedTokensRequest) -> dict[str, Any]:
     model = service.models.get(request.model)
     place = request.layer, request.neuron, request.expert
-    logits = service.worker.call(lambda job: promoted_logits(model.kit, *place), client_gone())
+    logits = service.worker.call(lambda job: promoted_logits(model.kit, *place), client())
     order = np.argsort(-logits, kind="stable")
     return {
         "layer": request.layer,

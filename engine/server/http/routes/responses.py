@@ -7,7 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 from engine.contract import schemas as s
-from engine.server.http.requests import client_gone
+from engine.server.http.requests import client
 from engine.server.http.responses import event_stream, named_event
 from engine.server.http.routes.generation import Answer, chat_choices
 from engine.server.service import Service
@@ -16,7 +16,7 @@ from engine.server.state.conversations import Conversation, continued, new_respo
 
 def respond(service: Service, request: s.ResponseRequest) -> Answer:
     reply = _Reply(service, request)
-    job = service.worker.submit(reply.choices.run, client_gone())
+    job = service.worker.submit(reply.choices.run, client())
     if request.stream:
         return event_stream(reply.events(job), job, named_event)
     with closing(job):

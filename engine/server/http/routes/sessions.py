@@ -12,7 +12,7 @@ from engine.server.http.choices import Choices
 from engine.server.http.forward_pass import ForwardPass
 from engine.server.http.openai_format import CompletionReply
 from engine.server.http.prompts import completion_prompts
-from engine.server.http.requests import client_gone
+from engine.server.http.requests import client
 from engine.server.http.specs import positions as positions_asked
 from engine.server.jobs.job import Job
 from engine.server.jobs.sessions import Ask, Event, Run
@@ -57,7 +57,7 @@ def continue_session(
     service: Service, session_id: str, request: s.ContinueSessionRequest
 ) -> dict[str, Any]:
     value = None if request.value is None else tensor_array(request.value, "value")
-    return service.sessions.get(session_id).resume(value, client_gone())
+    return service.sessions.get(session_id).resume(value, client().gone)
 
 
 def keep(service: Service, session_id: str) -> s.KeptSession:
@@ -130,4 +130,4 @@ def _begin(
             return state | {"state": "paused", "breakpoint": record_json(event, breakpoints.form)}
         return state | {"state": "done", "result": reply(event)}
 
-    return session.begin(service.worker, run, described, client_gone())
+    return session.begin(service.worker, run, described, client())

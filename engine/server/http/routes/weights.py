@@ -4,7 +4,7 @@ import numpy as np
 from flask import Response
 
 from engine.contract import schemas as s
-from engine.server.http.requests import client_gone
+from engine.server.http.requests import client
 from engine.server.http.responses import binary_response
 from engine.server.service import Service
 from engine.server.wire import safetensors_body
@@ -13,7 +13,7 @@ from engine.weights.catalogue import Tensors
 
 def list_weights(service: Service, model_id: str) -> s.WeightList:
     model = service.models.get(model_id)
-    listed = service.worker.call(lambda job: list(model.kit.weights.listed()), client_gone())
+    listed = service.worker.call(lambda job: list(model.kit.weights.listed()), client())
     return s.WeightList(
         model=model.id,
         data=[
@@ -41,7 +41,7 @@ def read_weight(
         most = service.settings.capture_bytes
         return model.kit.weights.read(name, tokens=ids, most_bytes=most, **chosen)
 
-    read = service.worker.call(work, client_gone())
+    read = service.worker.call(work, client())
     tensors = [
         safetensors_body.Tensor(each, "float32", np.ascontiguousarray(array))
         for each, array in read.arrays.items()
