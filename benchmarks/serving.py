@@ -2,9 +2,12 @@
 
     python -m benchmarks.serving
     python -m benchmarks.serving --clients 8 --clients 64 --tokens 32
+    python -m benchmarks.gpt_oss --folder /tmp/gpt-oss
+    python -m benchmarks.serving --model /tmp/gpt-oss
 
-The default model's weights in float32, the same BLAS, one server after another in one run: each
-client asks over HTTP for a streamed completion of its own prompt, all of them at the same moment.
+The default model's weights in float32, or a model as its folder has it; the same BLAS, one server
+after another in one run. Each client asks over HTTP for a streamed completion of its own prompt,
+all of them at the same moment.
 """
 
 import engine  # noqa: F401
@@ -31,6 +34,7 @@ import psutil
 from mlx_lm.utils import save_model
 from rich.console import Console
 from rich.table import Table
+from transformers import AutoTokenizer
 
 from engine.models.smollm2 import pull_smollm2
 from engine.runs.kit import load_model
@@ -38,18 +42,8 @@ from engine.runs.kit import load_model
 THEIRS = "import engine, sys; from mlx_lm.server import main; sys.exit(main())"
 """mlx_lm.server with the BLAS that the engine puts in place."""
 OURS = "import sys; from bridge.cli import main; sys.exit(main())"
-WORDS = [
-    "river",
-    "stone",
-    "lantern",
-    "winter",
-    "garden",
-    "silver",
-    "harbour",
-    "meadow",
-    "thunder",
-    "violet",
-]
+WORDS = range(1000, 1100)
+"""The tokens that prompts are made of."""
 HOOKS = [{"layer_name": "*", "component": "residual"}]
 PATIENCE = 1800
 
@@ -78,10 +72,17 @@ class Contestant:
 @click.command()
 @click.option("--clients", multiple=True, type=int, default=(1, 8, 32, 64), show_default=True)
 @click.option("--tokens", default=24, show_default=True, help="Tokens of each completion.")
-def main(clients: tuple[int, ...], tokens: int) -> None:
+@click.option(
+    "--model",
+    "chosen",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A model folder; default: the default model in float32.",
+)
+def main(clients: tuple[int, ...], tokens: int, chosen: Path | None) -> None:
     """Print throughput and waiting times, and the ratios to mlx_lm.server's throughput."""
     with tempfile.TemporaryDirectory() as folder:
-        model = saved(Path(folder) / "float32")
+        model = chosen or saved(Path(folder) / "float32")
+        words = words_of(model)
         theirs = ["-c", THEIRS, "--model", str(model), "--decode-concurrency", "64"]
         ours = ["-c", OURS, "serve", "--model", str(model)]
         captured = (("activation_hooks", HOOKS), ("activation_format", "reference"))
@@ -92,7 +93,7 @@ def main(clients: tuple[int, ...], tokens: int) -> None:
                 "here, residuals captured", ours, "/v1/completions/with_activations", captured
             ),
         ]
-        measured = {each.name: measure(each, clients, tokens) for each in contestants}
+        measured = {each.name: measure(each, clients, words, tokens) for each in contestants}
     table = Table(
         "server", "clients", "tokens/s", "ratio", "processor", "first token", "last token", box=None
     )
@@ -122,21 +123,39 @@ def saved(folder: Path) -> Path:
     return folder
 
 
-def measure(contestant: Contestant, clients: tuple[int, ...], tokens: int) -> dict[int, Measured]:
+def words_of(folder: Path) -> list[str]:
+    """Texts of one token each."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    return [tokenizer.decode([token]).strip() for token in WORDS]
+
+
+def measure(
+    contestant: Contestant, clients: tuple[int, ...], words: list[str], tokens: int
+) -> dict[int, Measured]:
     with served(contestant) as (url, server), httpx.Client(base_url=url, timeout=PATIENCE) as http:
-        asked(http, contestant, 0, tokens)  # the first request finds everything cold
-        return {count: at_once(url, server, contestant, count, tokens) for count in clients}
+        asked(http, contestant, prompt(words, 0), tokens)  # the first request finds all cold
+        return {count: at_once(url, server, contestant, count, words, tokens) for count in clients}
+
+
+def prompt(words: list[str], number: int) -> str:
+    """A client's own prompt, which begins unlike the others."""
+    return " ".join(words[(number + k * (number + 3)) % len(words)] for k in range(16))
 
 
 def at_once(
-    url: str, server: psutil.Process, contestant: Contestant, count: int, tokens: int
+    url: str,
+    server: psutil.Process,
+    contestant: Contestant,
+    count: int,
+    words: list[str],
+    tokens: int,
 ) -> Measured:
     start = Barrier(count)
 
     def client(number: int) -> tuple[int, float, float]:
         with httpx.Client(base_url=url, timeout=PATIENCE) as http:
             start.wait()
-            return asked(http, contestant, number, tokens)
+            return asked(http, contestant, prompt(words, number), tokens)
 
     with ThreadPoolExecutor(count) as pool:
         began, used = time.perf_counter(), processor_seconds(server)
@@ -156,12 +175,11 @@ def processor_seconds(server: psutil.Process) -> float:
 
 
 def asked(
-    http: httpx.Client, contestant: Contestant, number: int, tokens: int
+    http: httpx.Client, contestant: Contestant, text: str, tokens: int
 ) -> tuple[int, float, float]:
     """Tokens of a completion, and the seconds to its first and its last."""
-    prompt = " ".join(WORDS[(number + k * (number + 3)) % len(WORDS)] for k in range(12))
     body = {
-        "prompt": f"{number}. {prompt}",
+        "prompt": text,
         "max_tokens": tokens,
         "stream": True,
         "stream_options": {"include_usage": True},
