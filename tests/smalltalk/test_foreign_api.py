@@ -140,4 +140,4 @@ def test_no_name_of_a_parameter_or_operation_means_anything(
     assert dict(parse_qsl(urlsplit(asked["path"]).query)) == {
         p["name"]: p["name"] for p in given[:14]
     }
-    assert (printed, same) == ("a PetStoreClient", 1)
+    assert (printed, same) == (f"PetStoreClient at {store}", 1)
