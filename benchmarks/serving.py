@@ -124,7 +124,8 @@ def saved(folder: Path) -> Path:
 
 def measure(contestant: Contestant, clients: tuple[int, ...], tokens: int) -> dict[int, Measured]:
     with served(contestant) as (url, server), httpx.Client(base_url=url, timeout=PATIENCE) as http:
-        asked(http, contestant, 0, tokens)  # the first request finds everything cold
+        asked(http, contestant, 0, tokens)  # the first requests find everything cold
+        at_once(url, server, contestant, 2, tokens)
         return {count: at_once(url, server, contestant, count, tokens) for count in clients}
 
 
