@@ -206,6 +206,11 @@ class JobProgress(TypedDict):
     unit: Literal["prompt tokens", "tokens", "passes"]
 
 
+class KeptSession(TypedDict):
+    session_id: str
+    seconds: float
+
+
 class LoadModelRequest(TypedDict):
     model_path: str
     adapter_path: NotRequired[str | None]
@@ -665,7 +670,7 @@ class CompletionRequest(TypedDict):
     top_k: NotRequired[int | None]
     min_p: NotRequired[float | None]
     seed: NotRequired[int | None]
-    stop: NotRequired[str | list[StopString] | None]
+    stop: NotRequired[StopString | list[StopString] | None]
     presence_penalty: NotRequired[float | None]
     frequency_penalty: NotRequired[float | None]
     repetition_penalty: NotRequired[float | None]
@@ -902,7 +907,7 @@ class ChatCompletionRequest(TypedDict):
     top_k: NotRequired[int | None]
     min_p: NotRequired[float | None]
     seed: NotRequired[int | None]
-    stop: NotRequired[str | list[StopString] | None]
+    stop: NotRequired[StopString | list[StopString] | None]
     presence_penalty: NotRequired[float | None]
     frequency_penalty: NotRequired[float | None]
     repetition_penalty: NotRequired[float | None]
@@ -954,7 +959,7 @@ class ChatCompletionWithActivationsRequest(TypedDict):
     top_k: NotRequired[int | None]
     min_p: NotRequired[float | None]
     seed: NotRequired[int | None]
-    stop: NotRequired[str | list[StopString] | None]
+    stop: NotRequired[StopString | list[StopString] | None]
     presence_penalty: NotRequired[float | None]
     frequency_penalty: NotRequired[float | None]
     repetition_penalty: NotRequired[float | None]
@@ -1030,7 +1035,7 @@ class CompletionSessionRequest(TypedDict):
     top_k: NotRequired[int | None]
     min_p: NotRequired[float | None]
     seed: NotRequired[int | None]
-    stop: NotRequired[str | list[StopString] | None]
+    stop: NotRequired[StopString | list[StopString] | None]
     presence_penalty: NotRequired[float | None]
     frequency_penalty: NotRequired[float | None]
     repetition_penalty: NotRequired[float | None]
@@ -1076,7 +1081,7 @@ class CompletionWithActivationsRequest(TypedDict):
     top_k: NotRequired[int | None]
     min_p: NotRequired[float | None]
     seed: NotRequired[int | None]
-    stop: NotRequired[str | list[StopString] | None]
+    stop: NotRequired[StopString | list[StopString] | None]
     presence_penalty: NotRequired[float | None]
     frequency_penalty: NotRequired[float | None]
     repetition_penalty: NotRequired[float | None]

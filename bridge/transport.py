@@ -132,9 +132,11 @@ class AsyncTransport:
         return _check(await self._http.request(verb, **_content(route, parts)))
 
 
-def _headers(token: str | None) -> dict[str, str]:
+def _headers(token: str | None) -> dict[bytes, bytes]:
     token = token or os.environ.get(TOKEN_VARIABLE)
-    return {"Authorization": f"Bearer {token}"} if token else {}
+    return (
+        {b"Authorization": b"Bearer " + token.encode("utf-8", "surrogateescape")} if token else {}
+    )
 
 
 def _content(route: str, parts: Mapping[str, Fields], stream: bool = False) -> dict[str, Any]:

@@ -94,6 +94,13 @@ LARGEST = 2**31 - 1
     show_default=True,
     help="Models that are loaded at once.",
 )
+@click.option(
+    "--breakpoint-wait",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60,
+    show_default=True,
+    help="Seconds that a paused pass waits for its client.",
+)
 @click.option("--log-json", is_flag=True, help="Log one JSON object a line.")
 def serve(
     model: str | None,
@@ -116,6 +123,7 @@ def serve(
     tf32: bool,
     queue_size: int,
     max_models: int,
+    breakpoint_wait: float,
     log_json: bool,
 ) -> None:
     """Serve a model's activations over HTTP.
@@ -153,6 +161,7 @@ def serve(
         memory_bytes=memory_limit and memory_limit * MEGABYTE,
         queue_size=queue_size,
         max_models=max_models,
+        breakpoint_patience=breakpoint_wait,
     )
     wanted = None
     if model:

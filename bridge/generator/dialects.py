@@ -12,7 +12,8 @@ class Dialect:
     `extras` are class templates that its base image has no match for, `variants` those of clients
     that only this system can have, `needs` the packages of that system which the shim uses,
     `globals` the classes of the system that the code names, `dictionary` the expression for the
-    dictionary of its globals, `comment` the template of a class comment in a file-out.
+    dictionary of its globals, `comment` the template of a class comment in a file-out, `hosted`
+    whether smalltalkCI runs the tests on a hosted machine.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Dialect:
     globals: frozenset[str] = frozenset()
     dictionary: str = "Smalltalk"
     comment: str = "formats/comment_chunk.st"
+    hosted: bool = False
 
 
 OWN_JSON = ("LMStudioJson", "LMStudioBase64")
@@ -50,7 +52,7 @@ EVERYWHERE = frozenset(
         "Transcript",
     )
 )
-NATIVE = EVERYWHERE | {"Boolean", "ByteArray", "Character", "WriteStream"}
+NATIVE = EVERYWHERE | {"Boolean", "ByteArray", "Character", "Delay", "WriteStream"}
 BIT_BLOCK = NATIVE | {"BitBlt", "FloatArray", "Form", "NetworkError", "WebClient"}
 
 DIALECTS: dict[str, Dialect] = {
@@ -70,7 +72,7 @@ DIALECTS: dict[str, Dialect] = {
             ("cuis",),
             extras=("LMStudioBase64",),
             needs=("WebClient", "JSON"),
-            globals=BIT_BLOCK | {"CodePackageFile", "Feature", "Json"},
+            globals=BIT_BLOCK | {"CodePackageFile", "Feature", "Json", "JsonObject"},
         ),
         Dialect(
             "gst",
@@ -81,14 +83,16 @@ DIALECTS: dict[str, Dialect] = {
             comment="formats/comment_message.st",
             globals=NATIVE
             | {"ArrayedCollection", "ReadStream", "SystemExceptions.FileError", "UndefinedObject"}
-            | {"Delay", "FileStream", "ObjectMemory", "PackageLoader", "Sockets.Socket"},
+            | {"FileStream", "ObjectMemory", "PackageLoader", "Sockets.Socket"},
         ),
         Dialect(
             "pharo",
             "Pharo 10 to 13",
             ("tonel",),
+            extras=("LMStudioJson",),
+            hosted=True,
             globals=NATIVE
-            | {"Metacello", "NetworkError", "STONJSON", "ZnBase64Encoder", "ZnByteArrayEntity"}
+            | {"Metacello", "NetworkError", "ZnBase64Encoder", "ZnByteArrayEntity"}
             | {"ZnClient"},
         ),
         Dialect(
@@ -96,6 +100,7 @@ DIALECTS: dict[str, Dialect] = {
             "Squeak 5.3, 6.0 and in the browser",
             ("fileout",),
             extras=OWN_JSON,
+            hosted=True,
             globals=BIT_BLOCK | {"FileDirectory", "StandardFileStream"},
         ),
     )

@@ -13,7 +13,10 @@ from bridge.generator.errors import DocumentError
 TEXT_ALONE = frozenset(("description", "example", "examples", "externalDocs", "title", "$comment"))
 """Keywords that explain and change nothing for a client."""
 NAMES = frozenset(
-    ("properties", "patternProperties", "$defs", "definitions", "schemas", "headers", "variables")
+    (
+        *("properties", "patternProperties", "$defs", "definitions", "schemas", "headers"),
+        *("variables", "encoding"),
+    )
 )
 """Keywords whose object has names of the document's own as its keys."""
 

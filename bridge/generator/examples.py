@@ -1,7 +1,7 @@
 """Examples of what a document describes: its own where it has any, else made of the schemas."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bridge.generator.api.bodies import Content, RequestBody, Response
@@ -29,11 +29,12 @@ MAX_DEPTH = 6
 
 @dataclass(frozen=True)
 class Example:
-    """A response of a document: its status, its media type, empty without a body, and its body."""
+    """A response of a document; `media_type` is empty where there is no body."""
 
     status: int
     media_type: str = ""
     body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
 
     @property
     def is_json(self) -> bool:
@@ -48,8 +49,8 @@ def example_response(operation: Operation) -> Example:
     status = int(response.status) if response.status.isdigit() else 200
     content = _preferred(response)
     if content is None or status in (204, 205) or operation.verb == "HEAD":
-        return Example(status)
-    return Example(status, _concrete(content), body_of(content))
+        return Example(status, headers=_headers(response))
+    return Example(status, _concrete(content), body_of(content), _headers(response))
 
 
 def example_body(body: RequestBody, media_type: str) -> Any:
@@ -79,6 +80,15 @@ def body_of(content: Content) -> bytes:
     if isinstance(value, str) and (content.kind == "text" or _given(content.node)):
         return value.encode("utf-8", "replace")
     return json.dumps(value, default=str).encode() if content.kind == "text" else BYTES
+
+
+def _headers(response: Response) -> dict[str, str]:
+    """The headers that the document has examples of."""
+    return {
+        name: str(schema.examples[0])
+        for name, schema in response.headers.items()
+        if schema and schema.examples and name.lower() != "content-type"
+    }
 
 
 def _preferred(response: Response) -> Content | None:
@@ -139,9 +149,11 @@ def _object(schema: Schema, above: tuple[Any, ...], depth: int) -> dict[str, Any
             continue
         if member.identity not in above:
             found[name] = _of_schema(member, above, depth + 1)
-    more = schema.additional
-    if not found and isinstance(more, Schema) and depth < MAX_DEPTH and more.identity not in above:
-        found["key"] = _of_schema(more, above, depth + 1)
+    further = schema.additional
+    if depth >= MAX_DEPTH or found or not isinstance(further, Schema):
+        return found
+    if further.identity not in above:
+        found["key"] = _of_schema(further, above, depth + 1)
     return found
 
 

@@ -8,7 +8,7 @@ from bridge.generator.dialects import DIALECTS, Dialect
 from bridge.generator.drift import Drift, drifts
 from bridge.generator.linter import lint
 from bridge.generator.manifest import Manifest, manifest_of, read_manifest
-from bridge.generator.packages import installer_of, packages_of
+from bridge.generator.packages import installer_of, packages_of, readme_of
 from bridge.generator.render import render_dialect
 from bridge.generator.templates import Templates
 from bridge.generator.writing import Written, write_files
@@ -64,6 +64,8 @@ def render(
         installer = installer_of(packages, client.naming, dialect, templates)
         lint((installer, *packages), dialect, style=client.naming.is_bridge)
         rendered = render_dialect(dialect, packages, client.naming, templates, formats)
+        if not client.naming.is_bridge:
+            rendered["README.md"] = readme_of(client, packages, dialect, templates)
         files |= {f"{dialect.name}/{path}": text for path, text in rendered.items()}
     templates.check_all_used()
     return Rendering(client, dialects, files)

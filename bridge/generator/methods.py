@@ -158,7 +158,7 @@ class Methods:
         self._problems = problems
         self._natural: Counter[str] = Counter()
         self._taken = {*base.selectors, *reserved_selectors()}
-        self._class_names = {naming.class_name, *reserved_globals()}
+        self._class_names = {name.lower() for name in (naming.class_name, *reserved_globals())}
 
     def add(self, operations: list[Operation]) -> None:
         """Make methods of operations, in their order.
@@ -241,7 +241,8 @@ class Methods:
             else:
                 options = self._sendable(operation, options_of(operation, given))
         server = None
-        if operation.servers and self._naming.base_url not in [s.url for s in operation.servers]:
+        usual = {self._naming.base_url, self._naming.usual_server}
+        if operation.servers and usual.isdisjoint(each.url for each in operation.servers):
             server = operation.servers[0]
         path = _pieces(operation, pattern)
         return ClientMethod(operation, pattern, path, tuple(sent), tuple(options), server)
@@ -263,8 +264,8 @@ class Methods:
         if method is None:
             return methods
         wanted = class_name(f"{self._naming.base_prefix} {class_name(name)}")
-        found = numbered(f"{wanted}Options", self._class_names)
-        self._class_names.add(found)
+        found = numbered(f"{wanted}Options", self._class_names, str.lower)
+        self._class_names.add(found.lower())
         options = setters(method.options, self._base.record)
         self.options_classes.append(OptionsClass(found, method.pattern.selector, options))
         return [replace(each, options_class=found) if each.options else each for each in methods]

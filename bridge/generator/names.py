@@ -1,7 +1,7 @@
 """Names in Smalltalk made of names in a document: letters and digits of ASCII."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from hashlib import sha256
 
 from anyascii import anyascii
@@ -112,9 +112,15 @@ def words_of(names: Iterable[str], taken: frozenset[str] = frozenset()) -> list[
     return found
 
 
-def numbered(name: str, taken: set[str] | frozenset[str]) -> str:
-    """The name itself, or with the first number behind it that makes it a new one."""
+def numbered(
+    name: str, taken: set[str] | frozenset[str], spelled: Callable[[str], str] = str
+) -> str:
+    """The name itself, or with the first number behind it that makes it a new one.
+
+    `spelled` is how a name is among those that are taken: in small letters, where the names are
+    those of files too.
+    """
     number, found = 2, name
-    while found in taken:
+    while spelled(found) in taken:
         found, number = f"{name}{number}", number + 1
     return found

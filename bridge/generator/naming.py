@@ -48,6 +48,7 @@ class Naming:
     package: str
     prefix: str
     base_url: str
+    usual_server: str  # of the document, whatever a user chose in its place
 
     @property
     def is_bridge(self) -> bool:
@@ -67,12 +68,13 @@ class Naming:
 
 def naming_of(api: Api, choices: Choices, problems: list[Problem]) -> Naming:
     """The names for a document, a user's choices first; a name that is taken gets a suffix."""
-    base_url = (choices.base_url or _usual_server(api)).rstrip("/")
+    usual = _usual_server(api)
+    base_url = (choices.base_url or usual).rstrip("/")
     if base_url and not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", base_url):
         text = f"a relative address, to be completed by baseUrl: or --base-url: {base_url!r}"
         problems.append(Problem(ProblemKind.DOUBTFUL, "#/servers", text))
     if api.class_name == BRIDGE_CLIENT and not (choices.class_name or choices.prefix):
-        return Naming(BRIDGE_CLIENT, choices.package or BRIDGE_PACKAGE, "", base_url)
+        return Naming(BRIDGE_CLIENT, choices.package or BRIDGE_PACKAGE, "", base_url, usual)
     name = choices.class_name or _class_name(api, problems)
     if choices.class_name and _is_taken(name):
         raise GeneratorError(f"the class name {name} is taken by a class of the image or bridge")
@@ -81,7 +83,7 @@ def naming_of(api: Api, choices: Choices, problems: list[Problem]) -> Naming:
         if choices.prefix:
             raise GeneratorError(f"classes of the image or bridge begin with {prefix}")
         prefix = f"{prefix}Api"
-    return Naming(name, choices.package or name, prefix, base_url)
+    return Naming(name, choices.package or name, prefix, base_url, usual)
 
 
 def _usual_server(api: Api) -> str:

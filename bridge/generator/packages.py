@@ -37,6 +37,7 @@ BRIDGE_CLASSES = (
     "NeuroScopeImageSupplement",
     "NeuroScopeNames",
     "NeuroScopeScoreRanking",
+    "NeuroScopeFloatMath",
     "ActivationTensor",
     "NeuroScopeTensorDecoder",
     "NeuroScopeSafetensorsBody",
@@ -46,6 +47,7 @@ BRIDGE_YIELDING = frozenset(["ActivationTensor", "ShapeMismatchError", "InvalidD
 CORE = "NeuroScope-Core"
 CORE_CLASSES = (
     "NeuroScopeErrors",
+    "NeuroScopeRandom",
     "NeuroScopeHookPoint",
     "ActivationCache",
     "NeuroScopeChoice",
@@ -118,6 +120,7 @@ TEST_CLASSES = (
     "NeuroScopeConnectionTest",
     "NeuroScopeActivationTensorTest",
     "NeuroScopeHookTest",
+    "NeuroScopeActivationCacheTest",
     "NeuroScopePassCacheTest",
     "NeuroScopeAttentionPatternTest",
     "NeuroScopePictureTest",
@@ -175,7 +178,7 @@ def packages_of(client: Client, dialect: Dialect, templates: Templates) -> tuple
     package = Package(
         client.naming.package,
         (
-            *(_from(templates, *BRIDGE_CLASSES, client=client) if own else ()),
+            *(_from(templates, *BRIDGE_CLASSES, client=client, dialect=dialect) if own else ()),
             *_model_classes(client, templates),
             *_client_class(client, templates),
             *(_from(templates, *dialect.variants) if own else ()),
@@ -201,6 +204,23 @@ def packages_of(client: Client, dialect: Dialect, templates: Templates) -> tuple
         requires=(*base, core, tests),
     )
     return (*base, core, tests, server_tests)
+
+
+def readme_of(
+    client: Client, packages: tuple[Package, ...], dialect: Dialect, templates: Templates
+) -> str:
+    """What a user of a foreign client reads first."""
+    return templates.render(
+        "clients/README.md",
+        client=client,
+        dialect=dialect,
+        packages=packages,
+        baseline=baseline_name(packages),
+        operations=len({method.operation.route for method in client.methods}),
+        tests=sorted(tests_of(client), key=lambda test: len(test.arguments)),
+        connection=client.naming.connection,
+        prefix=client.naming.base_prefix,
+    )
 
 
 def installer_of(

@@ -9,7 +9,7 @@ from bridge.generator.errors import GeneratorError
 from bridge.generator.file_names import cypress, file_names, percent_escaped
 from bridge.generator.model import Package, SmalltalkClass, protocols
 from bridge.generator.naming import Naming
-from bridge.generator.packages import baseline_of, installer_of
+from bridge.generator.packages import baseline_name, baseline_of, installer_of
 from bridge.generator.templates import Templates
 
 Render = Callable[..., str]
@@ -30,6 +30,9 @@ def render_dialect(
 
     installer = installer_of(packages, naming, dialect, templates)
     files = {"install.st": render("fileout.st", package=installer)}
+    if naming.is_bridge and dialect.hosted:
+        baseline = baseline_name(packages)
+        files[SMALLTALK_CI] = render("smalltalk.ston", packages=packages, baseline=baseline)
     for name in dict.fromkeys((*dialect.formats, *formats)):
         whole = packages
         if name in METACELLO_SCHEMES:
@@ -136,5 +139,7 @@ FORMATS: dict[str, Callable[[tuple[Package, ...], Render], Files]] = {
     "filetree": _filetree,
     "tree": _tree,
 }
+SMALLTALK_CI = ".smalltalk.ston"
+"""Says to smalltalkCI how a hosted machine loads the packages and runs their tests."""
 METACELLO_SCHEMES = {"tonel": "tonel", "filetree": "filetree"}
 """Formats that Metacello loads by a baseline, to the scheme of their repository's address."""

@@ -34,6 +34,7 @@ class Templates:
             "comment": text.comment,
             "from_json": json.loads,
             "groups": text.groups,
+            "line": text.markdown,
             "literal": text.literal,
             "name": text.name,
             "percent": text.percent,
@@ -41,6 +42,7 @@ class Templates:
             "protocol": text.protocol,
             "strings": text.strings,
             "symbol": text.symbol,
+            "undouble": text.undouble,
         }
 
     def has(self, name: str) -> bool:

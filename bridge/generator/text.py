@@ -60,6 +60,16 @@ def is_plain(text: str) -> bool:
     return not UNSAFE_IN_LITERALS.search(text)
 
 
+def undouble(source: str) -> str:
+    """Source as a chunk contains it, as it is outside of chunks."""
+    return source.replace("!!", "!")
+
+
+def markdown(text: str) -> str:
+    """Text as one line of Markdown, in which nothing is a mark; within backquotes too."""
+    return re.sub(r"[`*<>\[\]|\\#]+", " ", plain(text)).strip()
+
+
 def strings(texts: Sequence[str], connection: str) -> str:
     """An expression whose value is an Array of the texts: a literal one, if they all are plain."""
     listed = [literal(text, connection) for text in texts]

@@ -73,8 +73,8 @@ class StandIn:
             body = json.dumps({"error": {"message": str(error), "code": error.status}}).encode()
             return error.status, {"Content-Type": "application/json"}, body
         example = example_response(operation)
-        headers = {"Content-Type": example.media_type} if example.media_type else {}
-        return example.status, headers, example.body
+        kind = {"Content-Type": example.media_type} if example.media_type else {}
+        return example.status, {**example.headers, **kind}, example.body
 
     def _operation(self, request: Request) -> Operation:
         paths = [request.path.removeprefix(base) or "/" for base in self._bases]
@@ -161,7 +161,7 @@ def _pattern(path: str) -> re.Pattern[str]:
 
 def _check_parameters(operation: Operation, request: Request) -> None:
     given = {
-        "query": {name.partition("[")[0] for name in request.query},
+        "query": {*request.query, *(name.partition("[")[0] for name in request.query)},
         "header": {*request.headers},
         "cookie": {*request.cookies},
     }

@@ -358,6 +358,16 @@ OPERATIONS: tuple[Operation, ...] = (
         errors=(400, 404, 409, 410, 413, 422, 503, 507),
     ),
     Operation(
+        "keepSession",
+        "post",
+        "/v1/sessions/{session_id}/keep",
+        "Let a session that is paused wait from now on for as long as it does at first: a client "
+        "that is still at work, or whose user is, says so.",
+        ("keepSession: session_id",),
+        s.KeptSession,
+        errors=(404, 409, 410),
+    ),
+    Operation(
         "cancelSession",
         "delete",
         "/v1/sessions/{session_id}",

@@ -96,6 +96,12 @@ class UnknownTokenError(ImpossibleError):
     kind = "unknown_token"
 
 
+class NotFiniteError(ImpossibleError):
+    """A reply with NaN or infinity in the place of a number."""
+
+    kind = "not_finite"
+
+
 class LimitError(ImpossibleError):
     """More than this server allows; the message says how much it does."""
 
@@ -159,6 +165,8 @@ ENGINE_ERRORS: dict[type[e.EngineError], tuple[int, str]] = {
     e.WeightTooLargeError: (507, "weight_too_large"),
     e.EngineError: (422, "impossible"),
 }
+LONGEST_MESSAGE = 4000
+"""Characters of a message that are told; those of a client may be as many as it likes."""
 RETRY_AFTER = 1
 """Seconds that a client is asked to wait after a 503."""
 
@@ -182,4 +190,14 @@ def error_body(error: BaseException) -> dict:
 
 
 def _detail(status: int, kind: str, message: str, param: str | None = None) -> ErrorDetail:
-    return ErrorDetail(message=message, type=kind, code=status, param=param)
+    return ErrorDetail(
+        message=_short(message), type=kind, code=status, param=param and _short(param)
+    )
+
+
+def _short(text: str) -> str:
+    """A text without its middle, if a client made it too long to be told."""
+    if len(text) <= LONGEST_MESSAGE:
+        return text
+    half = LONGEST_MESSAGE // 2
+    return f"{text[:half]} … ({len(text) - 2 * half} characters) … {text[-half:]}"

@@ -96,7 +96,9 @@ class _Placed:
 
     @property
     def is_of_another_kind(self) -> bool:
-        return self.kind.endswith(OF_ANOTHER_KIND)
+        """Whether the value, or the first item of it, is of another type than the branch takes."""
+        of_all_of_it = self.path in (self.union, (*self.union, 0))
+        return of_all_of_it and self.kind.endswith(OF_ANOTHER_KIND)
 
 
 def _offence(error: _Placed) -> Offence:
@@ -107,9 +109,9 @@ def _of_union(path: Path, errors: list[_Placed]) -> Iterator[Offence]:
     """What is wrong with the value of a union: the errors of the branch that it came furthest in;
     of several such branches, and of a value that is of no branch's kind, what they all expect."""
     branches = [list(group) for _, group in groupby(errors, lambda error: error.branch)]
-    furthest = max(_order(branch[0].path) for branch in branches)
-    reached = [branch for branch in branches if _order(branch[0].path) == furthest]
-    best = [branch for branch in reached if not branch[0].is_of_another_kind] or reached
+    fitting = [branch for branch in branches if not branch[0].is_of_another_kind] or branches
+    furthest = max(_order(branch[0].path) for branch in fitting)
+    best = [branch for branch in fitting if _order(branch[0].path) == furthest]
     if len(best) == 1:
         yield from map(_offence, best[0])
         return

@@ -219,6 +219,30 @@ def test_the_server_that_all_operations_name_is_the_clients(tmp_path: Path) -> N
     assert (made.base_url, selectors(made)) == ("https://h.example", ["doIt"])
 
 
+def test_a_chosen_address_takes_the_place_of_the_usual_server_alone(tmp_path: Path) -> None:
+    item = {"servers": [{"url": "https://h.example"}], "get": operation()}
+    other = {"servers": [{"url": "https://o.example"}], "get": operation(operationId="other")}
+    paths = {"/x": item, "/y": other, "/z": {**item, "get": operation(operationId="z")}}
+    made = client(tmp_path, document(paths), base_url="http://here.example")
+    assert [(m.server.url if m.server else "") for m in made.methods] == [
+        "",
+        "https://o.example",
+        "",
+    ]
+
+
+def test_classes_of_options_have_names_that_differ_in_more_than_their_case(tmp_path: Path) -> None:
+    paths = {
+        f"/{name}": {"get": operation(operationId=name, parameters=[given("a", "query")])}
+        for name in ("getpets", "getPets")
+    }
+    made = client(tmp_path, document(paths))
+    assert [cls.name for cls in made.options_classes] == [
+        "PetStoreGetpetsOptions",
+        "PetStoreGetPetsOptions2",
+    ]
+
+
 def test_an_address_that_is_relative_is_said(tmp_path: Path) -> None:
     made = client(tmp_path, document(gets("a"), servers=[{"url": "/v1"}]))
     assert made.base_url == "/v1"
@@ -412,5 +436,5 @@ def test_names_become_smalltalk_names() -> None:
 def test_every_client_has_the_same_superclass_in_all_dialects(tmp_path: Path) -> None:
     made = client(tmp_path, document(gets("ping")))
     for dialect in DIALECTS.values():
-        connection, package = packages_of(made, dialect, Templates())
+        connection, package, *_ = packages_of(made, dialect, Templates())
         assert package.classes[0].superclass in {cls.name for cls in connection.classes}

@@ -71,7 +71,7 @@ def test_a_changed_endpoint_is_named(folder: Path, tmp_path: Path) -> None:
     assert "GET /health: endpoint changed in the API" in said
     assert "POST /v1/models/unload: endpoint removed from the API" in said
     assert "#/components/schemas/DetokenizeRequest: changed in the API" in said
-    assert "(selectors: detokenize:, detokenize:model:)" in said
+    assert "(selectors: detokenize:, detokenize:model:, detokenize:options:)" in said
     assert "gst/NeuroScope-Bridge.st: would be rendered differently" in said
 
 
@@ -145,13 +145,15 @@ def test_a_users_template_takes_the_place_of_ours(folder: Path, tmp_path: Path) 
     ours = (resource_folder("templates") / "classes" / "LMStudioResponse.st").read_text()
     mine = tmp_path / "templates" / "classes"
     mine.mkdir(parents=True)
-    (mine / "LMStudioResponse.st").write_text(ours.replace("Answer the body as text.", "Mine."))
+    (mine / "LMStudioResponse.st").write_text(
+        ours.replace("Answer the headers as associations from names to texts.", "Mine.")
+    )
     out = tmp_path / "mine"
     bridge("--dialect", "gst", "--output", out, "--templates", tmp_path / "templates")
     rendered = (out / "gst" / "NeuroScope-Connection.st").read_text()
     assert '"Mine."' in rendered
     assert (
-        rendered.replace("Mine.", "Answer the body as text.")
+        rendered.replace("Mine.", "Answer the headers as associations from names to texts.")
         == (folder / "gst" / "NeuroScope-Connection.st").read_text()
     )
 

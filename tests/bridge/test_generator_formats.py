@@ -18,6 +18,7 @@ from bridge.generator.packages import packages_of
 from bridge.generator.render import render_dialect
 from bridge.generator.templates import Templates
 from bridge.resources import OPENAPI
+from systems import GENERATED
 
 Methods = dict[tuple[str, bool, str], str]
 # The classes that NeuroScope's documents name.
@@ -253,3 +254,20 @@ def test_classes_that_no_document_names_carry_a_prefix(rendered: dict) -> None:
 def test_the_document_names_the_clients_class() -> None:
     info = json.loads(OPENAPI.read_text())["info"]
     assert client_of(read_api(OPENAPI), our_base()).name == info["x-smalltalk-class"]
+
+
+@pytest.mark.parametrize("folder", ["pharo", "squeak"])
+def test_a_hosted_machine_loads_all_packages_and_runs_their_tests(folder: str) -> None:
+    generated = GENERATED / folder
+    spec = (generated / ".smalltalk.ston").read_text()
+    assert re.findall(r"'(NeuroScope-[\w-]*Tests)'", spec.split("#testing")[1]) == [
+        "NeuroScope-Tests",
+        "NeuroScope-Server-Tests",
+    ]
+    if baseline := re.search(r"#baseline : '(\w+)'", spec):
+        assert (generated / f"BaselineOf{baseline[1]}").is_dir()
+    else:
+        files = re.findall(r"'([^']+\.st)'", spec)
+        assert sorted(files) == sorted(file.name for file in generated.glob("*.st"))
+    workflow = (GENERATED.parent / ".github/workflows/smalltalk.yml").read_text()
+    assert f"folder: {folder}," in workflow

@@ -209,3 +209,19 @@ def test_neurons_are_found_by_attribution(system: System, engine: LMStudioNeuroS
     sets = [[{"layer": int(n), "component": "mlp_hidden", "neuron": int(i)} for n, i in places]]
     at_once = engine.patch_circuit(examples=[TASK], sets=sets)
     assert confidence == pytest.approx(at_once["effects"]["data"][0], abs=1e-6)
+
+
+@pytest.mark.parametrize("direction", ["denoising", "noising"])
+def test_attribution_finds_the_head_that_attends_to_what_followed(
+    system: System, engine: LMStudioNeuroScopeClient, direction: str
+) -> None:
+    """The head of the largest prefix-matching score, 0.80, is the part of the largest effect."""
+    best, head = ask(
+        system,
+        engine,
+        f"{{((CircuitFinder for: model) direction: #{direction}; "
+        "componentsBy: #attributionPatching "
+        "over: (NeuroScopeCircuitDataset named: #inductionHead for: model) examples) first name. "
+        "(AttentionAnalyzer for: model) detectInductionHeads first name}",
+    )
+    assert best == head == "L18H6"

@@ -61,6 +61,16 @@ def trained_by_numpy(
     return weights / deviation, biases - weights / deviation @ mean, loss
 
 
+def shuffled(count: int, seed: int) -> list[int]:
+    """The order in which examples are taken: Fisher and Yates's, by Park and Miller's numbers."""
+    order, state = list(range(count)), seed
+    for place in range(count, 1, -1):
+        state = state * 16807 % (2**31 - 1)
+        other = state % place
+        order[place - 1], order[other] = order[other], order[place - 1]
+    return order
+
+
 def test_a_probe_trained_in_epochs_is_the_one_that_numpy_trains(system: System) -> None:
     random = np.random.default_rng(1)
     inputs = np.round(random.normal(size=(22, 7)) * [1, 10, 0.1, 1, 3, 1, 0] + 2, 2)
@@ -73,14 +83,17 @@ def test_a_probe_trained_in_epochs_is_the_one_that_numpy_trains(system: System) 
         system,
         f"| probe training x | x := {{{rows}}};; probe := LinearProbe new;; "
         "probe probeType: #classification;; "
-        f"probe trainingData: x labels: #({names}) validationSplit: 0.25 epochs: 60 "
-        "learningRate: 0.2;; training := probe train;; "
+        f"probe seed: 7;; probe trainingData: x labels: #({names}) validationSplit: 0.25 "
+        "epochs: 60 learningRate: 0.2;; training := probe train;; "
         "{probe classes. probe getWeights data. probe biases. training finalLoss. "
         "{training trainingAccuracy. training validationAccuracy}. "
         "(probe analyzeFeatureImportance topK: 3) collect: [:f | {f index. f importance}]. "
         "x collect: [:each | probe predict: each]}",
     )
     last = 22 - 6  # of 22 a quarter, rounded half up, is 6
+    order = shuffled(22, 7)
+    inputs, labels = inputs[order], labels[order]
+    predicted = [predicted[place] for place in order]
     assert classes == list(dict.fromkeys(labels[:last]))
     targets = np.eye(3)[[classes.index(label) for label in labels[:last]]]
     expected, shifts, least = trained_by_numpy(inputs[:last], targets, 60, 0.2)

@@ -176,8 +176,18 @@ def everything() -> dict[str, Any]:
         }
         for name, entry in entries.items()
     }
+    fixed = operation(operationId="fixed", parameters=[query])
+    asking = operation(operationId="asking", requestBody=body("application/json"))
+    odd = {
+        "/fixed?x=1": {"get": fixed},
+        "/odd": {
+            "query": asking,
+            "get": {**asking, "operationId": "getting"},
+            "additionalOperations": {"TRACE": {**asking, "operationId": "tracing"}},
+        },
+    }
     return {
-        **document({**matrix(), **paths}, servers=SERVERS, security=[{"bearerAuth": []}]),
+        **document({**matrix(), **paths, **odd}, servers=SERVERS, security=[{"bearerAuth": []}]),
         "openapi": "3.2.0",
         "components": {"securitySchemes": SCHEMES},
     }
@@ -429,6 +439,16 @@ def test_a_multipart_form_has_files_texts_and_json(image: System, echo: str) -> 
     assert [part.get_payload(decode=True) for part in parts_of(chosen)] == [b"b"]
 
 
+def test_any_method_may_have_a_body_and_a_path_a_query(image: System, echo: str) -> None:
+    fixed, *found = asked(image, echo, "fixed: 2", *(f"{m}ing: 3" for m in ("ask", "gett", "trac")))
+    assert fixed["path"] == "/v1/fixed?x=1&color=2"
+    assert [(each["method"], each["body"]) for each in found] == [
+        ("QUERY", b"3"),
+        ("GET", b"3"),
+        ("TRACE", b"3"),
+    ]
+
+
 def test_credentials_travel_where_their_scheme_says(image: System, echo: str) -> None:
     set_up = (
         "c bearerAuth: 'b1';; c headerKey: 'h1';; c queryKey: 'q&1';; c cookieKey: 's1';; "
@@ -451,9 +471,9 @@ def test_credentials_travel_where_their_scheme_says(image: System, echo: str) ->
         "several",
         "optional",
         "basic",
-        set_up="c cookieKey: 's1';; c headerKey: 'h1';; c headerKey: nil;;",
+        set_up="c cookieKey: 's%3A1=';; c headerKey: 'h1';; c headerKey: nil;;",
     )
-    assert cookie["headers"]["cookie"] == "session=s1"
+    assert cookie["headers"]["cookie"] == "session=s%3A1="
     assert "x-key" not in cookie["headers"]
     assert "authorization" not in {**without["headers"], **unset["headers"]}
     told, open_ = asked(image, echo, "escaped: 1", "open", set_up="c token: 't1';;")

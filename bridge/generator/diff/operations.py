@@ -121,6 +121,8 @@ def _contents(
         if name in after:
             where = place if len(before) == len(after) == 1 else f"{place} as {name}"
             yield from diff.compare(content.schema, after[name].schema, where)
+            if content.encodings != after[name].encodings:
+                yield Severity.BREAKING, where, "its members are written differently"
         else:
             yield Severity.BREAKING, place, f"{name} removed"
     for name in after.keys() - before:

@@ -12,10 +12,11 @@ from engine.contract.schemas.base import (
     Count,
     Dtype,
     Float32,
-    Head,
+    Heads,
     HookPositions,
     Index,
     LayerName,
+    Name,
     Request,
     Response,
     one_of,
@@ -47,9 +48,8 @@ class HookSpec(Request):
     component: ComponentName | None = Field(
         None, description="May be left out where the layer name says it."
     )
-    hook_id: str | None = Field(
+    hook_id: Name | None = Field(
         None,
-        min_length=1,
         description="Default: `layer_5_residual`, `embedding_output`.",
     )
     capture_input: bool = Field(
@@ -65,7 +65,7 @@ class HookSpec(Request):
         description="0-based positions in the whole sequence; negative ones count from the end "
         "of the prompt. Or `prompt`, or `generated`: however many tokens come. Default: all.",
     )
-    heads: list[Head] | None = Field(None, min_length=1, description="0-based heads. Default: all.")
+    heads: Heads | None = Field(None, description="0-based heads. Default: all.")
     dtype: Dtype = "float32"
     exclude_special_tokens: bool = Field(
         False,
@@ -112,7 +112,7 @@ class InterventionSpec(Request):
         "addition, replacement: `value`. patching: a kept capture. noise: Gaussian of standard "
         "deviation `scale`, from `seed`."
     )
-    heads: list[Head] | None = Field(None, min_length=1)
+    heads: Heads | None = None
     positions: HookPositions | None = Field(
         None,
         description="As in a hook. Of the `generated`, and in a completion of all, one value is "
@@ -120,8 +120,8 @@ class InterventionSpec(Request):
     )
     factor: Float32 | None = None
     value: TensorValue | None = None
-    capture_id: str | None = None
-    hook_id: str | None = None
+    capture_id: Name | None = None
+    hook_id: Name | None = None
     step: Index = 0
     scale: Annotated[Float32, Field(ge=0)] | None = None
     seed: Index | None = None

@@ -27,6 +27,13 @@ LARGEST = 2**31 - 1
 MOST_HOOKS = 1024
 MOST_SEQUENCES = 1024
 MOST_STOPS = 64
+LONGEST_STOP = 1000
+MOST_INDICES = 1 << 16
+MOST_BIASES = 4096
+MOST_MESSAGES = 4096
+LONGEST_PATH = 4096
+MOST_UNKNOWN = 32
+"""Unknown fields of an object that are named each."""
 MOST_CHOICES = 128
 MOST_AXES = 8
 LONGEST_NAME = 200
@@ -38,6 +45,17 @@ LARGEST_FLOAT32 = 3.4028234663852886e38
 def _whole(value: Any) -> Any:
     """JSON has one kind of number: 8.0 is a whole one."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def at_most(entries: int) -> BeforeValidator:
+    """Count the entries of an object before any of them is looked at."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, dict) and len(value) > entries:
+            raise ValueError(f"Input should have at most {entries} entries, not {len(value)}")
+        return value
+
+    return BeforeValidator(check)
 
 
 Whole = BeforeValidator(_whole)
@@ -54,23 +72,34 @@ Penalty = Annotated[float, Field(ge=-2, le=2)]
 Seed = Annotated[int, Field(ge=-(2**63), le=2**64 - 1), Whole]
 Float32 = Annotated[float, Field(ge=-LARGEST_FLOAT32, le=LARGEST_FLOAT32)]
 Text = Annotated[str, Field(min_length=1)]
+Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
 LayerName = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
 
 # Named in the document too, for those that generate types from it.
 Head = TypeAliasType("Head", Index)
 Position = TypeAliasType("Position", Annotated[int, Field(ge=-LARGEST, le=LARGEST), Whole])
-HookPositions = (
-    Literal["all", "prompt", "generated"] | Annotated[list[Position], Field(min_length=1)]
+StopString = TypeAliasType(
+    "StopString", Annotated[str, Field(min_length=1, max_length=LONGEST_STOP)]
 )
-StopString = TypeAliasType("StopString", Text)
 TokenId = TypeAliasType("TokenId", Index)
-TokenIds = TypeAliasType("TokenIds", Annotated[list[TokenId], Field(min_length=1)])
+TokenIds = TypeAliasType(
+    "TokenIds",
+    Annotated[list[TokenId], Field(min_length=1, fail_fast=True)],
+)
+Heads = Annotated[list[Head], Field(min_length=1, max_length=MOST_INDICES, fail_fast=True)]
+Positions = Annotated[list[Position], Field(min_length=1, max_length=MOST_INDICES, fail_fast=True)]
+HookPositions = Literal["all", "prompt", "generated"] | Positions
+Indices = Annotated[list[Index], Field(min_length=1, max_length=MOST_INDICES, fail_fast=True)]
 Texts = Annotated[list[Text], Field(min_length=1, max_length=MOST_SEQUENCES)]
 Batch = Annotated[list[TokenIds], Field(min_length=1, max_length=MOST_SEQUENCES)]
 
 TokenKey = Annotated[str, Field(pattern=r"^[0-9]{1,9}$")]
 Bias = Annotated[float, Field(ge=-100, le=100)]
-Biases = Annotated[dict[TokenKey, Bias], Field(json_schema_extra={"additionalProperties": False})]
+Biases = Annotated[
+    dict[TokenKey, Bias],
+    Field(max_length=MOST_BIASES, json_schema_extra={"additionalProperties": False}),
+    at_most(MOST_BIASES),
+]
 
 
 def _no(value: Any) -> Any:
@@ -155,6 +184,11 @@ class Request(BaseModel):
         if not isinstance(body, dict):
             return body
         fields = cls.model_fields
+        if len(body) > len(fields) + MOST_UNKNOWN:
+            unknown = [name for name in body if name not in fields]
+            raise ValueError(
+                f"{len(unknown)} fields do not exist, such as {unknown[0][:LONGEST_NAME]!r}"
+            )
         return {
             name: value
             for name, value in body.items()

@@ -7,8 +7,10 @@ from pydantic import ConfigDict, Field, model_validator
 from engine.contract.schemas.base import (
     MOST_SEQUENCES,
     Head,
+    Heads,
     Index,
-    Position,
+    Indices,
+    Positions,
     Request,
     Response,
     Text,
@@ -22,11 +24,10 @@ from engine.contract.schemas.tokens import SPECIAL_TOKENS
 MOST_PARTS = 65536
 MOST_SUBSETS = 1024
 Token = Text | TokenId
-Tokens = Annotated[list[Token], Field(min_length=1, max_length=MOST_SEQUENCES)]
+Tokens = Annotated[list[Token], Field(min_length=1, max_length=MOST_SEQUENCES, fail_fast=True)]
 Prompt = Text | TokenIds
 Samples = Annotated[int, Field(ge=1, le=MOST_SEQUENCES), Whole]
 Subsets = Annotated[int, Field(ge=0, le=MOST_SUBSETS), Whole]
-Positions = Annotated[list[Position], Field(min_length=1)]
 CircuitComponent = Literal[
     "residual",
     "attention",
@@ -186,20 +187,16 @@ class CircuitPatchRequest(OverExamples):
     ablation: CircuitAblation | None = Field(
         None, description="For the method of that name. Default: zero."
     )
-    layers: list[Index] | None = Field(None, min_length=1, description="Default: all.")
-    heads: list[Head] | None = Field(
-        None, min_length=1, description="Default: all; for `head_output` alone."
-    )
-    neurons: list[Index] | None = Field(
-        None, min_length=1, description="Default: all; for `mlp_hidden` alone."
-    )
+    layers: Indices | None = Field(None, description="Default: all.")
+    heads: Heads | None = Field(None, description="Default: all; for `head_output` alone.")
+    neurons: Indices | None = Field(None, description="Default: all; for `mlp_hidden` alone.")
     positions: Literal["all", "each"] | Positions = Field(
         "all",
         description="Which are changed together: all, or those of a list; or each by itself.",
     )
     sets: (
         Annotated[
-            list[Annotated[list[CircuitPart], Field(max_length=MOST_PARTS)]],
+            list[Annotated[list[CircuitPart], Field(max_length=MOST_PARTS, fail_fast=True)]],
             Field(min_length=1, max_length=MOST_SEQUENCES),
         ]
         | None

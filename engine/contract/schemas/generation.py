@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field, model_validator
 from engine.contract.schemas.activations import Activations, HookSpec, InterventionSpec
 from engine.contract.schemas.base import (
     MOST_HOOKS,
+    MOST_MESSAGES,
     MOST_STOPS,
     ActivationFormat,
     Alternatives,
@@ -65,7 +66,7 @@ class Sampling(Request):
         description="The same seed draws the same text, whatever runs before or beside it. "
         "Any integer of 64 bits. Default: each request draws differently.",
     )
-    stop: Text | Annotated[list[StopString], Field(max_length=MOST_STOPS)] | None = None
+    stop: StopString | Annotated[list[StopString], Field(max_length=MOST_STOPS)] | None = None
     presence_penalty: Penalty = Field(
         0.0, description="Taken from the logit of each token that has been generated."
     )
@@ -117,7 +118,7 @@ class ChatCompletionRequest(OpenAIFields, Templated, Sampling):
         }
     )
 
-    messages: list[ChatMessage] = Field(min_length=1)
+    messages: list[ChatMessage] = Field(min_length=1, max_length=MOST_MESSAGES)
     add_special_tokens: bool = Field(
         False,
         description="Whether the rendered messages get the special tokens that the tokenizer puts "

@@ -5,7 +5,15 @@ from typing import Literal
 from pydantic import Field
 
 from engine.components import ComponentType
-from engine.contract.schemas.base import CacheSize, Dtype, Index, Request, Response
+from engine.contract.schemas.base import (
+    LONGEST_PATH,
+    CacheSize,
+    Dtype,
+    Index,
+    Name,
+    Request,
+    Response,
+)
 
 
 class Correction(Response):
@@ -86,17 +94,19 @@ class ModelList(Response):
 class LoadModelRequest(Request):
     model_path: str = Field(
         min_length=1,
+        max_length=LONGEST_PATH,
         pattern=r"^[^\x00]+$",
         description="A model folder, a pulled model's name, or a hub id where allowed.",
     )
     adapter_path: str | None = Field(
         None,
         min_length=1,
+        max_length=LONGEST_PATH,
         pattern=r"^[^\x00]+$",
         description="An adapter's folder, of mlx-lm or PEFT, or a hub id where allowed: merged "
         "into the weights.",
     )
-    model_id: str | None = Field(
+    model_id: Name | None = Field(
         None, description="The name to give it; default: the last part of the path."
     )
     max_kv_size: CacheSize | None = Field(None, description="Tokens kept in a rotating cache.")

@@ -1,11 +1,12 @@
 """OpenAI's fields that only some values of are supported: those that ask for nothing."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from engine.contract.schemas.base import No, Request
+from engine.contract.schemas.base import No, Request, at_most
 
+MOST_METADATA = 16
 UNUSED = "Accepted from OpenAI's clients; not used."
 
 
@@ -19,7 +20,9 @@ class OpenAIFields(Request):
     safety_identifier: str | None = Field(None, description=UNUSED)
     prompt_cache_key: str | None = Field(None, description=UNUSED)
     prompt_cache_retention: str | None = Field(None, description=UNUSED)
-    metadata: dict[str, str] | None = Field(None, max_length=16, description=UNUSED)
+    metadata: Annotated[dict[str, str], Field(max_length=MOST_METADATA), at_most(MOST_METADATA)] = (
+        Field(default_factory=dict, description=UNUSED)
+    )
     service_tier: Literal["auto", "default"] = Field("auto", description=UNUSED)
     store: No = Field(False, description="Nothing is stored.")
     parallel_tool_calls: bool = Field(True, description=UNUSED)

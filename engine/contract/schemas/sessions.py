@@ -6,12 +6,12 @@ from pydantic import Field
 
 from engine.contract.schemas.activations import ActivationRecord, TensorValue
 from engine.contract.schemas.base import (
-    LONGEST_NAME,
     MOST_HOOKS,
     ComponentName,
-    Head,
+    Heads,
     HookPositions,
     LayerName,
+    Name,
     No,
     Request,
     Response,
@@ -30,13 +30,11 @@ class BreakpointSpec(Request):
     component: ComponentName | None = Field(
         None, description="May be left out where the layer name says it."
     )
-    hook_id: str | None = Field(
+    hook_id: Name | None = Field(
         None,
-        min_length=1,
-        max_length=LONGEST_NAME,
         description="By which the client knows the breakpoint. Default: `layer_5_residual`, …",
     )
-    heads: list[Head] | None = Field(None, min_length=1)
+    heads: Heads | None = None
     positions: HookPositions | None = Field(None, description="As in a hook.")
 
 
@@ -78,6 +76,11 @@ class SessionState(Response):
     result: Forward | CompletionWithActivations | None = Field(
         None, description="If done: what the forward pass or the completion returns."
     )
+
+
+class KeptSession(Response):
+    session_id: str
+    seconds: float = Field(description="How long it waits from now on.")
 
 
 class CancelledSession(Response):

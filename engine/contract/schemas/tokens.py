@@ -6,6 +6,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from engine.contract.schemas.base import (
     LONGEST_NAME,
+    MOST_MESSAGES,
     MOST_SEQUENCES,
     Request,
     Response,
@@ -66,7 +67,10 @@ class TokenizeRequest(Templated):
 
     text: str | None = None
     messages: list[ChatMessage] | None = Field(
-        None, min_length=1, description="Rendered by the chat template."
+        None,
+        min_length=1,
+        max_length=MOST_MESSAGES,
+        description="Rendered by the chat template.",
     )
     add_special_tokens: bool | None = Field(
         None, description=f"{SPECIAL_TOKENS} Default: for a text; not for messages."
@@ -90,7 +94,7 @@ class TokenizeResponse(Response):
 
 
 class DetokenizeRequest(Request):
-    tokens: list[TokenId]
+    tokens: Annotated[list[TokenId], Field(fail_fast=True)]
     model: str | None = None
 
 

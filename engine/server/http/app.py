@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from flask import Flask, Response
+from flask import Flask, Response, request
 from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import NotFound
 
 from engine.contract.openapi import openapi_document
 from engine.contract.operations import OPERATIONS, Operation
@@ -58,6 +59,7 @@ HANDLERS: dict[str, Callable[..., Any]] = {
     "beginForwardSession": sessions.begin_forward,
     "beginCompletionSession": sessions.begin_completion,
     "continueSession": sessions.continue_session,
+    "keepSession": sessions.keep,
     "cancelSession": sessions.cancel,
     "listJobs": jobs.list_jobs,
     "cancelJob": jobs.cancel,
@@ -88,6 +90,7 @@ def create_app(service: Service) -> Flask:
     logs.install(app)
     measures.install(app, service.metrics)
     guard.install(app, service.settings)
+    app.before_request(_check_path)
     app.register_error_handler(Exception, error_response)
     for operation in OPERATIONS:
         app.add_url_rule(
@@ -99,6 +102,12 @@ def create_app(service: Service) -> Flask:
         )
     app.register_blueprint(lm_studio(service))
     return app
+
+
+def _check_path() -> None:
+    """Refuse slashes that Flask would drop from the beginning of a path."""
+    if request.environ["PATH_INFO"].startswith("//"):
+        raise NotFound
 
 
 def _rule(path: str) -> str:

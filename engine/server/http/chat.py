@@ -17,12 +17,14 @@ def chat_tokens(
     settings: Settings,
     *,
     special: bool,
+    param: str = "messages",
 ) -> list[int]:
     """The token ids of messages under the chat template, as a request wants it rendered.
 
-    Raises ImpossibleError, on `messages`, with what the template says if it refuses them.
+    Raises ImpossibleError, on the field that has the messages, with what the template says if it
+    refuses them.
     """
-    check_length(sum(map(_length, messages)), settings, "messages")
+    check_length(sum(map(_length, messages)), settings, param)
     options = ChatOptions(
         request.add_generation_prompt,
         request.continue_final_message,
@@ -34,7 +36,7 @@ def chat_tokens(
         with model.lock:
             return tokenize(model.kit, plain, add_special_tokens=special, chat=options)
     except ChatTemplateError as reason:
-        raise ImpossibleError(f"messages: {reason}", "messages") from reason
+        raise ImpossibleError(f"{param}: {reason}", param) from reason
     except InvalidRequestError as reason:  # which begins with the field's name
         raise ImpossibleError(str(reason), str(reason).partition(":")[0]) from reason
 

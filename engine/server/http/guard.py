@@ -2,6 +2,7 @@
 
 import hmac
 import ipaddress
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from flask import Flask, Request, Response, request
@@ -83,10 +84,19 @@ def _check_origin(request: Request, settings: Settings) -> None:
 def _check_token(request: Request, settings: Settings) -> None:
     if settings.token is None:
         return
-    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    expected = settings.token.encode()
-    if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), expected):
+    header = request.headers.get("Authorization", "").encode("latin-1")
+    scheme, _, given = header.partition(b" ")
+    fits = [hmac.compare_digest(given.strip(b" \t"), each) for each in _as_sent(settings.token)]
+    if scheme.lower() != b"bearer" or not any(fits):
         raise UnauthorizedError("A bearer token is required: Authorization: Bearer …")
+
+
+def _as_sent(token: str) -> list[bytes]:
+    """The bytes of a token in a header: in UTF-8, or in Latin-1 as HTTP once had it."""
+    encoded = [token.encode("utf-8", "surrogateescape")]
+    with suppress(UnicodeEncodeError):
+        encoded.append(token.encode("latin-1"))
+    return encoded
 
 
 def _hostname(url: str) -> str | None:

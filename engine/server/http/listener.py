@@ -2,11 +2,12 @@
 it refuses before the application sees it gets the contract's error body."""
 
 import time
+from typing import Any
 
 from flask import Flask
 from waitress.channel import HTTPChannel
 from waitress.server import TcpWSGIServer
-from waitress.task import ErrorTask, ThreadedTaskDispatcher
+from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask
 from waitress.utilities import Error as WaitressError
 
 from engine.contract.schemas import ErrorDetail, ErrorResponse
@@ -23,6 +24,13 @@ DRAINED = 4
 OUTPUT_BUFFER = 16 << 20
 CHECKS = 6
 """How often a client is looked at within the time that it may be stuck."""
+
+
+class ExactPathTask(WSGITask):
+    """Passes a path on as it was sent; waitress would drop slashes at its beginning."""
+
+    def get_environment(self) -> dict[str, Any]:
+        return super().get_environment() | {"PATH_INFO": self.request.path}
 
 
 class JsonErrorTask(ErrorTask):
@@ -43,6 +51,7 @@ class JsonErrorTask(ErrorTask):
 class Channel(HTTPChannel):
     """A client's connection, which knows since when its current request has been arriving."""
 
+    task_class = ExactPathTask
     error_task_class = JsonErrorTask
     arriving_since: float | None = None
 

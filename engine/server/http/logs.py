@@ -1,6 +1,9 @@
 """Structured logs: one line a request, under its id. Bodies are never logged."""
 
 import logging
+import re
+from json import dumps as json_dumps
+from textwrap import indent
 from time import monotonic
 
 import orjson
@@ -9,18 +12,24 @@ from flask import Flask, Response, g, request
 from engine.server.http.requests import request_id
 
 log = logging.getLogger(__name__)
+PLAIN = re.compile(r"[^\s\"'=\\]+")
+"""A value that needs no quotes: no spaces, no quotes, no equals sign."""
+INDENTATION = "    "
 FIELDS = ("request_id", "method", "path", "status", "milliseconds", "client")
 
 
 class PlainFormatter(logging.Formatter):
-    """`12:00:01 INFO message field=value …`, on one line but for a traceback."""
+    """`12:00:01 INFO message field=value …`, on one line; the lines of a traceback are indented."""
 
     def format(self, record: logging.LogRecord) -> str:
         time = self.formatTime(record, "%H:%M:%S")
-        fields = (f"{name}={_one_line(value)}" for name, value in _fields(record).items())
-        message = _one_line(record.getMessage())
+        fields = (f"{name}={_word(str(value))}" for name, value in _fields(record).items())
+        message = record.getMessage()
+        message = message if message.isprintable() else _quoted(message)
         line = " ".join((time, record.levelname, message, *fields))
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        if not record.exc_info:
+            return line
+        return f"{line}\n{indent(self.formatException(record.exc_info), INDENTATION)}"
 
 
 class JsonFormatter(logging.Formatter):
@@ -74,10 +83,13 @@ def install(app: Flask) -> None:
         return response
 
 
-def _one_line(value: object) -> str:
-    """The text of a value, quoted if a client put more than printable characters into it."""
-    text = str(value)
-    return text if text.isprintable() else repr(text)
+def _word(text: str) -> str:
+    """A text as one word of a line, in quotes where it could be taken for several."""
+    return text if PLAIN.fullmatch(text) and text.isprintable() else _quoted(text)
+
+
+def _quoted(text: str) -> str:
+    return json_dumps(text, ensure_ascii=not text.isprintable())
 
 
 def _fields(record: logging.LogRecord) -> dict:

@@ -1,5 +1,6 @@
 """OpenAI's bodies for a completion and a chat completion, whole and in stream chunks."""
 
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 from engine.contract import schemas as s
+from engine.runs.results import TokenChoice
 from engine.server.http.deltas import Delta, RatedToken
 from engine.server.state.models import LoadedModel
 
@@ -96,8 +98,9 @@ class CompletionReply(Reply):
         """The likeliest tokens and the token itself; None where nothing predicts it."""
         if rated.logprob is None:
             return None
-        keys = self.model.token_keys(choice.token for choice in rated.top_logprobs)
-        logprobs = (choice.logprob for choice in rated.top_logprobs)
+        possible = _possible(rated)
+        keys = self.model.token_keys(choice.token for choice in possible)
+        logprobs = (choice.logprob for choice in possible)
         return dict(zip(keys, logprobs, strict=True)) | {key: rated.logprob}
 
 
@@ -135,7 +138,7 @@ class ChatReply(Reply):
                     **self._described(placed.rated.token, placed.rated.logprob),
                     top_logprobs=[
                         s.TopLogprob(**self._described(choice.token, choice.logprob))
-                        for choice in placed.rated.top_logprobs
+                        for choice in _possible(placed.rated)
                     ],
                 )
                 for placed in part.tokens
@@ -145,6 +148,11 @@ class ChatReply(Reply):
     def _described(self, token: int, logprob: float | None) -> dict[str, Any]:
         (text,) = self.model.token_texts([token])
         return {"token": text, "logprob": logprob, "bytes": self.model.token_bytes(token)}
+
+
+def _possible(rated: RatedToken) -> list[TokenChoice]:
+    """The likeliest tokens in a place, without those of probability 0."""
+    return [choice for choice in rated.top_logprobs if choice.logprob > -math.inf]
 
 
 def usage(prompts: Sequence[int], completions: Sequence[int]) -> s.Usage:

@@ -8,11 +8,15 @@ from engine.server.state.models import LoadedModel
 
 
 def top_tokens(model: LoadedModel, logits: np.ndarray, count: int) -> list[dict[str, Any]]:
-    """At most `count` tokens, likeliest first, with probabilities among the whole vocabulary."""
+    """At most `count` tokens, likeliest first, with probabilities among the whole vocabulary.
+
+    A token whose logit is -inf, as of one that a model masks, is none of them.
+    """
     logits = logits.astype(np.float64)
     count = min(count, logits.size)
     ids = np.sort(np.argpartition(-logits, count - 1)[:count])
     ids = ids[np.argsort(-logits[ids], kind="stable")]
+    ids = ids[~np.isneginf(logits[ids])]
     weights = np.exp(logits - logits.max())
     probabilities = weights / weights.sum()
     return [

@@ -5,6 +5,7 @@ from collections.abc import Callable, Generator
 from dataclasses import replace
 from functools import partial
 from threading import Condition, Lock
+from time import monotonic
 from typing import Any
 from uuid import uuid4
 
@@ -39,14 +40,16 @@ REMEMBERED = 1000
 class Session:
     """One run, on the generation thread, in turns with its client's web requests.
 
-    At each breakpoint the run waits up to `patience` seconds for the client to go on; then it is
-    cancelled, so that nobody else waits longer. `over` says why there is nothing to go on with.
+    At each breakpoint the run waits up to `patience` seconds for the client to go on, or to say
+    that it is still at work; then it is cancelled, so that nobody else waits longer.
+    `over` says why there is nothing to go on with.
     """
 
     def __init__(self, patience: float) -> None:
         self.session_id = f"ses-{uuid4().hex}"
         self.over: str | None = None
         self._patience = patience
+        self._deadline = 0.0
         self._changed = Condition()
         self._paused_at: CapturedActivation | None = None
         self._answer: tuple[np.ndarray | None] | None = None
@@ -101,6 +104,18 @@ class Session:
         job.wake()
         return self._described_event(job, describe)
 
+    def keep(self) -> float:
+        """Wait anew for the client, and return for how many seconds.
+
+        Raises SessionEndedError if it is over, SessionActiveError while it runs.
+        """
+        with self._changed:
+            self._running()
+            if self._paused_at is None:
+                raise SessionActiveError(f"{self.session_id} is running to its next breakpoint.")
+            self._deadline = monotonic() + self._patience
+        return self._patience
+
     def cancel(self) -> None:
         """Unwind the run. Raises SessionEndedError if it is over."""
         with self._changed:
@@ -134,13 +149,17 @@ class Session:
     # the generation thread's side
 
     def _ask(self, job: Job[Event], record: CapturedActivation) -> np.ndarray | None:
+        with self._changed:
+            self._deadline = monotonic() + self._patience
         job.put(record)
-        if not job.wait(lambda: self._answer is not None, self._patience):
-            self._end(f"nothing came back within {self._patience:g} seconds of a breakpoint")
-            raise AbandonedError
+        while self._answer is None and (left := self._deadline - monotonic()) > 0:
+            job.wait(lambda: self._answer is not None, left)  # `keep` may move the deadline
         with self._changed:
             answer, self._answer = self._answer, None
-        return answer[0] if answer else None
+            if answer is None:
+                self._end(f"nothing came back within {self._patience:g} seconds of a breakpoint")
+                raise AbandonedError
+        return answer[0]
 
     def _client_gone(self) -> bool:
         """Whether the client of the request that is being served now, if any, has gone."""

@@ -35,7 +35,7 @@ class Chat:
             "min_p": request.min_p,
             "repetition_penalty": request.repeat_penalty,
         }
-        self.choices = chat_choices(service, s.ChatCompletionRequest(**options))
+        self.choices = chat_choices(service, s.ChatCompletionRequest(**options), "input")
         self._model_id = model.id
 
     def reply(self, body: dict[str, Any]) -> dict[str, Any]:

@@ -157,8 +157,8 @@ class Models:
             if _same(known.request, request):
                 return known
             raise InvalidRequestError(
-                f"model_id: {model_id!r} is loaded already, from {known.request.model_path!r} "
-                "with other options; unload it first or give another model_id"
+                f"model_id: {model_id!r} is loaded already, from another folder or with other "
+                "options; unload it first or give another model_id"
             )
         if len(self._loaded) >= self._most:
             raise LimitError(
@@ -167,13 +167,13 @@ class Models:
             )
         self.loading = True
         started = time.monotonic()
-        log.info("loading %s", request.model_path)
+        log.info("loading %r", request.model_path)
         try:
             options = request.model_dump(exclude={"model_path", "model_id"})
             kit = load_model(request.model_path, model_id=model_id, **options)
         finally:
             self.loading = False
-        log.info("loaded %s in %.1f s", model_id, time.monotonic() - started)
+        log.info("loaded %r in %.1f s", model_id, time.monotonic() - started)
         with self._lock:
             self._loaded[model_id] = LoadedModel(kit, request, int(time.time()))
         return self._loaded[model_id]

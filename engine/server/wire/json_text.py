@@ -1,11 +1,14 @@
 """JSON with arrays in it: as lists straight from numpy, as base64 in pieces, never built twice."""
 
+import math
 from binascii import b2a_base64
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import orjson
+
+from engine.server.errors import NotFiniteError
 
 PIECE = 3 << 16
 """Bytes that are turned into base64 at a time: whole groups of three, kept in the cache."""
@@ -30,17 +33,28 @@ class Base64:
         yield b'"'
 
 
+class Masked:
+    """An array in whose nested lists null is -inf, a masked score."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+
+
 def json_pieces(value: Any) -> tuple[int, Iterator[bytes]]:
     """The length of the JSON text of `value` in bytes, and the text in pieces.
 
-    `value` may contain arrays, which become nested lists, and Base64.
+    `value` may contain arrays, which become nested lists, `Masked` ones, and Base64. Raises
+    NotFiniteError for a number that JSON does not have, where it would become null.
     """
+    _check_finite(value, ())
     strings: list[Base64] = []
 
-    def leave_hole(string: Any) -> orjson.Fragment:
-        if not isinstance(string, Base64):
-            raise TypeError(type(string).__name__)
-        strings.append(string)
+    def leave_hole(special: Any) -> orjson.Fragment | np.ndarray:
+        if isinstance(special, Masked):
+            return special.array
+        if not isinstance(special, Base64):
+            raise TypeError(type(special).__name__)
+        strings.append(special)
         return orjson.Fragment(HOLE)
 
     text = orjson.dumps(value, leave_hole, orjson.OPT_SERIALIZE_NUMPY)
@@ -51,6 +65,28 @@ def json_pieces(value: Any) -> tuple[int, Iterator[bytes]]:
 def json_text(value: Any) -> bytes:
     """The JSON text of `value` in one piece."""
     return b"".join(json_pieces(value)[1])
+
+
+def _check_finite(value: Any, path: tuple[str | int, ...]) -> None:
+    """Raise NotFiniteError for the first number, or array with one, that is NaN or infinite."""
+    match value:
+        case float():
+            is_finite = math.isfinite(value)
+        case np.ndarray() | np.floating():
+            is_finite = value.dtype.kind != "f" or bool(np.isfinite(value).all())
+        case dict():
+            for name, each in value.items():
+                _check_finite(each, (*path, name))
+            return
+        case list() | tuple():
+            for index, each in enumerate(value):
+                _check_finite(each, (*path, index))
+            return
+        case _:
+            return
+    if not is_finite:
+        place = ".".join(map(str, path))
+        raise NotFiniteError(f"{place} of the reply is not finite: the model computed no number.")
 
 
 def _filled(texts: list[bytes], strings: list[Base64]) -> Iterator[bytes]:

@@ -11,7 +11,7 @@ import numpy as np
 from engine.captures.records import Activations, CapturedActivation, numbers
 from engine.contract.schemas import ActivationFormat, TensorValue
 from engine.server.errors import ImpossibleError
-from engine.server.wire.json_text import Base64
+from engine.server.wire.json_text import Base64, Masked
 from engine.server.wire.safetensors_body import tensor_name
 
 STORED: dict[str, np.dtype] = {
@@ -45,14 +45,14 @@ def _data(record: CapturedActivation, form: ActivationFormat) -> Mapping[str, An
             return {}
 
 
-def _listed(record: CapturedActivation) -> np.ndarray:
+def _listed(record: CapturedActivation) -> Masked:
     """The numbers for JSON, in which -inf, a masked score, is null; it has no NaN and no +inf."""
     data = np.ascontiguousarray(numbers(record.data, record.dtype))
     if not np.isfinite(data).all() and not np.all(np.isfinite(data) | np.isneginf(data)):
         raise ImpossibleError(
             f"{record.hook_id!r} contains NaN or infinity, which lists cannot; ask for base64."
         )
-    return data
+    return Masked(data)
 
 
 def tensor_array(value: TensorValue, param: str) -> np.ndarray:

@@ -4,6 +4,7 @@ The requests are the same in each run; `make fuzz` sends others, and more of the
 """
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -25,25 +26,48 @@ CONFIG = schemathesis.Config.from_dict(
 )
 """The refusals are of what no schema can say: which folders, models, hooks and layers exist."""
 
+
 schema = schemathesis.openapi.from_dict(openapi_document(), config=CONFIG)
+
+
+def small(tiny_model: Path) -> AbstractContextManager[Server]:
+    """A server whose limits keep every request short."""
+    limits = {"max_tokens": 4, "max_choices": 2, "max_prompt_tokens": 256}
+    limits["max_models"] = 1000  # what an earlier case loaded changes no later answer
+    return running(tiny_model, model_roots=(tiny_model.parent,), **limits)
+
+
+def load(served: Server, tiny_model: Path) -> None:
+    """Load the model, which an earlier case may have unloaded."""
+    if not served.service.models.all():
+        request = LoadModelRequest(model_path=str(tiny_model))
+        served.service.worker.call(lambda job: served.service.models.load(request))
 
 
 @pytest.fixture(scope="module")
 def served(tiny_model: Path) -> Iterator[Server]:
-    with running(
-        tiny_model, max_tokens=16, max_choices=4, model_roots=(tiny_model.parent,)
-    ) as server:
+    with small(tiny_model) as server:
         yield server
 
 
 @schema.parametrize()
 def test_every_answer_is_as_the_document_says(case, served: Server, tiny_model: Path):
-    if not served.service.models.all():  # an earlier case may have unloaded it
-        request = LoadModelRequest(model_path=str(tiny_model))
-        served.service.worker.call(lambda job: served.service.models.load(request))
+    load(served, tiny_model)
     case.call_and_validate(base_url=served.listener.url, checks=CHECKS.get_all())
 
 
-def test_sequences_of_operations_keep_the_contract(served: Server):
-    live = schemathesis.openapi.from_url(f"{served.listener.url}/openapi.json", config=CONFIG)
-    run_state_machine_as_test(live.as_state_machine(), settings=settings())
+def test_sequences_of_operations_keep_the_contract(tiny_model: Path):
+    with small(tiny_model) as fresh:
+        live = schemathesis.openapi.from_url(f"{fresh.listener.url}/openapi.json", config=CONFIG)
+
+        class Sequences(live.as_state_machine()):
+            def setup(self) -> None:
+                """What one sequence leaves behind is not to decide about the next."""
+                super().setup()
+                load(fresh, tiny_model)
+                for capture in fresh.service.captures.all():
+                    fresh.service.captures.forget(capture.capture_id)
+                for model in fresh.service.models.all():
+                    model.kit.hooks.clear()
+
+        run_state_machine_as_test(Sequences, settings=settings())

@@ -1,7 +1,10 @@
 """Only those who may talk to the server are heard."""
 
+import socket
+
 import pytest
 
+from bridge.client import LMStudioNeuroScopeClient
 from engine.contract.operations import OPERATIONS
 from engine.server.http.guard import is_loopback
 from tests.engine.server.conftest import running
@@ -117,3 +120,69 @@ def test_a_link_out_of_an_allowed_folder_leads_nowhere(server, tiny_model, tmp_p
 )
 def test_loopback_is_known(name, loopback):
     assert is_loopback(name) is loopback
+
+
+TOKEN = "gehéim-🎉-à"
+
+
+@pytest.fixture(scope="module")
+def accented(tiny_model):
+    with running(tiny_model, token=TOKEN) as server:
+        yield server
+
+
+def test_a_token_beyond_ascii_lets_in(accented):
+    for given, status in [
+        (TOKEN.encode(), 200),
+        (TOKEN[:-1].encode(), 401),
+        (TOKEN.encode()[:-1], 401),
+        (TOKEN.encode("latin-1", "replace"), 401),
+    ]:
+        headers = {"Authorization": b"Bearer " + given}
+        assert accented.http.get("/v1/models", headers=headers).status_code == status
+    with LMStudioNeuroScopeClient(accented.listener.url, token=TOKEN) as client:
+        assert client.list_models()["data"][0]["id"] == "tiny"
+
+
+def test_a_token_may_come_in_latin_1_as_http_once_had_it(tiny_model):
+    with running(tiny_model, token="gehéim-à") as server:
+        for encoding in ("utf-8", "latin-1"):
+            headers = {"Authorization": b"Bearer " + "gehéim-à".encode(encoding)}
+            assert server.http.get("/v1/models", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["//v1/models", "///health", "//health?a=1", "/%2Fv1/models", "http://localhost//health"],
+)
+def test_a_path_that_begins_with_more_slashes_is_another(server, path):
+    with socket.create_connection(server.listener.socket.getsockname(), timeout=20) as connection:
+        request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        connection.sendall(request.encode())
+        answer = b""
+        while part := connection.recv(65536):
+            answer += part
+    assert answer.startswith(b"HTTP/1.1 404 ")
+    assert b'"code":404' in answer
+
+
+def test_errors_do_not_tell_where_the_folders_of_the_server_are(tiny_model, tmp_path, monkeypatch):
+    root = tmp_path / "secret-root"
+    broken = root / "broken"
+    broken.mkdir(parents=True)
+    (root / "empty").mkdir()
+    for name in ("config.json", "tokenizer.json"):
+        (broken / name).write_bytes((tiny_model / name).read_bytes())
+    (broken / "model.safetensors").write_bytes(b"no weights")
+    (root / "link").symlink_to(broken)
+    monkeypatch.chdir(root)
+    with running(tiny_model, model_roots=(root, tiny_model.parent)) as server:
+        for path in ("broken", "empty", "link", "nothing", "../elsewhere", "/etc"):
+            response = server.http.post("/v1/models/load", json={"model_path": path})
+            assert response.status_code in (403, 404, 422)
+            assert "secret-root" not in response.text
+            assert path.removeprefix("../").removeprefix("/") in response.text
+        asked = {"model_path": str(tiny_model), "dtype": "float16"}
+        response = server.http.post("/v1/models/load", json=asked)
+        assert response.status_code == 422
+        assert str(tiny_model.parent) not in response.text

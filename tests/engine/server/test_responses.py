@@ -84,3 +84,16 @@ def test_what_is_not_kept_is_refused(client):
         client.responses.create(
             **asked, tools=[{"type": "function", "name": "f", "parameters": {}, "strict": True}]
         )
+
+
+@pytest.mark.parametrize("path", ["/v1/responses", "/api/v1/chat"])
+def test_what_the_template_refuses_is_said_of_the_input(server, path):
+    kit = server.service.models.get(None).kit
+    template = kit.tokenizer.chat_template
+    kit.tokenizer.chat_template = "{{ raise_exception('Only poems are answered') }}"
+    try:
+        error = server.error(path, 422, model="tiny", input="hello")
+    finally:
+        kit.tokenizer.chat_template = template
+    assert error["param"] == "input"
+    assert "Only poems are answered" in error["message"]

@@ -295,3 +295,14 @@ def test_a_shutdown_does_not_wait_for_a_stopped_pass(tiny_model):
         assert server.service.worker.stop(grace=10)
         error = server.error(f"{PATH}/{state['session_id']}", 410)
         assert "shutting down" in error["message"]
+
+
+def test_a_client_that_says_so_is_waited_for(tiny_model):
+    with running(tiny_model, breakpoint_patience=0.5) as server:
+        state = begin(server, RESIDUAL)
+        keep = f"{PATH}/{state['session_id']}/keep"
+        for _ in range(5):
+            time.sleep(0.2)
+            assert server.post(keep) == {"session_id": state["session_id"], "seconds": 0.5}
+        assert go_on(server, state)["state"] == "done"
+        assert "it is done" in server.error(keep, 410)["message"]

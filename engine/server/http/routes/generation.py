@@ -28,12 +28,19 @@ def chat(service: Service, request: s.ChatCompletionRequest) -> Answer:
     return _answer(service, chat_choices(service, request), request)
 
 
-def chat_choices(service: Service, request: s.ChatCompletionRequest) -> Choices:
-    """The choices that a request to answer chat messages asks for. Raises what it cannot have."""
+def chat_choices(
+    service: Service, request: s.ChatCompletionRequest, param: str = "messages"
+) -> Choices:
+    """The choices that a request to answer chat messages asks for, whose field `param` has them.
+
+    Raises what it cannot have.
+    """
     model = service.models.get(request.model)
     special = request.add_special_tokens
-    tokens = chat_tokens(model, request.messages, request, service.settings, special=special)
-    prompt = Prompt(checked(model, tokens, service.settings, "messages"))
+    tokens = chat_tokens(
+        model, request.messages, request, service.settings, special=special, param=param
+    )
+    prompt = Prompt(checked(model, tokens, service.settings, param))
     top_logprobs = (request.top_logprobs or 0) if request.logprobs else None
     return Choices(service, [prompt], request, ChatReply(model, top_logprobs))
 

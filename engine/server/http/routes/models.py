@@ -8,11 +8,12 @@ from pathlib import Path
 import mlx.core as mx
 
 from engine.contract import schemas as s
+from engine.errors import EngineError
 from engine.models.adapter_folders import HUB_FILES as ADAPTER_FILES
 from engine.models.loading import HUB_FILES as MODEL_FILES
 from engine.models.loading import HUB_ID, from_hub
 from engine.models.smollm2 import NAME as PULLED
-from engine.server.errors import ForbiddenError
+from engine.server.errors import ForbiddenError, RequestError
 from engine.server.service import Service
 from engine.server.state.settings import Settings
 
@@ -35,7 +36,13 @@ def load_model(service: Service, request: s.LoadModelRequest) -> s.ModelEntry:
         path = permitted(request.adapter_path, settings, "adapter_path", ADAPTER_FILES)
         changed["adapter_path"] = path
     wanted = request.model_copy(update=changed)
-    return service.worker.call(lambda job: service.models.load(wanted)).entry
+    try:
+        return service.worker.call(lambda job: service.models.load(wanted)).entry
+    except RequestError:
+        raise
+    except EngineError as error:
+        paths = {path: getattr(request, name) for name, path in changed.items()}
+        raise type(error)(_as_known(str(error), paths, settings)) from error
 
 
 def unload_model(service: Service, request: s.UnloadModelRequest) -> s.UnloadModelResponse:
@@ -59,12 +66,23 @@ def permitted(path: str, settings: Settings, param: str, files: Sequence[str] = 
         return str(folder)
     if is_id:
         return str(from_hub(path, files))
-    roots = ", ".join(map(str, settings.model_roots)) or "none"
     raise ForbiddenError(
-        f"{param}: {path!r} is not below an allowed folder (allowed: {roots}); "
+        f"{param}: {path!r} is not below a folder that this server allows; "
         "allow one by --model-root.",
         param,
     )
+
+
+def _as_known(message: str, paths: dict[str, str | None], settings: Settings) -> str:
+    """A message without what it says of where this server's folders are.
+
+    `paths` are the folders that were found, and what the client called them.
+    """
+    for path, given in paths.items():
+        message = message.replace(path, given or path)
+    for root in sorted(map(str, (each.resolve() for each in settings.model_roots)), key=len):
+        message = message.replace(f"{root}/", "")
+    return message
 
 
 def _free() -> None:

@@ -42,6 +42,7 @@ class _Reply:
                 temperature=request.temperature,
                 top_p=request.top_p,
             ),
+            "input",
         )
         self._id, self._message_id = new_response_id(), f"msg_{uuid4().hex}"
         self._created = int(time.time())

@@ -60,6 +60,11 @@ def continue_session(
     return service.sessions.get(session_id).resume(value, client().gone)
 
 
+def keep(service: Service, session_id: str) -> s.KeptSession:
+    seconds = service.sessions.get(session_id).keep()
+    return s.KeptSession(session_id=session_id, seconds=seconds)
+
+
 def cancel(service: Service, session_id: str) -> s.CancelledSession:
     service.sessions.get(session_id).cancel()
     return s.CancelledSession(session_id=session_id)
