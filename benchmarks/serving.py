@@ -133,7 +133,8 @@ def measure(
     contestant: Contestant, clients: tuple[int, ...], words: list[str], tokens: int
 ) -> dict[int, Measured]:
     with served(contestant) as (url, server), httpx.Client(base_url=url, timeout=PATIENCE) as http:
-        asked(http, contestant, prompt(words, 0), tokens)  # the first request finds all cold
+        asked(http, contestant, prompt(words, 0), tokens)  # the first requests find all cold
+        at_once(url, server, contestant, 2, words, tokens)
         return {count: at_once(url, server, contestant, count, words, tokens) for count in clients}
 
 

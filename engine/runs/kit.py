@@ -141,6 +141,11 @@ class ModelKit:
         return wired_limit(self.model, streams)  # type: ignore[arg-type]
 
     @cached_property
+    def picks_keys(self) -> bool:
+        """Whether attention sees some keys alone, which an indexer picks for each token."""
+        return any(name.endswith("indexer") for name, _ in self.model.named_modules())
+
+    @cached_property
     def reason_apart(self) -> str | None:
         """Why passes of several generations cannot be one; None if they can."""
         return reason_apart(self.model, self.make_cache)

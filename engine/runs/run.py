@@ -158,8 +158,10 @@ class Run:
 
     @property
     def _is_inside_attention(self) -> bool:
-        """Whether attention has to be calculated in another way, for all rows of a pass."""
-        return any(point.component in KERNEL_COMPONENTS for point in self.visitors)
+        """Whether attention has to be calculated in another way, for all rows of a pass, or is
+        looked into where it may pick its keys, which fails."""
+        points = [*self.visitors, *(self.recorder.marks if self.kit.picks_keys else ())]
+        return any(point.component in KERNEL_COMPONENTS for point in points)
 
     # its results
 

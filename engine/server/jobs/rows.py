@@ -9,6 +9,7 @@ from typing import Protocol
 from engine.runs.batch import Batch, Outcome
 from engine.runs.kit import ModelKit
 from engine.runs.run import Run
+from engine.server.panics import panics_as_errors
 
 MOST_ROWS = 64
 """Runs that share a pass at most."""
@@ -92,12 +93,23 @@ class Rows:
         began = monotonic()
         owners = {self._inboxes[run].owner for run in self._batch.runs}
         held = [run for run in self._batch.runs if self._inboxes[run].lags_with(run)]
-        for run, outcome in self._batch.advance(held):
+        for run, outcome in self._outcomes(held):
             self._inboxes[run].put((run, outcome))
         self._admit()
         self.last_turn = monotonic()
         for owner in owners:
             owner.spent += self.last_turn - began
+
+    def _outcomes(self, held: Sequence[Run]) -> Sequence[Outcome]:
+        """Those of the next pass; what fails of all runs at once ends all of them."""
+        runs = self._batch.runs
+        try:
+            with panics_as_errors():
+                return self._batch.advance(held)
+        except Exception as error:
+            self._batch.close()
+            self._batch = Batch(self.kit)
+            return [(run, error) for run in runs]
 
     def _admit(self) -> None:
         while self._waiting and len(self._batch.runs) < MOST_ROWS:

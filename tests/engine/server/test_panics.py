@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from engine.server.http.openai_format import CompletionReply
+from engine.server.jobs.job import Client
 from tests.engine.server.conftest import running
 
 
@@ -42,16 +43,17 @@ def test_on_the_generation_thread(server):
         panicking()
         yield
 
-    job = server.service.worker.submit(work, lambda: False)
+    job = server.service.worker.submit(work, Client())
     with pytest.raises(Exception, match="unwrap"):
         list(job)
     assert goes_on(server)
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-def test_in_a_generation(server, monkeypatch, streamed):
+@pytest.mark.parametrize("stage", ["read_prompt", "result", "passed"])
+def test_in_a_generation(server, monkeypatch, stage, streamed):
     with monkeypatch.context() as broken:
-        broken.setattr("engine.server.http.generation.generate", panicking)
+        broken.setattr(f"engine.runs.run.Run.{stage}", panicking)
         error = server.error("/v1/completions", 500, prompt="a", stream=streamed)
     assert error["type"] == "internal_error"
     assert goes_on(server)
