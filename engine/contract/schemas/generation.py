@@ -152,12 +152,24 @@ class Capturing(Request):
     )
 
 
+CAPTURED_TOKENS = 100
+OF_CAPTURED = (
+    "The most tokens to generate, of each of which the activations are kept. -1: until the end of "
+    "the text, of the model's context, or of what this server allows."
+)
+
+
 class CompletionWithActivationsRequest(CompletionRequest, Capturing):
     prompt: Text | TokenIds = Field(description="Text, or token ids.")
+    max_tokens: TokenLimit | None = Field(
+        CAPTURED_TOKENS,
+        description=f"{OF_CAPTURED} 0 goes with `echo`: the prompt and its `logprobs`.",
+    )
     n: One = Field(1, description="A capture is of one sequence.")
 
 
 class ChatCompletionWithActivationsRequest(ChatCompletionRequest, Capturing):
+    max_tokens: PositiveLimit | None = Field(CAPTURED_TOKENS, description=OF_CAPTURED)
     n: One = Field(1, description="A capture is of one sequence.")
 
 
