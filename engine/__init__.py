@@ -25,7 +25,7 @@ _HOMES = {
     "CapturedActivation": "engine.captures.records",
     "ChatOptions": "engine.runs.chat",
     "ComponentType": "engine.components",
-    "GenerationResult": "engine.runs.generation",
+    "GenerationResult": "engine.runs.results",
     "Intervention": "engine.interventions.intervention",
     "ModelKit": "engine.runs.kit",
     "create_generator_with_activations": "engine.runs.generation",

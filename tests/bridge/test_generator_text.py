@@ -75,6 +75,7 @@ def test_files_in_chunks_have_no_chunk_more_for_a_hostile_document(tmp_path: Pat
             if path.startswith("pharo/T")
             else len(CHUNK.findall(found))
             for path, found in files.items()
+            if path.endswith(".st")
         }
 
     assert shape(HOSTILE) == shape("harmless")

@@ -212,5 +212,5 @@ def test_two_clients_lie_beside_each_other(tmp_path: Path) -> None:
     one = generate_into(tmp_path / "one", spec, "gst")
     two = generate_into(tmp_path / "two", spec, "gst", class_name="OtherClient")
     names = [{p.name for p in (tmp_path / n / "gst").iterdir()} for n in ("one", "two")]
-    assert names[0] & names[1] == {"install.st"}
+    assert names[0] & names[1] == {"README.md", "install.st"}
     assert one.naming.connection != two.naming.connection
