@@ -14,6 +14,8 @@ from engine.runs.kit import ModelKit
 
 Pooling = Literal["mean", "last"]
 TOKENS_A_PASS = 2048
+ROWS_A_PASS = 64
+"""Sequences in one pass: MLX's CUDA backend fails from some hundreds on."""
 
 
 def embeddings(
@@ -27,7 +29,7 @@ def embeddings(
 
     It is the residual stream after `layer`, or what the final norm returns where that is None:
     the mean over all positions, or the last one, which alone has seen the whole text. Sequences of
-    equal length run together, 2,048 tokens a pass; `checkpoint` is called before each pass. Raises
+    equal length run together, up to 64 and 2,048 tokens a pass; `checkpoint` is called before each pass. Raises
     UnknownLayerError, UnknownComponentError, and what `run_forward` raises.
     """
     spec = (
@@ -41,7 +43,7 @@ def embeddings(
         of_length[len(sequence)].append(index)
     vectors: dict[int, np.ndarray] = {}
     for length, indices in of_length.items():
-        size = max(1, TOKENS_A_PASS // max(1, length))
+        size = max(1, min(ROWS_A_PASS, TOKENS_A_PASS // max(1, length)))
         for start in range(0, len(indices), size):
             together = indices[start : start + size]
             checkpoint()
