@@ -29,8 +29,8 @@ def embeddings(
 
     It is the residual stream after `layer`, or what the final norm returns where that is None:
     the mean over all positions, or the last one, which alone has seen the whole text. Sequences of
-    equal length run together, up to 64 and 2,048 tokens a pass; `checkpoint` is called before each pass. Raises
-    UnknownLayerError, UnknownComponentError, and what `run_forward` raises.
+    equal length run together, up to 64 and 2,048 tokens a pass; `checkpoint` is called before each.
+    Raises UnknownLayerError, UnknownComponentError, and what `run_forward` raises.
     """
     spec = (
         ActivationHookSpec("*", ComponentType.FINAL_NORM, "embedding")
