@@ -438,3 +438,12 @@ def test_every_client_has_the_same_superclass_in_all_dialects(tmp_path: Path) ->
     for dialect in DIALECTS.values():
         connection, package, *_ = packages_of(made, dialect, Templates())
         assert package.classes[0].superclass in {cls.name for cls in connection.classes}
+
+
+def test_dates_without_models_stay_as_they_come(tmp_path: Path) -> None:
+    dates = {"type": "array", "items": {"type": "string", "format": "date"}}
+    answer = {"200": {"description": "", "content": {"application/json": {"schema": dates}}}}
+    entry = operation(operationId="versions", responses=answer)
+    made = client(tmp_path, document({"/versions": {"get": entry}}))
+    assert selectors(made) == ["versions"]
+    assert render(made, tuple(DIALECTS.values())).files  # no class is missing

@@ -73,7 +73,8 @@ class Models:
                 self._name(schema, name)
 
     def of_operations(self, operations: Iterable[Operation]) -> dict[str, Type]:
-        """Make all models; return what operations answer, by route, where a model is in it."""
+        """Make all models; return what operations answer, by route, where a model is in it, or a
+        date. Where no model is made, answers stay as they come."""
         found = {}
         for operation in operations:
             stem = operation.id or f"{operation.verb.lower()} {operation.path}"
@@ -84,7 +85,7 @@ class Models:
             if answer:
                 found[operation.route] = self.type_of(answer.schema, self._inline(f"{stem} answer"))
         self.finish()
-        return {route: kind for route, kind in found.items() if not kind.is_plain}
+        return {route: kind for route, kind in found.items() if self._made and not kind.is_plain}
 
     def _is_wanted(self, name: str) -> bool:
         return any(fnmatchcase(name, pattern) for pattern in self.patterns)
