@@ -160,13 +160,13 @@ def at_once(
 
     with ThreadPoolExecutor(count) as pool:
         began, used = time.perf_counter(), processor_seconds(server)
-        answers = list(pool.map(client, range(count)))
+        replies = list(pool.map(client, range(count)))
         seconds = time.perf_counter() - began
     return Measured(
-        sum(made for made, _, _ in answers) / seconds,
+        sum(made for made, _, _ in replies) / seconds,
         processor_seconds(server) - used,
-        [first for _, first, _ in answers],
-        [last for _, _, last in answers],
+        [first for _, first, _ in replies],
+        [last for _, _, last in replies],
     )
 
 

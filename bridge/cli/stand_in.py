@@ -1,4 +1,4 @@
-"""`neuroscope-bridge stand-in`: a server that answers with the examples of an API's document."""
+"""`neuroscope-bridge stand-in`: a server that returns the examples of an API's document."""
 
 import click
 
@@ -13,7 +13,7 @@ import click
 def stand_in(spec: str, host: str, port: int, allow_remote_refs: bool) -> None:
     """Stand in for an API, so that its client and tests run without it.
 
-    Each operation answers with the document's example, or with one made of its schemas; a request
+    Each operation returns the document's example, or one made of its schemas; a request
     that the document does not allow is an error that says why.
     """
     from bridge.generator.api.document import read_api

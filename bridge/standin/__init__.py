@@ -1,1 +1,1 @@
-"""A server that stands in for an API: it answers with the examples of the API's document."""
+"""A server that stands in for an API: it returns the examples of the API's document."""

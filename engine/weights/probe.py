@@ -3,6 +3,7 @@
 What is not read is never evaluated, so that such a pass costs no more than building it.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -206,7 +207,7 @@ class Probe:
 
 
 @dataclass(eq=False)
-class _Altered:
+class _Altered(ABC):
     """A module's role in whose place of the module's own call another function runs."""
 
     role: Any
@@ -220,8 +221,9 @@ class _Altered:
     def operation(self, *args) -> Any:
         return self.role.operation(*args)
 
+    @abstractmethod
     def answer(self, result: Any, args: tuple, kwargs: dict) -> Any:
-        raise NotImplementedError
+        """What is returned in place of `result`, which the module returned for these arguments."""
 
 
 @dataclass(eq=False)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import folders
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
@@ -18,17 +19,7 @@ from engine.errors import InvalidRequestError, ModelNotFoundError, UnsupportedMo
 from engine.models.loading import load, locate
 from engine.models.stored import stored_models
 
-CONFIG = {
-    "model_type": "llama",
-    "hidden_size": 64,
-    "num_hidden_layers": 2,
-    "intermediate_size": 96,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "rms_norm_eps": 1e-5,
-    "vocab_size": 128,
-    "tie_word_embeddings": True,
-}
+CONFIG = folders.CONFIG | {"vocab_size": 128}
 TOKENS = mx.array([[3, 14, 15, 92, 65]])
 EVERY_TOKENIZER_FILE = "tokenizer.json or tokenizer.model or tokenizer_config.json or vocab.json"
 

@@ -3,7 +3,8 @@
 import random
 
 import pytest
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizer_kinds import LOSSLESS, wrapped
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from engine.models.loading import load
@@ -38,21 +39,7 @@ def metaspace():
 @pytest.fixture(scope="module")
 def byte_fallback():
     """A tokenizer as Llama 2's and Gemma's: what is not in its vocabulary is bytes."""
-    names = ["<unk>", *(f"<0x{byte:02X}>" for byte in range(256)), *"▁abcdefghijklmnopqrstuvwxyz,."]
-    vocabulary = {name: number for number, name in enumerate(names)}
-    tokenizer = Tokenizer(models.BPE(vocabulary, [], unk_token="<unk>", byte_fallback=True))
-    tokenizer.normalizer = normalizers.Sequence(
-        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
-    )
-    tokenizer.decoder = decoders.Sequence(
-        [
-            decoders.Replace("▁", " "),
-            decoders.ByteFallback(),
-            decoders.Fuse(),
-            decoders.Strip(" ", 1, 0),
-        ]
-    )
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer)
+    return wrapped("llama2")
 
 
 ALPHABET = [*"ab c,.", "é", "ß", "日", "本", "🙂", "👨‍👩‍👧", "\u0301"]
@@ -63,9 +50,11 @@ def random_texts(count: int) -> list[str]:
     return ["".join(chance.choices(ALPHABET, k=chance.randint(1, 40))) for _ in range(count)]
 
 
-@pytest.mark.parametrize("kind", ["byte_level", "byte_fallback", "metaspace"])
-def test_streamed_text_is_the_decoding_of_all_tokens_minus_that_of_the_prompt(kind, request):
-    tokenizer = request.getfixturevalue(kind)
+@pytest.mark.parametrize("kind", ["SmolLM2", "metaspace", *LOSSLESS])
+def test_streamed_text_is_the_decoding_of_all_tokens_minus_that_of_the_prompt(
+    kind, byte_level, metaspace
+):
+    tokenizer = {"SmolLM2": byte_level, "metaspace": metaspace}.get(kind) or wrapped(kind)
     for text in random_texts(400):
         tokens = tokenizer.encode(text, add_special_tokens=False)
         split = len(tokens) // 3

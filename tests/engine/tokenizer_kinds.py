@@ -74,14 +74,7 @@ def llama2() -> Tokenizer:
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
     )
-    tokenizer.decoder = decoders.Sequence(
-        [
-            decoders.Replace("▁", " "),
-            decoders.ByteFallback(),
-            decoders.Fuse(),
-            decoders.Strip(" ", 1, 0),
-        ]
-    )
+    tokenizer.decoder = _spaces_and_bytes(decoders.Strip(" ", 1, 0))
     _frame(tokenizer, before=["<s>"])
     return tokenizer
 
@@ -90,14 +83,7 @@ def mistral() -> Tokenizer:
     """As Mistral 7B's in new files: Metaspace puts a space before the first word alone."""
     tokenizer = _with_bytes(["<unk>", "<s>", "</s>", "[INST]", "[/INST]"])
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
-    tokenizer.decoder = decoders.Sequence(
-        [
-            decoders.Replace("▁", " "),
-            decoders.ByteFallback(),
-            decoders.Fuse(),
-            decoders.Strip(" ", 1, 0),
-        ]
-    )
+    tokenizer.decoder = _spaces_and_bytes(decoders.Strip(" ", 1, 0))
     _frame(tokenizer, before=["<s>"])
     return tokenizer
 
@@ -106,9 +92,7 @@ def gemma() -> Tokenizer:
     """As Gemma's: bytes for what is not in the vocabulary, nothing before a text but `<bos>`."""
     tokenizer = _with_bytes(["<pad>", "<eos>", "<bos>", "<start_of_turn>", "<end_of_turn>"])
     tokenizer.normalizer = normalizers.Replace(" ", "▁")
-    tokenizer.decoder = decoders.Sequence(
-        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
-    )
+    tokenizer.decoder = _spaces_and_bytes()
     _frame(tokenizer, before=["<bos>"])
     return tokenizer
 
@@ -173,6 +157,12 @@ def _with_bytes(special: list[str]) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE(vocabulary, merges, unk_token=unknown, byte_fallback=True))
     tokenizer.add_special_tokens(special_tokens(special))
     return tokenizer
+
+
+def _spaces_and_bytes(*more: decoders.Decoder) -> decoders.Decoder:
+    """Reads `▁` as a space and runs of byte tokens as text, and does what is given after that."""
+    read = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    return decoders.Sequence([*read, *more])
 
 
 def special_tokens(names: Iterable[str]) -> list[AddedToken]:

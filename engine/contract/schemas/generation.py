@@ -183,7 +183,8 @@ class GenerationStats(Response):
     """How fast a reply was generated, all its choices together, as LM Studio tells it."""
 
     tokens_per_second: float = Field(
-        description="From the first token on; of one token, the reciprocal of the wait for it."
+        description="From the first token on; of one token, the reciprocal of the wait for it; of "
+        "none, 0."
     )
     time_to_first_token: float = Field(description="Seconds from the request's check.")
     generation_time: float = Field(description="Seconds from the first token to the last.")

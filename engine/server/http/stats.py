@@ -29,7 +29,11 @@ class Stopwatch:
         """What the reply tells of a generation of so many tokens, all choices together."""
         first = self._latest if self._first is None else self._first
         waited, generated = first - self._start, self._latest - first
-        rate = (completion_tokens - 1) / generated if completion_tokens > 1 else 1 / waited
+        rate = (
+            completion_tokens / waited
+            if completion_tokens < 2
+            else (completion_tokens - 1) / generated
+        )
         return GenerationStats(
             tokens_per_second=rate,
             time_to_first_token=waited,

@@ -4,9 +4,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from engine.contract import schemas as s
-from engine.server.errors import ImpossibleError
 from engine.server.http.routes.generation import chat_choices
-from engine.server.lm_studio.models import context_length
+from engine.server.lm_studio.models import check_context, context_length
 from engine.server.lm_studio.schemas import ChatRequest
 from engine.server.service import Service
 from engine.server.state.conversations import Conversation, continued, new_response_id
@@ -23,7 +22,7 @@ class Chat:
         self._conversations = service.conversations
         self._request = request
         model = service.models.get(request.model)
-        _check_context(request, context_length(service, model))
+        check_context(request.context_length, context_length(service, model))
         self._messages = self._conversation()
         options: dict[str, Any] = {
             "model": request.model,
@@ -80,11 +79,3 @@ class Chat:
         earlier = self._conversations.get(self._request.previous_response_id)
         new = [s.ChatMessage(role="user", content=text)]
         return continued(earlier, self._request.system_prompt, new)
-
-
-def _check_context(request: ChatRequest, most: int) -> None:
-    if request.context_length is not None and request.context_length > most:
-        raise ImpossibleError(
-            f"context_length: {request.context_length} is more than the model's {most}.",
-            "context_length",
-        )

@@ -9,6 +9,7 @@ import mlx.core as mx
 from mlx.utils import tree_flatten
 from mlx_lm.utils import compute_bits_per_weight, get_total_parameters
 
+from engine.server.errors import ImpossibleError
 from engine.server.service import Service
 from engine.server.state.models import LoadedModel
 
@@ -27,7 +28,7 @@ class Folder:
 
 def folders(service: Service) -> Iterator[Folder]:
     """The folders below the model roots that clients may load and that are not loaded."""
-    loaded = {Path(model.request.model_path) for model in service.models.all()}
+    loaded = {Path(model.request.model_path).resolve() for model in service.models.all()}
     for root in service.settings.model_roots:
         root = root.resolve()
         for depth in range(DEPTH + 1):
@@ -39,6 +40,14 @@ def folders(service: Service) -> Iterator[Folder]:
 def context_length(service: Service, model: LoadedModel) -> int:
     """Positions that a conversation may have."""
     return model.kit.info.context_length or service.settings.context_tokens
+
+
+def check_context(wanted: int | None, most: int) -> None:
+    """Raise ImpossibleError for a `context_length` that is more than the model's."""
+    if wanted is not None and wanted > most:
+        raise ImpossibleError(
+            f"context_length: {wanted} is more than the model's {most}.", "context_length"
+        )
 
 
 def entry_v0(service: Service, model: LoadedModel) -> dict[str, Any]:

@@ -111,13 +111,12 @@ def _load(service: Service, request: LoadRequest) -> dict[str, Any]:
     wanted = s.LoadModelRequest(model_path=paths.get(request.model, request.model))
     entry = model_routes.load_model(service, wanted)
     most = models.context_length(service, service.models.get(entry.id))
-    if request.context_length is not None and request.context_length > most:
+    try:
+        models.check_context(request.context_length, most)
+    except ImpossibleError:
         if entry.id not in before:
             model_routes.unload_model(service, s.UnloadModelRequest(model=entry.id))
-        raise ImpossibleError(
-            f"context_length: {request.context_length} is more than the model's {most}.",
-            "context_length",
-        )
+        raise
     reply: dict[str, Any] = {
         "type": "llm",
         "instance_id": entry.id,

@@ -79,6 +79,8 @@ def test_the_figures_of_a_reply_fit_together(home: Server) -> None:
     assert stats["stop_reason"] == "maxPredictedTokensReached"
     one = home.post("/v1/completions", prompt="once", max_tokens=1)["stats"]
     assert one["tokens_per_second"] == pytest.approx(1 / one["time_to_first_token"])
+    scored = home.post("/v1/completions", prompt="once", max_tokens=0, echo=True)["stats"]
+    assert (scored["tokens_per_second"], scored["generation_time"]) == (0, 0)
 
 
 def test_why_a_reply_ended(home: Server) -> None:
