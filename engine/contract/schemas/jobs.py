@@ -13,6 +13,13 @@ class JobProgress(Response):
     unit: Literal["prompt tokens", "tokens", "passes"]
 
 
+class ProgressEvent(JobProgress):
+    """What a stream tells of a job until its result is there."""
+
+    type: Literal["progress"]
+    job_id: str = Field(description="The job, which DELETE cancels by it.")
+
+
 class JobEntry(Response):
     job_id: str
     operation: str = Field(description="The operation that was asked for; empty: the server's own.")
