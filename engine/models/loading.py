@@ -19,6 +19,7 @@ from engine.errors import (
     ModelNotFoundError,
     UnsupportedModelError,
 )
+from engine.machine.device import on_cpu
 from engine.models import adapter_folders, template_process
 from engine.models.adapter_folders import open_adapter
 from engine.models.adapters import Adapter
@@ -78,7 +79,7 @@ def load(
         raise InvalidRequestError(f"dtype is {dtype!r}, not one of {', '.join(DTYPES)}")
     try:
         folder = locate(path_or_id)
-        is_cast = dtype is not None or (_on_cpu() and _quantised(load_config(folder)))
+        is_cast = dtype is not None or (on_cpu() and _quantised(load_config(folder)))
 
         def prepare(weights: Weights, config: dict[str, Any]) -> Weights:
             return adapter.prepare(weights, config, not is_cast) if adapter else weights
@@ -94,7 +95,7 @@ def load(
         tokenizer = elsewhere(
             lambda: load_tokenizer(folder, {"trust_remote_code": False}, eos_token_ids=eos)
         )
-        if dtype is None and _on_cpu() and _quantised(config):
+        if dtype is None and on_cpu() and _quantised(config):
             dtype = "float32"
         if mx.cuda.is_available():
             dequantise_wrong_on_cuda(model)
@@ -177,10 +178,6 @@ def _read(model: nn.Module, progress: Progress) -> None:
         progress(done, len(weights))
         give_way()
         mx.eval(weight)
-
-
-def _on_cpu() -> bool:
-    return mx.default_device().type == mx.DeviceType.cpu
 
 
 def _quantised(config: dict[str, Any]) -> bool:

@@ -11,6 +11,7 @@ from itertools import count
 import mlx.core as mx
 
 from engine.components import ComponentType
+from engine.machine.device import on_cpu
 from engine.structure.resolver import Structure
 from engine.taps.points import Point, Span, Visitor, Visitors
 from engine.turns import give_way
@@ -91,4 +92,4 @@ class _Steps:
 
 
 def _least() -> float:
-    return CPU if mx.default_device().type == mx.DeviceType.cpu else GPU
+    return CPU if on_cpu() else GPU
