@@ -203,7 +203,7 @@ class InputText(TypedDict):
 class JobProgress(TypedDict):
     done: int
     total: int
-    unit: Literal["prompt tokens", "tokens", "passes"]
+    unit: Literal["prompt tokens", "tokens", "passes", "layers", "texts", "weights"]
 
 
 class KeptSession(TypedDict):
@@ -263,6 +263,18 @@ class OutputText(TypedDict):
 
 
 Position: TypeAlias = int
+
+
+class ProgressEvent(TypedDict):
+    """
+    What a stream tells of a job until its result is there.
+    """
+
+    done: int
+    total: int
+    unit: Literal["prompt tokens", "tokens", "passes", "layers", "texts", "weights"]
+    type: Literal["progress"]
+    job_id: str
 
 
 class PromotedTokensRequest(TypedDict):
@@ -538,6 +550,7 @@ class CircuitPatchRequest1(TypedDict):
     pooling: NotRequired[Literal["mean", "logsumexp"] | None]
     add_special_tokens: NotRequired[bool | None]
     model: NotRequired[str | None]
+    stream: NotRequired[bool | None]
     component: NotRequired[
         Literal[
             "residual",
@@ -582,6 +595,7 @@ class CircuitPatchRequest2(TypedDict):
     pooling: NotRequired[Literal["mean", "logsumexp"] | None]
     add_special_tokens: NotRequired[bool | None]
     model: NotRequired[str | None]
+    stream: NotRequired[bool | None]
     component: NotRequired[
         Literal[
             "residual",
@@ -626,6 +640,7 @@ class CircuitVerifyRequest1(TypedDict):
     pooling: NotRequired[Literal["mean", "logsumexp"] | None]
     add_special_tokens: NotRequired[bool | None]
     model: NotRequired[str | None]
+    stream: NotRequired[bool | None]
     circuit: list[CircuitPart]
     ablation: NotRequired[CircuitAblation | None]
     subsets: NotRequired[int | None]
@@ -645,6 +660,7 @@ class CircuitVerifyRequest2(TypedDict):
     pooling: NotRequired[Literal["mean", "logsumexp"] | None]
     add_special_tokens: NotRequired[bool | None]
     model: NotRequired[str | None]
+    stream: NotRequired[bool | None]
     circuit: list[CircuitPart]
     ablation: NotRequired[CircuitAblation | None]
     subsets: NotRequired[int | None]
