@@ -55,9 +55,7 @@ EVERYWHERE = frozenset(
 )
 NATIVE = EVERYWHERE | {"Boolean", "ByteArray", "Character", "Delay", "WriteStream"}
 BIT_BLOCK = (
-    NATIVE
-    | {"BitBlt", "FloatArray", "Form"}
-    | {"ConnectionClosed", "NetworkError", "WebClient"}
+    NATIVE | {"BitBlt", "FloatArray", "Form"} | {"ConnectionClosed", "NetworkError", "WebClient"}
 )
 
 DIALECTS: dict[str, Dialect] = {
