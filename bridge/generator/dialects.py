@@ -30,6 +30,7 @@ class Dialect:
 
 OWN_JSON = ("LMStudioJson", "LMStudioBase64")
 OWN_HTTP = ("LMStudioBodyDecoder",)
+OWN_FETCH = ("NeuroScopeJavaScript", "NeuroScopeFetch")
 EVERYWHERE = frozenset(
     (
         "Array",
@@ -73,7 +74,7 @@ DIALECTS: dict[str, Dialect] = {
             "cuis",
             "Cuis 7",
             ("cuis",),
-            extras=("LMStudioBase64", *OWN_HTTP),
+            extras=("LMStudioBase64", *OWN_HTTP, *OWN_FETCH),
             needs=("WebClient", "JSON"),
             globals=BIT_BLOCK | {"CodePackageFile", "Feature", "Json", "JsonObject"},
         ),
@@ -102,7 +103,7 @@ DIALECTS: dict[str, Dialect] = {
             "squeak",
             "Squeak 5.3, 6.0 and in the browser",
             ("fileout",),
-            extras=(*OWN_JSON, *OWN_HTTP),
+            extras=(*OWN_JSON, *OWN_HTTP, *OWN_FETCH),
             hosted=True,
             globals=BIT_BLOCK | {"FileDirectory", "StandardFileStream"},
         ),
