@@ -55,8 +55,8 @@ class Ran:
     reason: str = ""
 
 
-def run(system: System, blocks: Sequence[CodeBlock], files: Sequence[Path]) -> list[Ran]:
-    """What each block of one document comes to; the files are filed in first."""
+def run(system: System, blocks: Sequence[CodeBlock]) -> list[Ran]:
+    """What each block of one document comes to."""
     known = _known_globals(system, blocks)
     outcomes: dict[CodeBlock, Ran] = {}
     sources: dict[CodeBlock, tuple[str, str]] = {}
@@ -82,7 +82,7 @@ def run(system: System, blocks: Sequence[CodeBlock], files: Sequence[Path]) -> l
                 in_workspace(block.code, assigned),
                 in_workspace(block.code, set(names.variables) - VALUES.keys()),
             )
-    for block, error in zip(sources, _evaluated(system, list(sources.values()), files), strict=True):
+    for block, error in zip(sources, _evaluated(system, list(sources.values())), strict=True):
         outcomes[block] = Ran(block, _kind(error), error)
     return [outcomes[block] for block in blocks]
 
@@ -112,29 +112,24 @@ def _expanded(expression: str) -> str:
     return re.sub(r"<(\w+)>", lambda found: f"({_expanded(VALUES[found[1]])})", expression)
 
 
-def _evaluated(
-    system: System, sources: list[tuple[str, str]], files: Sequence[Path]
-) -> list[str]:
+def _evaluated(system: System, sources: list[tuple[str, str]]) -> list[str]:
     """The error of each source, or nothing; sources that end the run are found by halving."""
     if not sources:
         return []
-    literals = " ".join(
-        "{" + " ".join(_quoted(source) + "." for source in pair) + "}." for pair in sources
-    )
     expression = (
-        f"DocumentWorkspace outcomesOf: {{{literals}}} "
-        f"evaluatedBy: [:source | {EVALUATE[system.name]}]"
+        f"DocumentWorkspace reset. NeuroScopePlatform current writeJson: (DocumentWorkspace "
+        f"outcomesOf: (NeuroScopePlatform current readJson: {_quoted(json.dumps(sources))}) "
+        f"evaluatedBy: [:source | {EVALUATE[system.name]}])"
     )
-    platform = f"NeuroScopePlatform current writeJson: ({expression})"
     try:
-        return list(json.loads(system.run(platform, *files).splitlines()[-1]))
+        return list(json.loads(system.run(expression)))
     except (SmalltalkError, SqueakError) as error:
         if len(sources) == 1:
             return [str(error) or "the run ended"]
         middle = len(sources) // 2
         return [
-            *_evaluated(system, sources[:middle], files),
-            *_evaluated(system, sources[middle:], files),
+            *_evaluated(system, sources[:middle]),
+            *_evaluated(system, sources[middle:]),
         ]
 
 
@@ -201,10 +196,10 @@ def main(
     with TemporaryDirectory() as scratch, running_engine(str(models[0]), *roots) as client:
         for model in models[1:]:
             client.load_model(str(model))
-        for system in (_system(name, Path(scratch)) for name in names or EVALUATE):
-            files = _files(system, Path(scratch), client)
+        for name in names or EVALUATE:
+            system = _system(name, Path(scratch), client)
             results[system.name] = [
-                ran for blocks in documents.values() for ran in run(system, blocks, files)
+                ran for blocks in documents.values() for ran in run(system, blocks)
             ]
             for ran in results[system.name] if each else ():
                 if ran.outcome not in ("runs", "definition"):
@@ -213,17 +208,17 @@ def main(
     console.print(main_table(results))
 
 
-def _system(name: str, folder: Path) -> System:
-    return Amber() if name == "amber" else OldSqueak(Squeak(folder))
-
-
-def _files(system: System, folder: Path, client: LMStudioNeuroScopeClient) -> list[Path]:
-    """What is filed in: the workspace, and the running engine as the usual server."""
+def _system(name: str, folder: Path, client: LMStudioNeuroScopeClient) -> Amber | OldSqueak:
+    """A system with the workspace filed in, and with the running engine as the usual server."""
+    system = Amber() if name == "amber" else OldSqueak(Squeak(folder))
     default = folder / "default.st"
     default.write_text(DEFAULT.format(client.base_url))
-    lenient = folder / "lenient.st"
-    lenient.write_text(LENIENT)
-    return [default, HERE / "workspace.st", *([lenient] if system.name == "squeak" else [])]
+    system.files += [default, HERE / "workspace.st"]
+    if name == "squeak":
+        lenient = folder / "lenient.st"
+        lenient.write_text(LENIENT)
+        system.files.append(lenient)
+    return system
 
 
 if __name__ == "__main__":
