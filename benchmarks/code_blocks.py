@@ -26,6 +26,9 @@ TOKEN = re.compile(
 )
 
 
+LITERAL_OPENINGS = ("(", "[", "#(", "#[")
+
+
 @dataclass(frozen=True)
 class CodeBlock:
     """A block of code: its document, the number of its first line, and its text."""
@@ -52,7 +55,6 @@ class Names:
     """The variables in upper case: classes."""
     body: str
     """The code after the declaration."""
-    sends_to_self: bool
 
 
 def blocks_in(folder: Path) -> list[CodeBlock]:
@@ -89,62 +91,44 @@ def without_comments(code: str) -> str:
 def names_in(code: str) -> Names:
     """The variables of a block of code, found by what may follow what in Smalltalk."""
     declared, body = _declaration(code)
-    local: set[str] = set()
+    scopes: list[set[str]] = [set(declared)]  # of the blocks around, the outermost first
     used: dict[str, None] = {}
     operand = True  # whether a receiver or an argument is expected, not a message
     depth = 0  # of literal arrays
-    to_self = False
-    declaring = after_parameter = after_self = False
+    declaring = False
     previous = ""
     for match in TOKEN.finditer(body):
         kind, text = match.lastgroup, match.group()
         if kind == "skip":
             continue
         if depth:
-            depth += text in ("(", "[", "#(", "#[") or -(text in (")", "]"))
+            depth += (text in LITERAL_OPENINGS) - (text in (")", "]"))
             operand = False
             continue
-        if after_self:
-            to_self = to_self or kind in ("name", "keyword")
-            after_self = False
         if kind == "bar":
-            if declaring:
-                declaring, operand = False, True
-            elif operand and previous in ("[", "|"):
-                declaring = True
-            else:
-                operand = True
-            after_parameter = False
+            declaring = not declaring and operand and previous in ("[", "|")
+            operand = True
         elif kind == "name":
             if declaring or previous == ":":
-                local.add(text)
-            elif operand:
-                after_self = text == "self"
-                if text not in PSEUDO:
-                    used[text] = None
-                operand = False
-            if previous == ":":
-                after_parameter = True
+                scopes[-1].add(text)
+            elif operand and text not in PSEUDO and not any(text in scope for scope in scopes):
+                used[text] = None
+            operand = declaring
         elif kind == "literal":
-            if text in ("#(", "#["):
-                depth = 1
+            depth = text in LITERAL_OPENINGS[2:]
             operand = False
-        elif kind == "mark":
-            operand = text in "([{.^"
-            if text == ";":
-                operand = False
-        elif kind == "parameter":
-            operand = True
         else:
-            operand = True
+            if text == "[":
+                scopes.append(set())
+            elif text == "]" and len(scopes) > 1:
+                scopes.pop()
+            operand = text not in (")", "]", "}", ";")
         previous = text
-    free = [name for name in used if name not in local and name not in declared]
     return Names(
         declared,
-        tuple(name for name in free if not name[0].isupper()),
-        tuple(name for name in free if name[0].isupper()),
+        tuple(name for name in used if not name[0].isupper()),
+        tuple(name for name in used if name[0].isupper()),
         body,
-        to_self,
     )
 
 

@@ -30,15 +30,21 @@ from systems import Amber, OldSqueak, SmalltalkError, System, answer
 from systems.squeak.machine import Squeak, SqueakError
 
 HERE = Path(__file__).parent
-OUTCOMES = ("runs", "definition", "reader's own", "no class", "no selector", "error")
-"""What a block comes to: it runs; it defines a class or methods; it sends a message to self, or
-uses a variable that nothing assigned; it names a class that there is not, or sends a message that
-is not understood; it fails otherwise."""
+OUTCOMES = ("runs", "definition", "syntax", "reader's own", "no class", "no selector", "error")
+"""What a block comes to: it runs; it defines a class or methods; it is not Smalltalk; it sends a
+message to self, which is nil in a workspace, or uses a variable that nothing assigned; it names a
+class that there is not, or sends a message that is not understood; it fails otherwise."""
 EVALUATE = {"amber": "Compiler new evaluateExpression: source", "squeak": "Compiler evaluate: source"}
 DEFAULT = """!LMStudioRESTClient class methodsFor: 'documents'!
 default
 	^self baseUrl: '{}'! !
 """
+PATTERNS = {
+    "syntax": "^ParseError|Syntax error",
+    "reader's own": "(nil|UndefinedObject) does not understand|not understood.*nil",
+    "no selector": "[Uu]nderst",
+}
+"""How an error is told, the first that it matches."""
 LENIENT = """!HeadlessRun class methodsFor: 'documents'!
 rejectCode: aString because: aReason at: aPosition
 	self error: 'Syntax error: ' , aReason! !
@@ -73,8 +79,8 @@ def run(system: System, blocks: Sequence[CodeBlock]) -> list[Ran]:
         }
         unknown = [name for name in names.variables if name not in assigned | VALUES.keys()]
         absent = [name for name in names.globals if name not in known]
-        if names.sends_to_self or unknown:
-            outcomes[block] = Ran(block, "reader's own", " ".join(unknown or ["self"]))
+        if unknown:
+            outcomes[block] = Ran(block, "reader's own", " ".join(unknown))
         elif absent:
             outcomes[block] = Ran(block, "no class", " ".join(absent))
         else:
@@ -151,9 +157,10 @@ def _known_globals(system: System, blocks: Sequence[CodeBlock]) -> set[str]:
 
 
 def _kind(error: str) -> str:
-    if not error:
-        return "runs"
-    return "no selector" if re.search(r"[Uu]nderst", error) else "error"
+    for outcome, pattern in {"runs": "^$", **PATTERNS}.items():
+        if re.search(pattern, error):
+            return outcome
+    return "error"
 
 
 def main_table(results: dict[str, list[Ran]]) -> Table:
