@@ -72,8 +72,17 @@ CORE_CLASSES = (
     "NeuroScopeWeights",
     "TransformerModel",
     "NeuroScopeTextPlot",
+    "NeuroScopeDeflater",
     "NeuroScopePngEncoder",
+    "NeuroScopeFont",
+    "ColorScheme",
+    "NeuroScopeColorScale",
+    "NeuroScopeMark",
+    "NeuroScopeSvgCanvas",
+    "NeuroScopeRaster",
+    "NeuroScopeScreen",
     "NeuroScopePicture",
+    "NeuroScopeHeatmapDrawing",
     "NeuroScopeHeatmap",
     "NeuroScopeCircuitComponent",
     "NeuroScopeCircuitExample",
@@ -194,7 +203,7 @@ def packages_of(client: Client, dialect: Dialect, templates: Templates) -> tuple
         )
         return (connection, package, tests)
     base = (connection, package)
-    classes = _from(templates, *CORE_CLASSES, folder="neuroscope")
+    classes = _from(templates, *CORE_CLASSES, folder="neuroscope", dialect=dialect)
     documented = frozenset(c.name for c in classes if not c.name.startswith(PREFIX))
     core = Package(CORE, classes, requires=base, yielding=documented)
     tests = Package(TESTS, _from(templates, *TEST_CLASSES, folder="tests"), requires=(*base, core))
