@@ -1201,7 +1201,69 @@ class Operations(Transport):
     ) -> api.CircuitEffects:
         """Measure how much each head, each neuron, or each layer at each position, or each set
         of such parts, matters to an answer."""
-        return self._json(
+        return self._result(
+            "POST",
+            "/v1/circuits/patch",
+            body={
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "examples": examples,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "component": component,
+                "method": method,
+                "direction": direction,
+                "ablation": ablation,
+                "layers": layers,
+                "heads": heads,
+                "neurons": neurons,
+                "positions": positions,
+                "sets": sets,
+            },
+        )
+
+    def stream_patch_circuit(
+        self,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        *,
+        examples: Sequence[api.CircuitExample] | None = None,
+        pooling: Literal["mean", "logsumexp"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        component: Literal[
+            "residual",
+            "attention",
+            "mlp",
+            "mlp_hidden",
+            "head_output",
+            "hook_resid_post",
+            "hook_out",
+            "hook_attn_out",
+            "attn.hook_out",
+            "hook_mlp_out",
+            "mlp.hook_out",
+            "mlp.hook_post",
+            "attn.hook_z",
+        ]
+        | None = None,
+        method: Literal["activation_patching", "attribution_patching", "ablation"] | None = None,
+        direction: Literal["denoising", "noising"] | None = None,
+        ablation: api.CircuitAblation | None = None,
+        layers: Sequence[int] | None = None,
+        heads: Sequence[api.Head] | None = None,
+        neurons: Sequence[int] | None = None,
+        positions: Literal["all", "each"] | Sequence[api.Position] | None = None,
+        sets: Sequence[Sequence[api.CircuitPart]] | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Measure how much each head, each neuron, or each layer at each position, or each set
+        of such parts, matters to an answer. Yields the events of the reply as they arrive."""
+        return self._events(
             "POST",
             "/v1/circuits/patch",
             body={
@@ -1242,7 +1304,44 @@ class Operations(Transport):
         seed: int | None = None,
     ) -> api.CircuitVerification:
         """Measure whether a circuit does what the whole model does, and needs all of its parts."""
-        return self._json(
+        return self._result(
+            "POST",
+            "/v1/circuits/verify",
+            body={
+                "circuit": circuit,
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "ablation": ablation,
+                "subsets": subsets,
+                "seed": seed,
+            },
+        )
+
+    def stream_verify_circuit(
+        self,
+        circuit: Sequence[api.CircuitPart],
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        ablation: api.CircuitAblation | None = None,
+        subsets: int | None = None,
+        seed: int | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Measure whether a circuit does what the whole model does, and needs all of its parts.
+        Yields the events of the reply as they arrive."""
+        return self._events(
             "POST",
             "/v1/circuits/verify",
             body={
@@ -2733,7 +2832,69 @@ class AsyncOperations(AsyncTransport):
     ) -> api.CircuitEffects:
         """Measure how much each head, each neuron, or each layer at each position, or each set
         of such parts, matters to an answer."""
-        return await self._json(
+        return await self._result(
+            "POST",
+            "/v1/circuits/patch",
+            body={
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "examples": examples,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "component": component,
+                "method": method,
+                "direction": direction,
+                "ablation": ablation,
+                "layers": layers,
+                "heads": heads,
+                "neurons": neurons,
+                "positions": positions,
+                "sets": sets,
+            },
+        )
+
+    def stream_patch_circuit(
+        self,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        *,
+        examples: Sequence[api.CircuitExample] | None = None,
+        pooling: Literal["mean", "logsumexp"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        component: Literal[
+            "residual",
+            "attention",
+            "mlp",
+            "mlp_hidden",
+            "head_output",
+            "hook_resid_post",
+            "hook_out",
+            "hook_attn_out",
+            "attn.hook_out",
+            "hook_mlp_out",
+            "mlp.hook_out",
+            "mlp.hook_post",
+            "attn.hook_z",
+        ]
+        | None = None,
+        method: Literal["activation_patching", "attribution_patching", "ablation"] | None = None,
+        direction: Literal["denoising", "noising"] | None = None,
+        ablation: api.CircuitAblation | None = None,
+        layers: Sequence[int] | None = None,
+        heads: Sequence[api.Head] | None = None,
+        neurons: Sequence[int] | None = None,
+        positions: Literal["all", "each"] | Sequence[api.Position] | None = None,
+        sets: Sequence[Sequence[api.CircuitPart]] | None = None,
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Measure how much each head, each neuron, or each layer at each position, or each set
+        of such parts, matters to an answer. Yields the events of the reply as they arrive."""
+        return self._events(
             "POST",
             "/v1/circuits/patch",
             body={
@@ -2774,7 +2935,44 @@ class AsyncOperations(AsyncTransport):
         seed: int | None = None,
     ) -> api.CircuitVerification:
         """Measure whether a circuit does what the whole model does, and needs all of its parts."""
-        return await self._json(
+        return await self._result(
+            "POST",
+            "/v1/circuits/verify",
+            body={
+                "circuit": circuit,
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "ablation": ablation,
+                "subsets": subsets,
+                "seed": seed,
+            },
+        )
+
+    def stream_verify_circuit(
+        self,
+        circuit: Sequence[api.CircuitPart],
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        ablation: api.CircuitAblation | None = None,
+        subsets: int | None = None,
+        seed: int | None = None,
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Measure whether a circuit does what the whole model does, and needs all of its parts.
+        Yields the events of the reply as they arrive."""
+        return self._events(
             "POST",
             "/v1/circuits/verify",
             body={

@@ -266,7 +266,7 @@ class InputText(TypedDict):
 class JobProgress(TypedDict):
     done: int
     total: int
-    unit: Literal["prompt tokens", "tokens", "passes"]
+    unit: Literal["prompt tokens", "tokens", "passes", "layers", "texts", "weights"]
 
 
 class JsonObjectFormat(TypedDict):
@@ -368,6 +368,18 @@ class OutputText(TypedDict):
 
 
 Position: TypeAlias = int
+
+
+class ProgressEvent(TypedDict):
+    """
+    What a stream tells of a job until its result is there.
+    """
+
+    done: int
+    total: int
+    unit: Literal["prompt tokens", "tokens", "passes", "layers", "texts", "weights"]
+    type: Literal["progress"]
+    job_id: str
 
 
 class PromotedTokensRequest(TypedDict):
@@ -739,6 +751,7 @@ class CircuitPatchRequest1(TypedDict):
     pooling: NotRequired[Literal["mean", "logsumexp"] | None]
     add_special_tokens: NotRequired[bool | None]
     model: NotRequired[str | None]
+    stream: NotRequired[bool | None]
     component: NotRequired[
         Literal[
             "residual",
@@ -783,6 +796,7 @@ class CircuitPatchRequest2(TypedDict):
     pooling: NotRequired[Literal["mean", "logsumexp"] | None]
     add_special_tokens: NotRequired[bool | None]
     model: NotRequired[str | None]
+    stream: NotRequired[bool | None]
     component: NotRequired[
         Literal[
             "residual",
@@ -827,6 +841,7 @@ class CircuitVerifyRequest1(TypedDict):
     pooling: NotRequired[Literal["mean", "logsumexp"] | None]
     add_special_tokens: NotRequired[bool | None]
     model: NotRequired[str | None]
+    stream: NotRequired[bool | None]
     circuit: list[CircuitPart]
     ablation: NotRequired[CircuitAblation | None]
     subsets: NotRequired[int | None]
@@ -846,6 +861,7 @@ class CircuitVerifyRequest2(TypedDict):
     pooling: NotRequired[Literal["mean", "logsumexp"] | None]
     add_special_tokens: NotRequired[bool | None]
     model: NotRequired[str | None]
+    stream: NotRequired[bool | None]
     circuit: list[CircuitPart]
     ablation: NotRequired[CircuitAblation | None]
     subsets: NotRequired[int | None]

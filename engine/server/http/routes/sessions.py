@@ -24,7 +24,7 @@ def begin_forward(service: Service, request: s.ForwardSessionRequest) -> dict[st
     asked = ForwardPass.of(service, request)
     breakpoints = Breakpoints(request, asked.model, prompt=len(asked.batch[0]), passes=1)
     return _begin(
-        service, breakpoints, lambda job, ask: asked.run(breakpoints.asking(ask)), asked.reply
+        service, breakpoints, lambda job, ask: asked.run(job, breakpoints.asking(ask)), asked.reply
     )
 
 
