@@ -37,6 +37,7 @@ EVERYWHERE = frozenset(
         "Date",
         "Dictionary",
         "Error",
+        "Number",
         "Object",
         "OrderedCollection",
     )
@@ -64,7 +65,7 @@ DIALECTS: dict[str, Dialect] = {
             ("fileout",),
             variants=("LMStudioPromisingClient", "NeuroScopeAmberSupplement"),
             dictionary="Smalltalk globals",
-            globals=EVERYWHERE | {"Compiler", "Importer", "Number", "TNativeZeroBasedCollection"},
+            globals=EVERYWHERE | {"Compiler", "Importer", "TNativeZeroBasedCollection"},
         ),
         Dialect(
             "cuis",
