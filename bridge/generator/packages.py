@@ -72,6 +72,8 @@ CORE_CLASSES = (
     "NeuroScopeWeights",
     "TransformerModel",
     "NeuroScopeTextPlot",
+    "NeuroScopeForkedPass",
+    "NeuroScopePassDebugger",
     "NeuroScopePngEncoder",
     "NeuroScopePicture",
     "NeuroScopeHeatmap",
@@ -135,6 +137,7 @@ SERVER_TEST_CLASSES = (
     "NeuroScopeModelHooksTest",
     "NeuroScopeInterventionTest",
     "NeuroScopePassCachingTest",
+    "NeuroScopePassDebuggerTest",
     "NeuroScopeAnalysisTest",
     "NeuroScopeCircuitFinderTest",
 )
