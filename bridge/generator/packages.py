@@ -70,6 +70,8 @@ CORE_CLASSES = (
     "NeuroScopeModelCompletion",
     "TransformerLayer",
     "NeuroScopeWeights",
+    "NeuroScopeLogitLens",
+    "NeuroScopeCapturedTexts",
     "TransformerModel",
     "NeuroScopeTextPlot",
     "NeuroScopeForkedPass",
