@@ -21,9 +21,11 @@ from engine.interventions.intervention import Intervention
 from engine.machine.gaps import gaps_explained
 from engine.runs.finite import are_finite, not_finite
 from engine.runs.kit import ModelKit
+from engine.runs.steps import is_long
 from engine.structure.places import places_named
 from engine.taps.observation import observed
 from engine.taps.points import Point, Span, Visitor, sequence_axis
+from engine.turns import give_way
 
 EMBEDDED = Point(None, C.EMBEDDING)
 OUTSIDE = {Point(None, C.EMBEDDING, True), Point(None, C.LOGITS)}
@@ -77,7 +79,7 @@ class _Leg:
         self,
         before: int,
         target: Target = nowhere,
-        keep: Callable[[int], None] = lambda nbytes: None,
+        keep: Callable[[mx.array], None] = lambda stream: None,
     ):
         self.points: list[Point] = []
         self.streams: dict[int, mx.array] = {}
@@ -95,9 +97,8 @@ class _Leg:
         if index > self._before:
             self.points.append(point)
             if is_stream(point):
-                self._keep(value.nbytes)
+                self._keep(value)
                 self.streams[index] = value
-                mx.async_eval(value)
             if self._target(Stop(index, point)):
                 self.value = value
                 raise _ReachedError
@@ -205,16 +206,15 @@ class ForwardDebugger:
 
     # what is done with it
 
-    def step(self, target: Target, checkpoint: Callable[[], None] = lambda: None) -> None:
+    def step(self, target: Target) -> None:
         """Go on to the first stop behind this one that is the target, or to the end.
 
-        `checkpoint` is called at each layer. Raises InvalidRequestError at the end of the pass,
-        InterventionError for a change that cannot act, NotFiniteError at the end; the pass is
-        then where it was.
+        Raises InvalidRequestError at the end of the pass, InterventionError for a change that
+        cannot act, NotFiniteError at the end; the pass is then where it was.
         """
         if self.stop is None:
             raise InvalidRequestError("the pass is at its end: restart it at a layer")
-        self._go(target, checkpoint)
+        self._go(target)
 
     def target(self, layer_name: str, component: C | str | None) -> Target:
         """A place by its names, as a target. Raises UnknownLayerError, UnknownComponentError,
@@ -301,14 +301,19 @@ class ForwardDebugger:
         """The index of the last stream that was kept up to an index; -1 if there is none."""
         return max((each for each in self.streams if each <= index), default=-1)
 
-    def _go(self, target: Target, checkpoint: Callable[[], None] = lambda: None) -> None:
+    def _go(self, target: Target) -> None:
         kept = self.nbytes
+        is_slow = is_long(self.kit.structure, len(self.tokens))
 
-        def keep(nbytes: int) -> None:
+        def keep(stream: mx.array) -> None:
             nonlocal kept
-            kept += nbytes
+            kept += stream.nbytes
             self._allow(kept)
-            checkpoint()
+            if is_slow:
+                mx.eval(stream)
+                give_way()
+            else:
+                mx.async_eval(stream)
 
         leg = _Leg(self._index, target, keep)
         with gaps_explained():

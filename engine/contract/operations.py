@@ -30,7 +30,7 @@ class Operation:
     request: type[s.Request] | None = None
     query: Mapping[str, tuple[QueryKind, str]] = field(default_factory=dict)
     media_type: str = "application/json"
-    streams: bool = False  # returns server-sent events when the request says stream
+    streams: Literal["parts", "progress"] | None = None  # as events, when the request says stream
     errors: tuple[int, ...] = ()
 
 
@@ -177,7 +177,7 @@ OPERATIONS: tuple[Operation, ...] = (
         ),
         s.Completion,
         s.CompletionRequest,
-        streams=True,
+        streams="parts",
         errors=GENERATION_ERRORS,
     ),
     Operation(
@@ -192,7 +192,7 @@ OPERATIONS: tuple[Operation, ...] = (
         ),
         s.ChatCompletion,
         s.ChatCompletionRequest,
-        streams=True,
+        streams="parts",
         errors=GENERATION_ERRORS,
     ),
     Operation(
@@ -206,7 +206,7 @@ OPERATIONS: tuple[Operation, ...] = (
         ),
         s.CompletionWithActivations,
         s.CompletionWithActivationsRequest,
-        streams=True,
+        streams="parts",
         errors=GENERATION_ERRORS,
     ),
     Operation(
@@ -221,7 +221,7 @@ OPERATIONS: tuple[Operation, ...] = (
         ),
         s.ChatCompletionWithActivations,
         s.ChatCompletionWithActivationsRequest,
-        streams=True,
+        streams="parts",
         errors=GENERATION_ERRORS,
     ),
     Operation(
@@ -247,7 +247,7 @@ OPERATIONS: tuple[Operation, ...] = (
         ("respondTo: input", "respondTo: input previous: previous_response_id"),
         s.ModelResponse,
         s.ResponseRequest,
-        streams=True,
+        streams="parts",
         errors=GENERATION_ERRORS,
     ),
     Operation(
@@ -302,6 +302,7 @@ OPERATIONS: tuple[Operation, ...] = (
         ),
         s.CircuitEffects,
         s.CircuitPatchRequest,
+        streams="progress",
         errors=(400, 404, 413, 422, 503, 507),
     ),
     Operation(
@@ -315,6 +316,7 @@ OPERATIONS: tuple[Operation, ...] = (
         ),
         s.CircuitVerification,
         s.CircuitVerifyRequest,
+        streams="progress",
         errors=(400, 404, 413, 422, 503, 507),
     ),
     Operation(

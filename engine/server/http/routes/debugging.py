@@ -57,37 +57,37 @@ def begin(service: Service, request: s.DebugRequest) -> dict[str, Any]:
 
 
 def describe(service: Service, session_id: str) -> dict[str, Any]:
-    return _then_described(service, session_id, lambda session, job: None)
+    return _then_described(service, session_id, lambda session: None)
 
 
 def step(service: Service, session_id: str, request: s.DebugStepRequest) -> dict[str, Any]:
     if request.component is not None and request.layer_name is None:
         raise ImpossibleError("component: it goes with layer_name", "component")
 
-    def work(session: DebugSession, job: Job) -> None:
+    def work(session: DebugSession) -> None:
         debugger = session.debugger
         if request.layer_name is None:
             target = TARGETS[request.to or ""]
         else:
             target = debugger.target(request.layer_name, request.component)
-        debugger.step(target, job.checkpoint)
+        debugger.step(target)
 
     return _then_described(service, session_id, work)
 
 
 def restart(service: Service, session_id: str, request: s.DebugRestartRequest) -> dict[str, Any]:
     return _then_described(
-        service, session_id, lambda session, job: session.debugger.restart(request.layer)
+        service, session_id, lambda session: session.debugger.restart(request.layer)
     )
 
 
 def change(service: Service, session_id: str, request: s.DebugChangeRequest) -> dict[str, Any]:
     value = None if request.value is None else tensor_array(request.value, "value")
-    return _then_described(service, session_id, lambda session, job: session.debugger.change(value))
+    return _then_described(service, session_id, lambda session: session.debugger.change(value))
 
 
 def read(service: Service, session_id: str, position: int | None) -> dict[str, Any]:
-    record = _working(service, session_id, lambda session, job: _record(session.debugger, position))
+    record = _working(service, session_id, lambda session: _record(session.debugger, position))
     return record_json(record, "base64")
 
 
@@ -98,7 +98,7 @@ def logit_lens(
     if not 1 <= count <= MOST_TOKENS:
         raise ImpossibleError(f"top_k: {count} is not from 1 to {MOST_TOKENS}", "top_k")
 
-    def work(session: DebugSession, job: Job) -> dict[str, Any]:
+    def work(session: DebugSession) -> dict[str, Any]:
         debugger = session.debugger
         where = _checked(debugger, position)
         stream = debugger.residual[:, where : where + 1]
@@ -116,7 +116,7 @@ def logit_lens(
 def fork(service: Service, session_id: str, request: s.DebugForkRequest) -> dict[str, Any]:
     value = None if request.value is None else tensor_array(request.value, "value")
 
-    def work(session: DebugSession, job: Job) -> dict[str, Any]:
+    def work(session: DebugSession) -> dict[str, Any]:
         found = engine_fork(session.debugger, value)
         return {
             "session_id": session_id,
@@ -142,21 +142,19 @@ def end(service: Service, session_id: str) -> s.EndedDebugSession:
     return s.EndedDebugSession(session_id=session_id)
 
 
-def _working(
-    service: Service, session_id: str, work: Callable[[DebugSession, Job], Result]
-) -> Result:
+def _working(service: Service, session_id: str, work: Callable[[DebugSession], Result]) -> Result:
     """What some work with a session returns, done on the generation thread."""
     with service.debug_sessions.using(session_id) as session:
-        return service.worker.call(lambda job: work(session, job), client())
+        return service.worker.call(lambda job: work(session), client())
 
 
 def _then_described(
-    service: Service, session_id: str, work: Callable[[DebugSession, Job], None]
+    service: Service, session_id: str, work: Callable[[DebugSession], None]
 ) -> dict[str, Any]:
     """The state of a session after some work with it."""
 
-    def described(session: DebugSession, job: Job) -> dict[str, Any]:
-        work(session, job)
+    def described(session: DebugSession) -> dict[str, Any]:
+        work(session)
         return _state(service, session)
 
     return _working(service, session_id, described)
