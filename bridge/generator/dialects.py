@@ -53,7 +53,7 @@ EVERYWHERE = frozenset(
     )
 )
 NATIVE = EVERYWHERE | {"Boolean", "ByteArray", "Character", "Delay", "WriteStream"}
-BIT_BLOCK = NATIVE | {"BitBlt", "FloatArray", "Form", "NetworkError", "WebClient"}
+BIT_BLOCK = NATIVE | {"BitBlt", "Compiler", "FloatArray", "Form", "NetworkError", "WebClient"}
 
 DIALECTS: dict[str, Dialect] = {
     dialect.name: dialect
@@ -82,7 +82,13 @@ DIALECTS: dict[str, Dialect] = {
             variants=("NeuroScopeGnuSupplement",),
             comment="formats/comment_message.st",
             globals=NATIVE
-            | {"ArrayedCollection", "ReadStream", "SystemExceptions.FileError", "UndefinedObject"}
+            | {
+                "ArrayedCollection",
+                "Behavior",
+                "ReadStream",
+                "SystemExceptions.FileError",
+                "UndefinedObject",
+            }
             | {"FileStream", "ObjectMemory", "PackageLoader", "Sockets.Socket"},
         ),
         Dialect(

@@ -84,6 +84,7 @@ CORE_CLASSES = (
     "NeuroScopePicture",
     "NeuroScopeHeatmapDrawing",
     "NeuroScopeHeatmap",
+    "NeuroScopeExport",
     "NeuroScopeCircuitComponent",
     "NeuroScopeCircuitExample",
     "NeuroScopeCircuitDataset",
@@ -120,6 +121,10 @@ CORE_CLASSES = (
     "InterventionExperiment",
     "NeuroScopeResidualShares",
     "CircuitFinder",
+    "NeuroScopeHookEffect",
+    "NeuroScopeBrowserNode",
+    "NeuroScopeModelBrowser",
+    "InteractiveLens",
 )
 TESTS = "NeuroScope-Tests"
 TEST_CLASSES = (
