@@ -2,7 +2,7 @@
 
 from bridge.generator.client import Client
 from bridge.generator.client_tests import tests_of
-from bridge.generator.dialects import OWN_JSON, Dialect
+from bridge.generator.dialects import OWN_FETCH, OWN_HTTP, OWN_JSON, Dialect
 from bridge.generator.methods import BaseClass
 from bridge.generator.model import Package, SmalltalkClass
 from bridge.generator.naming import RUNTIME, Naming
@@ -167,7 +167,13 @@ def base_class(templates: Templates) -> BaseClass:
         frozenset(method.selector for method in classes[MODEL_BASE].methods),
         frozenset(
             name.removeprefix("LMStudio").removeprefix(PREFIX)
-            for name in (*classes, *OWN_JSON, *(f"{PREFIX}{role}" for role in RUNTIME))
+            for name in (
+                *classes,
+                *OWN_JSON,
+                *OWN_HTTP,
+                *OWN_FETCH,
+                *(f"{PREFIX}{role}" for role in RUNTIME),
+            )
         ),
     )
 
@@ -179,7 +185,7 @@ def packages_of(client: Client, dialect: Dialect, templates: Templates) -> tuple
         Package(
             CONNECTION,
             (
-                *_classes(templates, f"shims/{dialect.name}.st"),
+                *_classes(templates, f"shims/{dialect.name}.st", bridge=own),
                 *_from(templates, *dialect.extras),
                 *_from(
                     templates, *(c for c in CONNECTION_CLASSES if own or c != CLAIM), bridge=own

@@ -30,7 +30,7 @@ class Operation:
     request: type[s.Request] | None = None
     query: Mapping[str, tuple[QueryKind, str]] = field(default_factory=dict)
     media_type: str = "application/json"
-    streams: bool = False  # returns server-sent events when the request says stream
+    streams: Literal["parts", "progress"] | None = None  # as events, when the request says stream
     errors: tuple[int, ...] = ()
 
 
@@ -176,7 +176,7 @@ OPERATIONS: tuple[Operation, ...] = (
         ),
         s.Completion,
         s.CompletionRequest,
-        streams=True,
+        streams="parts",
         errors=GENERATION_ERRORS,
     ),
     Operation(
@@ -191,7 +191,7 @@ OPERATIONS: tuple[Operation, ...] = (
         ),
         s.ChatCompletion,
         s.ChatCompletionRequest,
-        streams=True,
+        streams="parts",
         errors=GENERATION_ERRORS,
     ),
     Operation(
@@ -205,7 +205,7 @@ OPERATIONS: tuple[Operation, ...] = (
         ),
         s.CompletionWithActivations,
         s.CompletionWithActivationsRequest,
-        streams=True,
+        streams="parts",
         errors=GENERATION_ERRORS,
     ),
     Operation(
@@ -220,7 +220,7 @@ OPERATIONS: tuple[Operation, ...] = (
         ),
         s.ChatCompletionWithActivations,
         s.ChatCompletionWithActivationsRequest,
-        streams=True,
+        streams="parts",
         errors=GENERATION_ERRORS,
     ),
     Operation(
@@ -246,7 +246,7 @@ OPERATIONS: tuple[Operation, ...] = (
         ("respondTo: input", "respondTo: input previous: previous_response_id"),
         s.ModelResponse,
         s.ResponseRequest,
-        streams=True,
+        streams="parts",
         errors=GENERATION_ERRORS,
     ),
     Operation(
@@ -301,6 +301,7 @@ OPERATIONS: tuple[Operation, ...] = (
         ),
         s.CircuitEffects,
         s.CircuitPatchRequest,
+        streams="progress",
         errors=(400, 404, 413, 422, 503, 507),
     ),
     Operation(
@@ -314,6 +315,7 @@ OPERATIONS: tuple[Operation, ...] = (
         ),
         s.CircuitVerification,
         s.CircuitVerifyRequest,
+        streams="progress",
         errors=(400, 404, 413, 422, 503, 507),
     ),
     Operation(

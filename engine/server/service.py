@@ -35,8 +35,8 @@ def create_service(settings: Settings, on_death: Callable[[], None]) -> Service:
         stuck_after=settings.stuck_after,
         patience=settings.client_patience,
         on_death=on_death,
+        on_turn=lambda turn: metrics.turned(turn),
     )
-    worker.start()
     if settings.memory_bytes is not None:
         mx.set_memory_limit(settings.memory_bytes)
     if pool := host_memory():
@@ -45,6 +45,7 @@ def create_service(settings: Settings, on_death: Callable[[], None]) -> Service:
     models = Models(settings.max_models)
     sessions = Sessions(settings.breakpoint_patience)
     metrics = Metrics(_gauges(worker, models, store))
+    worker.start()
     return Service(settings, models, store, worker, sessions, Conversations(), metrics)
 
 
@@ -54,6 +55,14 @@ def _gauges(worker: GenerationThread, models: Models, store: CaptureStore) -> Ga
         "queue_depth": (
             "Requests that wait for the generation thread.",
             lambda: worker.queue_depth,
+        ),
+        "jobs_under_way": (
+            "Jobs that have begun and are not over.",
+            lambda: worker.jobs_under_way,
+        ),
+        "batch_rows": (
+            "Generations that shared the latest pass, where passes are under way.",
+            lambda: worker.batch_rows,
         ),
         "ready": ("1 if the generation thread is ready.", lambda: worker.ready),
         "models_loaded": ("Models in memory.", lambda: len(models.all())),

@@ -8,7 +8,8 @@ from bridge.client import LMStudioNeuroScopeClient
 from systems import System, answer
 
 TEXT = "It's the cat that sat on the"
-BROWSER = f"| browser | browser := NeuroScopeModelBrowser on: model text: '{TEXT.replace(chr(39), chr(39) * 2)}';; "
+QUOTED = TEXT.replace("'", "''")
+BROWSER = f"| browser | browser := NeuroScopeModelBrowser on: model text: '{QUOTED}';; "
 PARTS = {
     "L5 residual": (5, "residual"),
     "L5 attentionPattern H3": (5, "attention_pattern"),
@@ -56,7 +57,8 @@ def test_an_ablation_is_compared_switched_off_and_written_down(
         "browser select: 'L23 headOutput H3';; effect := browser ablate;; "
         "browser toggleHook: 1;; off := browser hookLines , {browser value divergence};; "
         "browser toggleHook: 1;; "
-        "{effect rows: 5. effect divergence. browser hookLines. off. browser workspace. browser expression}",
+        "{effect rows: 5. effect divergence. browser hookLines. off. browser workspace. "
+        "browser expression}",
     )
     change = {"layer_name": "23", "component": "head_output", "operation": "ablation", "heads": [3]}
     before = softmax(capture(engine, TEXT)["logits"][-1])
@@ -83,7 +85,8 @@ def test_what_has_no_hook_and_what_is_unknown_is_named(
         engine,
         f"{BROWSER} {{'layer 3'. nil}} collect: [:each | "
         "each isNil ifFalse: [browser click: 5]. "
-        "browser attempt: [each isNil ifTrue: [browser select: 'L99 mlp'] ifFalse: [browser ablate]]. "
+        "browser attempt: [each isNil ifTrue: [browser select: 'L99 mlp'] "
+        "ifFalse: [browser ablate]]. "
         "browser problem]",
     )
     assert said == [

@@ -18,4 +18,6 @@ from engine.contract.schemas.neurons import *
 from engine.contract.schemas.openai import *
 from engine.contract.schemas.responses import *
 from engine.contract.schemas.sessions import *
+from engine.contract.schemas.structured import *
 from engine.contract.schemas.tokens import *
+from engine.contract.schemas.tools import *
