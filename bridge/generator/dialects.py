@@ -60,6 +60,10 @@ BIT_BLOCK = (
     | {"BitBlt", "Compiler", "FloatArray", "Form"}
     | {"ConnectionClosed", "NetworkError", "WebClient"}
 )
+MORPHS = frozenset(
+    ("Color", "Model", "Morph", "PluggableButtonMorph", "PluggableListMorph")
+    + ("PluggableTextMorph", "ScrollPane", "SystemWindow", "Workspace")
+)
 
 DIALECTS: dict[str, Dialect] = {
     dialect.name: dialect
@@ -113,7 +117,9 @@ DIALECTS: dict[str, Dialect] = {
             ("fileout",),
             extras=(*OWN_JSON, *OWN_HTTP, *OWN_FETCH),
             hosted=True,
-            globals=BIT_BLOCK | {"FileDirectory", "StandardFileStream"},
+            globals=BIT_BLOCK
+            | MORPHS
+            | {"AlignmentMorph", "FileDirectory", "Sensor", "StandardFileStream"},
         ),
     )
 }
