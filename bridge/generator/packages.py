@@ -55,6 +55,7 @@ CORE_CLASSES = (
     "NeuroScopeInterventionType",
     "Hook",
     "ActivationHook",
+    "CacheStrategy",
     "CachingHook",
     "InterventionHook",
     "NeuroScopeHookTiming",
@@ -69,9 +70,16 @@ CORE_CLASSES = (
     "NeuroScopeForwardPass",
     "NeuroScopeModelCompletion",
     "TransformerLayer",
+    "AttentionLayer",
+    "MLPLayer",
+    "EmbeddingLayer",
     "NeuroScopeWeights",
+    "NeuroScopeLogitLens",
+    "NeuroScopeCapturedTexts",
     "TransformerModel",
     "NeuroScopeTextPlot",
+    "NeuroScopeForkedPass",
+    "NeuroScopePassDebugger",
     "NeuroScopeDeflater",
     "NeuroScopePngEncoder",
     "NeuroScopeFont",
@@ -84,6 +92,7 @@ CORE_CLASSES = (
     "NeuroScopePicture",
     "NeuroScopeHeatmapDrawing",
     "NeuroScopeHeatmap",
+    "NeuroScopeExport",
     "NeuroScopeCircuitComponent",
     "NeuroScopeCircuitExample",
     "NeuroScopeCircuitDataset",
@@ -104,6 +113,7 @@ CORE_CLASSES = (
     "NeuroScopeProbeTraining",
     "NeuroScopeProbeTrainer",
     "LinearProbe",
+    "ProbeHook",
     "NeuroScopeCircuitConnection",
     "Circuit",
     "CircuitVisualizer",
@@ -120,7 +130,12 @@ CORE_CLASSES = (
     "InterventionExperiment",
     "NeuroScopeResidualShares",
     "CircuitFinder",
+    "NeuroScopeHookEffect",
+    "NeuroScopeBrowserNode",
+    "NeuroScopeModelBrowser",
+    "InteractiveLens",
 )
+VIEWS = "NeuroScope-Views"
 TESTS = "NeuroScope-Tests"
 TEST_CLASSES = (
     "NeuroScopeTestCase",
@@ -142,8 +157,10 @@ SERVER_TEST_CLASSES = (
     "NeuroScopeClientTest",
     "NeuroScopeTransformerModelTest",
     "NeuroScopeModelHooksTest",
+    "NeuroScopeLayerTest",
     "NeuroScopeInterventionTest",
     "NeuroScopePassCachingTest",
+    "NeuroScopePassDebuggerTest",
     "NeuroScopeAnalysisTest",
     "NeuroScopeCircuitFinderTest",
 )
@@ -162,7 +179,13 @@ def base_class(templates: Templates) -> BaseClass:
         frozenset(method.selector for method in classes[MODEL_BASE].methods),
         frozenset(
             name.removeprefix("LMStudio").removeprefix(PREFIX)
-            for name in (*classes, *OWN_JSON, *OWN_HTTP, *OWN_FETCH, *(f"{PREFIX}{role}" for role in RUNTIME))
+            for name in (
+                *classes,
+                *OWN_JSON,
+                *OWN_HTTP,
+                *OWN_FETCH,
+                *(f"{PREFIX}{role}" for role in RUNTIME),
+            )
         ),
     )
 
@@ -206,13 +229,19 @@ def packages_of(client: Client, dialect: Dialect, templates: Templates) -> tuple
     classes = _from(templates, *CORE_CLASSES, folder="neuroscope", dialect=dialect)
     documented = frozenset(c.name for c in classes if not c.name.startswith(PREFIX))
     core = Package(CORE, classes, requires=base, yielding=documented)
+    shown = f"views/{dialect.name}.st"
+    views = (
+        (Package(VIEWS, _classes(templates, shown), requires=(*base, core)),)
+        if templates.has(shown)
+        else ()
+    )
     tests = Package(TESTS, _from(templates, *TEST_CLASSES, folder="tests"), requires=(*base, core))
     server_tests = Package(
         SERVER_TESTS,
         _from(templates, *SERVER_TEST_CLASSES, folder="tests/server", client=client),
         requires=(*base, core, tests),
     )
-    return (*base, core, tests, server_tests)
+    return (*base, core, *views, tests, server_tests)
 
 
 def readme_of(
