@@ -18,7 +18,8 @@ MARKERS = ["<think>", "</think>", "<tool_call>", "</tool_call>"]
 TEMPLATE = (
     "{% for t in tools or [] %}[{{ t.function.name }}]{% endfor %}{% for m in messages %}"
     "{{ m.role }}: {{ m.content }}{% for c in m.tool_calls or [] %}<tool_call>"
-    "{{ c.function.name }} {{ c.function.arguments.city }}</tool_call>{% endfor %}{{ m.tool_call_id }}\n{% endfor %}"
+    "{{ c.function.name }} {{ c.function.arguments.city }}</tool_call>{% endfor %}"
+    "{{ m.tool_call_id }}\n{% endfor %}"
     "assistant:{% if deep %}<think>{% endif %}"
     "{# <tool_call> tool_call.name #}"
 )
