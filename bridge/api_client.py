@@ -1534,6 +1534,145 @@ class Operations(Transport):
             },
         )
 
+    def begin_debug_session(
+        self,
+        prompt: str | api.TokenIds,
+        *,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        interventions: Sequence[api.InterventionSpec] | None = None,
+    ) -> api.DebugState:
+        """Begin a forward pass in steps, stopped before its first layer."""
+        return self._json(
+            "POST",
+            "/v1/debug_sessions",
+            body={
+                "prompt": prompt,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "interventions": interventions,
+            },
+        )
+
+    def describe_debug_session(self, session_id: str) -> api.DebugState:
+        """Say where a pass in steps is, and keep it."""
+        return self._json(
+            "GET",
+            "/v1/debug_sessions/{session_id}",
+            path={
+                "session_id": session_id,
+            },
+        )
+
+    def end_debug_session(self, session_id: str) -> api.EndedDebugSession:
+        """End a debug session, and free what is kept for it."""
+        return self._json(
+            "DELETE",
+            "/v1/debug_sessions/{session_id}",
+            path={
+                "session_id": session_id,
+            },
+        )
+
+    def step_debug_session(
+        self,
+        session_id: str,
+        to: Literal["layer", "point", "end"] | None = None,
+        *,
+        layer_name: str | None = None,
+        component: api.ComponentName | None = None,
+    ) -> api.DebugState:
+        """Go on with a pass: to the next layer, the next value, a place ahead, or the end."""
+        return self._json(
+            "POST",
+            "/v1/debug_sessions/{session_id}/step",
+            path={
+                "session_id": session_id,
+            },
+            body={
+                "to": to,
+                "layer_name": layer_name,
+                "component": component,
+            },
+        )
+
+    def restart_debug_session(self, session_id: str, layer: int) -> api.DebugState:
+        """Go back to where a layer begins: the residual stream that enters it was kept, and what
+        was changed behind it is forgotten."""
+        return self._json(
+            "POST",
+            "/v1/debug_sessions/{session_id}/restart",
+            path={
+                "session_id": session_id,
+            },
+            body={
+                "layer": layer,
+            },
+        )
+
+    def read_debug_session(
+        self, session_id: str, *, position: int | None = None
+    ) -> api.ActivationRecord:
+        """Read the value where a pass is stopped; at its end the logits of the last position."""
+        return self._json(
+            "GET",
+            "/v1/debug_sessions/{session_id}/value",
+            path={
+                "session_id": session_id,
+            },
+            query={
+                "position": position,
+            },
+        )
+
+    def change_debug_session(
+        self, session_id: str, value: api.TensorValue | None = None
+    ) -> api.DebugState:
+        """Replace the value where a pass is stopped, or without a value put the model's own
+        back."""
+        return self._json(
+            "POST",
+            "/v1/debug_sessions/{session_id}/value",
+            path={
+                "session_id": session_id,
+            },
+            body={
+                "value": value,
+            },
+        )
+
+    def debug_logit_lens(
+        self, session_id: str, *, position: int | None = None, top_k: int | None = None
+    ) -> api.DebugLens:
+        """Read the likeliest next tokens from the residual stream where a pass is stopped."""
+        return self._json(
+            "GET",
+            "/v1/debug_sessions/{session_id}/logit_lens",
+            path={
+                "session_id": session_id,
+            },
+            query={
+                "position": position,
+                "top_k": top_k,
+            },
+        )
+
+    def fork_debug_session(
+        self, session_id: str, value: api.TensorValue | None = None, *, top_k: int | None = None
+    ) -> api.DebugFork:
+        """Compare two continuations of a pass, layer by layer and at the end."""
+        return self._json(
+            "POST",
+            "/v1/debug_sessions/{session_id}/fork",
+            path={
+                "session_id": session_id,
+            },
+            body={
+                "value": value,
+                "top_k": top_k,
+            },
+        )
+
     def list_jobs(self) -> api.JobList:
         """List what is being worked on, and what waits."""
         return self._json("GET", "/v1/jobs")
@@ -3162,6 +3301,145 @@ class AsyncOperations(AsyncTransport):
             "/v1/sessions/{session_id}/keep",
             path={
                 "session_id": session_id,
+            },
+        )
+
+    async def begin_debug_session(
+        self,
+        prompt: str | api.TokenIds,
+        *,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        interventions: Sequence[api.InterventionSpec] | None = None,
+    ) -> api.DebugState:
+        """Begin a forward pass in steps, stopped before its first layer."""
+        return await self._json(
+            "POST",
+            "/v1/debug_sessions",
+            body={
+                "prompt": prompt,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "interventions": interventions,
+            },
+        )
+
+    async def describe_debug_session(self, session_id: str) -> api.DebugState:
+        """Say where a pass in steps is, and keep it."""
+        return await self._json(
+            "GET",
+            "/v1/debug_sessions/{session_id}",
+            path={
+                "session_id": session_id,
+            },
+        )
+
+    async def end_debug_session(self, session_id: str) -> api.EndedDebugSession:
+        """End a debug session, and free what is kept for it."""
+        return await self._json(
+            "DELETE",
+            "/v1/debug_sessions/{session_id}",
+            path={
+                "session_id": session_id,
+            },
+        )
+
+    async def step_debug_session(
+        self,
+        session_id: str,
+        to: Literal["layer", "point", "end"] | None = None,
+        *,
+        layer_name: str | None = None,
+        component: api.ComponentName | None = None,
+    ) -> api.DebugState:
+        """Go on with a pass: to the next layer, the next value, a place ahead, or the end."""
+        return await self._json(
+            "POST",
+            "/v1/debug_sessions/{session_id}/step",
+            path={
+                "session_id": session_id,
+            },
+            body={
+                "to": to,
+                "layer_name": layer_name,
+                "component": component,
+            },
+        )
+
+    async def restart_debug_session(self, session_id: str, layer: int) -> api.DebugState:
+        """Go back to where a layer begins: the residual stream that enters it was kept, and what
+        was changed behind it is forgotten."""
+        return await self._json(
+            "POST",
+            "/v1/debug_sessions/{session_id}/restart",
+            path={
+                "session_id": session_id,
+            },
+            body={
+                "layer": layer,
+            },
+        )
+
+    async def read_debug_session(
+        self, session_id: str, *, position: int | None = None
+    ) -> api.ActivationRecord:
+        """Read the value where a pass is stopped; at its end the logits of the last position."""
+        return await self._json(
+            "GET",
+            "/v1/debug_sessions/{session_id}/value",
+            path={
+                "session_id": session_id,
+            },
+            query={
+                "position": position,
+            },
+        )
+
+    async def change_debug_session(
+        self, session_id: str, value: api.TensorValue | None = None
+    ) -> api.DebugState:
+        """Replace the value where a pass is stopped, or without a value put the model's own
+        back."""
+        return await self._json(
+            "POST",
+            "/v1/debug_sessions/{session_id}/value",
+            path={
+                "session_id": session_id,
+            },
+            body={
+                "value": value,
+            },
+        )
+
+    async def debug_logit_lens(
+        self, session_id: str, *, position: int | None = None, top_k: int | None = None
+    ) -> api.DebugLens:
+        """Read the likeliest next tokens from the residual stream where a pass is stopped."""
+        return await self._json(
+            "GET",
+            "/v1/debug_sessions/{session_id}/logit_lens",
+            path={
+                "session_id": session_id,
+            },
+            query={
+                "position": position,
+                "top_k": top_k,
+            },
+        )
+
+    async def fork_debug_session(
+        self, session_id: str, value: api.TensorValue | None = None, *, top_k: int | None = None
+    ) -> api.DebugFork:
+        """Compare two continuations of a pass, layer by layer and at the end."""
+        return await self._json(
+            "POST",
+            "/v1/debug_sessions/{session_id}/fork",
+            path={
+                "session_id": session_id,
+            },
+            body={
+                "value": value,
+                "top_k": top_k,
             },
         )
 

@@ -145,6 +145,31 @@ class Correction(TypedDict):
     reason: str
 
 
+class DebugPlace(TypedDict):
+    """
+    A value that the model calculates: a component of a layer.
+    """
+
+    layer: int | None
+    component: ComponentType
+    is_input: bool
+    field_name: str | None
+
+
+class DebugRestartRequest(TypedDict):
+    layer: int
+
+
+class DebugStepRequest(TypedDict):
+    """
+    How far to go on: to what comes next, or to a place that is ahead.
+    """
+
+    to: NotRequired[Literal["layer", "point", "end"] | None]
+    layer_name: NotRequired[str | None]
+    component: NotRequired[ComponentName | None]
+
+
 class DetokenizeResponse(TypedDict):
     text: str
     texts: list[str]
@@ -162,6 +187,10 @@ InputItem: TypeAlias = str
 class EmbeddingsUsage(TypedDict):
     prompt_tokens: int
     total_tokens: int
+
+
+class EndedDebugSession(TypedDict):
+    session_id: str
 
 
 class ErrorDetail(TypedDict):
@@ -896,6 +925,43 @@ class ContinueSessionRequest(TypedDict):
     value: NotRequired[TensorValue | None]
 
 
+class DebugChangeRequest(TypedDict):
+    value: NotRequired[TensorValue | None]
+
+
+class DebugForkRequest(TypedDict):
+    value: NotRequired[TensorValue | None]
+    top_k: NotRequired[int | None]
+
+
+class DebugLens(TypedDict):
+    """
+    The likeliest next tokens, read from the residual stream as it is here.
+    """
+
+    session_id: str
+    at: DebugPlace | None
+    position: int
+    top: list[TopToken]
+
+
+class DebugState(TypedDict):
+    warnings: NotRequired[list[str]]
+    session_id: str
+    model: str
+    tokens: list[int]
+    texts: list[str]
+    state: Literal["stopped", "done"]
+    at: DebugPlace | None
+    layer: int | None
+    shape: list[int]
+    is_changed: bool
+    changes: list[DebugPlace]
+    top: list[TopToken]
+    bytes: int
+    seconds: float
+
+
 class DetokenizeRequest(TypedDict):
     tokens: list[TokenId]
     model: NotRequired[str | None]
@@ -920,6 +986,14 @@ class EmbeddingsRequest(TypedDict):
     encoding_format: NotRequired[Literal["float", "base64"] | None]
     dimensions: NotRequired[int | None]
     user: NotRequired[str | None]
+
+
+class ForkedLayer(TypedDict):
+    layer: int
+    distance: float
+    last_distance: float
+    divergence: float
+    top: list[TopToken]
 
 
 class Forward(TypedDict):
@@ -1384,6 +1458,28 @@ class CompletionWithActivationsRequest(TypedDict):
     add_special_tokens: NotRequired[bool | None]
     echo: NotRequired[bool | None]
     logprobs: NotRequired[int | None]
+
+
+class DebugFork(TypedDict):
+    """
+    Two continuations of one pass, of which neither moves the session.
+    """
+
+    session_id: str
+    divergence: float
+    top: list[list[TopToken]]
+    layers: list[ForkedLayer]
+
+
+class DebugRequest(TypedDict):
+    """
+    A forward pass to be run in steps, with the changes of `interventions` at each run.
+    """
+
+    prompt: str | TokenIds
+    add_special_tokens: NotRequired[bool | None]
+    model: NotRequired[str | None]
+    interventions: NotRequired[list[InterventionSpec] | None]
 
 
 class ForwardRequest(TypedDict):
