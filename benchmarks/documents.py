@@ -34,7 +34,10 @@ OUTCOMES = ("runs", "definition", "syntax", "reader's own", "no class", "no sele
 """What a block comes to: it runs; it defines a class or methods; it is not Smalltalk; it sends a
 message to self, which is nil in a workspace, or uses a variable that nothing assigned; it names a
 class that there is not, or sends a message that is not understood; it fails otherwise."""
-EVALUATE = {"amber": "Compiler new evaluateExpression: source", "squeak": "Compiler evaluate: source"}
+EVALUATE = {
+    "amber": "Compiler new evaluateExpression: source",
+    "squeak": "Compiler evaluate: source",
+}
 DEFAULT = """!LMStudioRESTClient class methodsFor: 'documents'!
 default
 	^self baseUrl: '{}'! !

@@ -48,6 +48,7 @@ CORE = "NeuroScope-Core"
 CORE_CLASSES = (
     "NeuroScopeErrors",
     "NeuroScopeRandom",
+    "NeuroScopeProgress",
     "NeuroScopeHookPoint",
     "ActivationCache",
     "NeuroScopeChoice",
@@ -138,6 +139,7 @@ TEST_CLASSES = (
     "NeuroScopeAttentionPatternTest",
     "NeuroScopePictureTest",
     "NeuroScopeLinearProbeTest",
+    "NeuroScopeProgressTest",
     "NeuroScopeCircuitTest",
 )
 SERVER_TESTS = "NeuroScope-Server-Tests"
@@ -149,6 +151,7 @@ SERVER_TEST_CLASSES = (
     "NeuroScopeInterventionTest",
     "NeuroScopePassCachingTest",
     "NeuroScopePassDebuggerTest",
+    "NeuroScopeProgressServerTest",
     "NeuroScopeAnalysisTest",
     "NeuroScopeCircuitFinderTest",
 )
