@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from engine.contract.schemas.base import Request, Response
+from engine.contract.schemas.base import Index, Request, Response
 
 MOST_TOOLS = 128
 MOST_CALLS = 128
@@ -71,7 +71,7 @@ class CalledTool(Request):
     id: CallId
     type: Literal["function"] = "function"
     function: CalledFunction
-    index: int | None = Field(None, ge=0, description="As a stream counts it; not used.")
+    index: Index | None = Field(None, description="As a stream counts it; not used.")
 
 
 class FunctionCall(Response):

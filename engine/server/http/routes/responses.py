@@ -6,6 +6,7 @@ from contextlib import closing
 from typing import Any
 
 from engine.contract import schemas as s
+from engine.server.errors import ImpossibleError
 from engine.server.http.forms import Fields
 from engine.server.http.input_items import messages_of
 from engine.server.http.output_items import OutputItems
@@ -162,4 +163,7 @@ def _conversation(service: Service, request: s.ResponseRequest) -> Conversation:
     said = request.input
     items = [s.InputMessage(role="user", content=said)] if isinstance(said, str) else said
     earlier = service.conversations.get(request.previous_response_id)
-    return continued(earlier, request.instructions, messages_of(items))
+    conversation = continued(earlier, request.instructions, messages_of(items))
+    if not conversation:
+        raise ImpossibleError("input: it contains no message.", "input")
+    return conversation
