@@ -5,7 +5,7 @@ from engine.errors import ChatTemplateError, InvalidRequestError
 from engine.runs.chat import ChatOptions
 from engine.runs.kit import tokenize
 from engine.server.errors import ImpossibleError
-from engine.server.http.prompts import check_length
+from engine.server.http.prompts import check_length, tokenizing
 from engine.server.state.models import LoadedModel
 from engine.server.state.settings import Settings
 
@@ -33,7 +33,7 @@ def chat_tokens(
     )
     plain = [message.model_dump(exclude_none=True) for message in messages]
     try:
-        with model.lock:
+        with tokenizing(model):
             return tokenize(model.kit, plain, add_special_tokens=special, chat=options)
     except ChatTemplateError as reason:
         raise ImpossibleError(f"{param}: {reason}", param) from reason
