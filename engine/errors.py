@@ -58,6 +58,10 @@ class ChatTemplateError(EngineError):
     """Messages that the model's chat template does not render; says what the template says."""
 
 
+class GrammarError(EngineError):
+    """A grammar that cannot be compiled, or that no text can go on to fulfil; says why."""
+
+
 class ModelNotFoundError(EngineError):
     """No loadable model at the path or id given; says what is missing."""
 

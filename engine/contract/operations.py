@@ -47,6 +47,7 @@ OF_WEIGHT: dict[str, tuple[QueryKind, str]] = {
     ),
 }
 GENERATION_ERRORS = (400, 404, 409, 413, 422, 503, 507)
+DEBUG_ERRORS = (400, 404, 409, 410, 413, 422, 503, 507)
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
@@ -376,6 +377,121 @@ OPERATIONS: tuple[Operation, ...] = (
         "Give up a session that is paused.",
         ("cancelSession: session_id",),
         s.CancelledSession,
+        errors=(404, 410),
+    ),
+    Operation(
+        "beginDebugSession",
+        "post",
+        "/v1/debug_sessions",
+        "Begin a forward pass in steps, stopped before its first layer.",
+        (
+            "beginDebugSession: prompt",
+            "beginDebugSession: prompt options: options",
+        ),
+        s.DebugState,
+        s.DebugRequest,
+        errors=(400, 404, 413, 422, 503, 507),
+    ),
+    Operation(
+        "describeDebugSession",
+        "get",
+        "/v1/debug_sessions/{session_id}",
+        "Say where a pass in steps is, and keep it.",
+        ("describeDebugSession: session_id",),
+        s.DebugState,
+        errors=(404, 409, 410, 503),
+    ),
+    Operation(
+        "stepDebugSession",
+        "post",
+        "/v1/debug_sessions/{session_id}/step",
+        "Go on with a pass: to the next layer, the next value, a place ahead, or the end.",
+        (
+            "stepDebugSession: session_id to: to",
+            "stepDebugSession: session_id layer: layer_name component: component",
+            "stepDebugSession: session_id options: options",
+        ),
+        s.DebugState,
+        s.DebugStepRequest,
+        errors=DEBUG_ERRORS,
+    ),
+    Operation(
+        "restartDebugSession",
+        "post",
+        "/v1/debug_sessions/{session_id}/restart",
+        "Go back to where a layer begins: the residual stream that enters it was kept, and what "
+        "was changed behind it is forgotten.",
+        ("restartDebugSession: session_id layer: layer",),
+        s.DebugState,
+        s.DebugRestartRequest,
+        errors=DEBUG_ERRORS,
+    ),
+    Operation(
+        "readDebugSession",
+        "get",
+        "/v1/debug_sessions/{session_id}/value",
+        "Read the value where a pass is stopped; at its end the logits of the last position.",
+        (
+            "readDebugSession: session_id",
+            "readDebugSession: session_id position: position",
+            "readDebugSession: session_id options: options",
+        ),
+        s.ActivationRecord,
+        query={"position": (int, "Only this position, from 0. Default: all.")},
+        errors=(400, 404, 409, 410, 422, 503),
+    ),
+    Operation(
+        "changeDebugSession",
+        "post",
+        "/v1/debug_sessions/{session_id}/value",
+        "Replace the value where a pass is stopped, or without a value put the model's own back.",
+        (
+            "changeDebugSession: session_id value: value",
+            "changeDebugSession: session_id",
+            "changeDebugSession: session_id options: options",
+        ),
+        s.DebugState,
+        s.DebugChangeRequest,
+        errors=DEBUG_ERRORS,
+    ),
+    Operation(
+        "debugLogitLens",
+        "get",
+        "/v1/debug_sessions/{session_id}/logit_lens",
+        "Read the likeliest next tokens from the residual stream where a pass is stopped.",
+        (
+            "debugLogitLens: session_id",
+            "debugLogitLens: session_id position: position topK: top_k",
+            "debugLogitLens: session_id options: options",
+        ),
+        s.DebugLens,
+        query={
+            "position": (int, "At this position, from 0. Default: the last."),
+            "top_k": (int, "How many tokens, at most 100. Default: 10."),
+        },
+        errors=(400, 404, 409, 410, 422, 503, 507),
+    ),
+    Operation(
+        "forkDebugSession",
+        "post",
+        "/v1/debug_sessions/{session_id}/fork",
+        "Compare two continuations of a pass, layer by layer and at the end.",
+        (
+            "forkDebugSession: session_id value: value",
+            "forkDebugSession: session_id",
+            "forkDebugSession: session_id options: options",
+        ),
+        s.DebugFork,
+        s.DebugForkRequest,
+        errors=DEBUG_ERRORS,
+    ),
+    Operation(
+        "endDebugSession",
+        "delete",
+        "/v1/debug_sessions/{session_id}",
+        "End a debug session, and free what is kept for it.",
+        ("endDebugSession: session_id",),
+        s.EndedDebugSession,
         errors=(404, 410),
     ),
     Operation(

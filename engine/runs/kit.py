@@ -23,6 +23,7 @@ from engine.models.loading import Progress, load, locate_adapter
 from engine.runs.chat import ChatOptions, chat_tokens
 from engine.runs.encoding import encode, framed
 from engine.runs.footprint import Footprint
+from engine.runs.grammars import Grammars
 from engine.runs.pieces import Pieces
 from engine.runs.sharing import reason_apart
 from engine.runs.steps import layer_by_layer
@@ -105,6 +106,12 @@ class ModelKit:
     def pieces(self) -> Pieces:
         """The exact text and bytes of single tokens."""
         return Pieces(self.tokenizer)
+
+    @cached_property
+    def grammars(self) -> Grammars:
+        """Compiles grammars for its tokens, all of which are read first, in a second or so."""
+        vocabulary = self.pieces.vocabulary(self.info.vocab_size)
+        return Grammars(vocabulary, self.special_tokens, self.tokenizer.eos_token_ids)
 
     @cached_property
     def special_tokens(self) -> frozenset[int]:

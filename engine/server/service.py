@@ -11,6 +11,7 @@ from engine.server.jobs.sessions import Sessions
 from engine.server.metrics import Gauges, Metrics
 from engine.server.state.captures import CaptureStore
 from engine.server.state.conversations import Conversations
+from engine.server.state.debug_sessions import DebugSessions
 from engine.server.state.models import Models
 from engine.server.state.settings import Settings
 
@@ -24,6 +25,7 @@ class Service:
     captures: CaptureStore
     worker: GenerationThread
     sessions: Sessions
+    debug_sessions: DebugSessions
     conversations: Conversations
     metrics: Metrics
 
@@ -44,12 +46,15 @@ def create_service(settings: Settings, on_death: Callable[[], None]) -> Service:
     store = CaptureStore(settings.capture_bytes, settings.spill_folder, settings.spill_bytes)
     models = Models(settings.max_models)
     sessions = Sessions(settings.breakpoint_patience)
-    metrics = Metrics(_gauges(worker, models, store))
+    debugging = DebugSessions(settings.capture_bytes, settings.debugger_patience)
+    metrics = Metrics(_gauges(worker, models, store, debugging))
     worker.start()
-    return Service(settings, models, store, worker, sessions, Conversations(), metrics)
+    return Service(settings, models, store, worker, sessions, debugging, Conversations(), metrics)
 
 
-def _gauges(worker: GenerationThread, models: Models, store: CaptureStore) -> Gauges:
+def _gauges(
+    worker: GenerationThread, models: Models, store: CaptureStore, debugging: DebugSessions
+) -> Gauges:
     pool = host_memory()
     return {
         "queue_depth": (
@@ -69,6 +74,10 @@ def _gauges(worker: GenerationThread, models: Models, store: CaptureStore) -> Ga
         "mlx_memory_bytes": ("Bytes of arrays that MLX keeps.", mx.get_active_memory),
         "capture_bytes": ("Bytes of captures kept in memory.", lambda: store.nbytes),
         "spilled_bytes": ("Bytes of captures kept in files.", lambda: store.spilled_bytes),
+        "debug_session_bytes": (
+            "Bytes kept for debug sessions.",
+            lambda: debugging.nbytes,
+        ),
         "host_pool_bytes": (
             "Bytes of page-locked memory for captures.",
             lambda: pool.locked_bytes if pool else 0,

@@ -54,6 +54,7 @@ def load_model(service: Service, request: s.LoadModelRequest) -> s.ModelEntry:
 
 
 def unload_model(service: Service, request: s.UnloadModelRequest) -> s.UnloadModelResponse:
+    service.debug_sessions.end_all_of(service.models.get(request.model))
     service.models.unload(request.model)
     service.worker.call(lambda job: _free(), client())
     return s.UnloadModelResponse(unloaded=request.model)
