@@ -1,11 +1,11 @@
-"""Mixed load with faults leaves nothing behind: the same as `python -m benchmarks.soak`, shorter."""
+"""Mixed load with faults leaves nothing behind: `python -m benchmarks.soak`, shorter."""
 
 import psutil
 
 from benchmarks.soak import soak
 from tests.engine.server.test_process import serving
 
-SECONDS = 20
+SECONDS = 15
 
 
 def test_nothing_grows_and_nothing_fails_under_mixed_load_with_faults(tiny_model):
