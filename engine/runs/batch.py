@@ -80,11 +80,30 @@ class Batch:
         self._keep([run for run in going if run.is_read and run.needs_pass and not run.error])
         self._under_way = self._begun_after(before)
         outcomes = self._outcomes(before)
-        self.remove([run for run, outcome in outcomes if _is_last(outcome)])
+        self._end([run for run, outcome in outcomes if _is_last(outcome)])
         return outcomes
+
+    def _end(self, runs: Sequence[Run]) -> None:
+        """Remove runs that are over; those for which a pass has been begun leave their caches."""
+        for place, run in enumerate(self._rows):
+            if run in runs:
+                self._leaves(place)
+        self.remove(runs)
+
+    def _leaves(self, place: int) -> None:
+        """A row leaves its caches to others, whose prompts may begin with what it has."""
+        run = self._rows[place]
+        if not run.error:
+            with failing(run):
+                run.keep_prefix(lambda: self._caches.of(place))
 
     def _read_prompts(self, unread: list[Run]) -> None:
         """Read those first of which the least has been read: a short prompt passes a long one."""
+        for run in unread:
+            if not run.is_begun:
+                with failing(run):
+                    run.begin()
+        unread = [run for run in unread if not (run.is_read or run.error)]
         read = self._read_together(unread) if len(unread) > 1 else 0
         unread = [run for run in unread if not (run.is_read or run.error)]
         while unread and read < PROMPT_TOKENS:
@@ -127,8 +146,11 @@ class Batch:
         staying = [place for place, run in enumerate(self._rows) if run in rows]
         joining = [run for run in rows if run not in self._rows]
         for place, run in enumerate(self._rows):
-            if run.needs_pass and run in self._runs and run not in rows and not run.error:
-                run.cache = self._caches.of(place)  # it waits
+            if run in self._runs and run not in rows and not run.error:
+                if run.needs_pass:
+                    run.cache = self._caches.of(place)  # it waits
+                else:
+                    self._leaves(place)
         self._caches.keep(staying)
         self._caches.join([run.cache for run in joining])
         self._rows = [*(self._rows[place] for place in staying), *joining]

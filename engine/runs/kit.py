@@ -24,6 +24,7 @@ from engine.runs.chat import ChatOptions, chat_tokens
 from engine.runs.encoding import encode, framed
 from engine.runs.footprint import Footprint
 from engine.runs.pieces import Pieces
+from engine.runs.reusing import reason_read_anew
 from engine.runs.sharing import reason_apart
 from engine.runs.tokenizer import Tokenizer
 from engine.structure.resolver import Structure, resolve
@@ -154,6 +155,13 @@ class ModelKit:
     def reason_reads_apart(self) -> str | None:
         """Why prompts of several generations cannot be read in one pass; None if they can."""
         return self.reason_apart or reason_apart(self.model, self.make_cache, padded=True)
+
+    @cached_property
+    def reason_read_anew(self) -> str | None:
+        """Why a prompt is read anew even if it begins as an earlier one; None if it need not be."""
+        if self.kv_bits is not None:
+            return "keys that a prompt's own pass sees exactly would be quantised ones"
+        return reason_read_anew(self.model, self.make_cache)
 
     def _check_quantised_cache(self) -> None:
         caches = self.make_cache()

@@ -25,6 +25,7 @@ class GenerationResult:
 
     `piece` is the text that it adds, which is empty while a character is incomplete; `text` is what
     can be shown once it is there: the same, unless some of it may begin a stop string.
+    Of the prompt's tokens `cached_tokens` did not go through the model again.
     Log-probabilities are natural, after penalties and biases and before temperature.
     """
 
@@ -36,6 +37,7 @@ class GenerationResult:
     finish_reason: FinishReason | None
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int
 
 
 Generated = tuple[GenerationResult, Activations]

@@ -61,8 +61,12 @@ def _differences(
             expected = model(mx.array([[token]]), cache=alone[row])[0, -1]
             difference = mx.linalg.norm((together[place, -1] - expected).astype(mx.float32))
             scale = mx.linalg.norm(expected.astype(mx.float32))
-            tolerance = EXACT if expected.dtype == mx.float32 else HALF
-            yield float(np.array(difference / scale)), tolerance
+            yield float(np.array(difference / scale)), tolerance_of(expected)
+
+
+def tolerance_of(logits: mx.array) -> float:
+    """The largest relative difference of such logits that is one of rounding."""
+    return EXACT if logits.dtype == mx.float32 else HALF
 
 
 def _filled(model: nn.Module, cache: list[Any], tokens: list[int]) -> list[Any]:
