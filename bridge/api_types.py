@@ -273,6 +273,10 @@ class PromotedTokensRequest(TypedDict):
     model: NotRequired[str | None]
 
 
+class PromptTokensDetails(TypedDict):
+    cached_tokens: int
+
+
 class RegisteredHooks(TypedDict):
     registered_hooks: list[str]
 
@@ -377,6 +381,7 @@ class Usage(TypedDict):
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
+    prompt_tokens_details: PromptTokensDetails
 
 
 class WeightEntry(TypedDict):

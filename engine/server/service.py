@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import mlx.core as mx
 
 from engine.captures.host_memory import host_memory
+from engine.runs.prefixes import PrefixCache
 from engine.server.jobs.generation_thread import GenerationThread
 from engine.server.jobs.sessions import Sessions
 from engine.server.metrics import Gauges, Metrics
@@ -26,6 +27,7 @@ class Service:
     sessions: Sessions
     conversations: Conversations
     metrics: Metrics
+    prefixes: PrefixCache
 
 
 def create_service(settings: Settings, on_death: Callable[[], None]) -> Service:
@@ -44,11 +46,14 @@ def create_service(settings: Settings, on_death: Callable[[], None]) -> Service:
     store = CaptureStore(settings.capture_bytes, settings.spill_folder, settings.spill_bytes)
     models = Models(settings.max_models)
     sessions = Sessions(settings.breakpoint_patience)
-    metrics = Metrics(_gauges(worker, models, store))
-    return Service(settings, models, store, worker, sessions, Conversations(), metrics)
+    prefixes = PrefixCache(settings.prefix_bytes)
+    metrics = Metrics(_gauges(worker, models, store, prefixes))
+    return Service(settings, models, store, worker, sessions, Conversations(), metrics, prefixes)
 
 
-def _gauges(worker: GenerationThread, models: Models, store: CaptureStore) -> Gauges:
+def _gauges(
+    worker: GenerationThread, models: Models, store: CaptureStore, prefixes: PrefixCache
+) -> Gauges:
     pool = host_memory()
     return {
         "queue_depth": (
@@ -60,6 +65,10 @@ def _gauges(worker: GenerationThread, models: Models, store: CaptureStore) -> Ga
         "mlx_memory_bytes": ("Bytes of arrays that MLX keeps.", mx.get_active_memory),
         "capture_bytes": ("Bytes of captures kept in memory.", lambda: store.nbytes),
         "spilled_bytes": ("Bytes of captures kept in files.", lambda: store.spilled_bytes),
+        "prefix_bytes": (
+            "Bytes of earlier prompts' keys and values kept for others that begin alike.",
+            lambda: prefixes.nbytes,
+        ),
         "host_pool_bytes": (
             "Bytes of page-locked memory for captures.",
             lambda: pool.locked_bytes if pool else 0,

@@ -173,10 +173,19 @@ class ChatCompletionWithActivationsRequest(ChatCompletionRequest, Capturing):
     n: One = Field(1, description="A capture is of one sequence.")
 
 
+class PromptTokensDetails(Response):
+    cached_tokens: int = Field(
+        description="Those at the beginning, of which the keys and values of an earlier prompt "
+        "that began alike were used. Positions that a hook or an intervention names are never "
+        "among them; of several choices, what none of them had to read."
+    )
+
+
 class Usage(Response):
     prompt_tokens: int = Field(description="Each prompt counts once, however many its choices.")
     completion_tokens: int = Field(description="Of all choices.")
     total_tokens: int
+    prompt_tokens_details: PromptTokensDetails
 
 
 class GenerationStats(Response):

@@ -32,6 +32,7 @@ class Choice:
     deltas: Deltas
     parts: list[Delta] = field(default_factory=list)
     completion_tokens: int = 0
+    cached_tokens: int = 0
     finish_reason: str | None = None
     stop_reason: str = "maxPredictedTokensReached"
 
@@ -46,6 +47,9 @@ class Choice:
         else:
             metrics.generated()
             result, activations = event
+            if result.completion_tokens == 1:
+                self.cached_tokens = result.cached_tokens
+                metrics.begun(result.cached_tokens)
             part = self.deltas.generated(result)
             self.finish_reason = result.finish_reason
             self.completion_tokens = result.completion_tokens
@@ -73,6 +77,7 @@ class Choices:
         self._watch = Stopwatch()
         self._reply = reply
         self._prompts = prompts
+        self._choices_each = request.n
         self._wants_usage = bool(request.stream_options and request.stream_options.include_usage)
         self.all = [
             Choice(
@@ -143,9 +148,12 @@ class Choices:
             yield self._reply.usage_chunk(self._usage())
 
     def _usage(self) -> s.Usage:
+        n = self._choices_each
+        of_prompts = [self.all[place : place + n] for place in range(0, len(self.all), n)]
         return usage(
             [len(prompt.tokens) for prompt in self._prompts],
             [choice.completion_tokens for choice in self.all],
+            [min(choice.cached_tokens for choice in choices) for choices in of_prompts],
         )
 
     def _about(self) -> dict[str, Any]:

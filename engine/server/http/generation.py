@@ -110,6 +110,7 @@ class Generation:
             self.hooks,
             self.sampling,
             interventions=self.interventions,
+            prefixes=self.service.prefixes,
             progress=partial(self._tell, job),
             budget_bytes=self.service.captures.budget_bytes,
         )

@@ -155,10 +155,11 @@ def _possible(rated: RatedToken) -> list[TokenChoice]:
     return [choice for choice in rated.top_logprobs if choice.logprob > -math.inf]
 
 
-def usage(prompts: Sequence[int], completions: Sequence[int]) -> s.Usage:
-    """The tokens of all prompts and of all choices."""
+def usage(prompts: Sequence[int], completions: Sequence[int], cached: Sequence[int]) -> s.Usage:
+    """The tokens of all prompts and of all choices, and the cached ones of all prompts."""
     return s.Usage(
         prompt_tokens=sum(prompts),
         completion_tokens=sum(completions),
         total_tokens=sum(prompts) + sum(completions),
+        prompt_tokens_details=s.PromptTokensDetails(cached_tokens=sum(cached)),
     )
