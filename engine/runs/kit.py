@@ -149,12 +149,14 @@ class ModelKit:
     @cached_property
     def reason_apart(self) -> str | None:
         """Why passes of several generations cannot be one; None if they can."""
+        if self.reason_reads_apart is None:
+            return None
         return reason_apart(self.model, self.make_cache)
 
     @cached_property
     def reason_reads_apart(self) -> str | None:
         """Why prompts of several generations cannot be read in one pass; None if they can."""
-        return self.reason_apart or reason_apart(self.model, self.make_cache, padded=True)
+        return reason_apart(self.model, self.make_cache, padded=True)
 
     @cached_property
     def reason_read_anew(self) -> str | None:
@@ -162,6 +164,11 @@ class ModelKit:
         if self.kv_bits is not None:
             return "keys that a prompt's own pass sees exactly would be quantised ones"
         return reason_read_anew(self.model, self.make_cache)
+
+    def try_caches(self) -> None:
+        """Find out now what passes can be shared and what caches reused, rather than when somebody
+        waits for it."""
+        _ = self.reason_apart, self.reason_read_anew
 
     def _check_quantised_cache(self) -> None:
         caches = self.make_cache()

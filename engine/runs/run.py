@@ -25,6 +25,7 @@ from engine.runs.stopping import StopStrings
 from engine.runs.text_stream import TextStream
 from engine.taps.attention import KERNEL_COMPONENTS
 from engine.taps.observation import Observation
+from engine.taps.points import Span
 from engine.taps.positions import tokens_in
 
 GROWTH = 256
@@ -108,11 +109,14 @@ class Run:
 
     @property
     def reads_together(self) -> bool:
-        """Whether a pass over its prompt can be that of other runs, too: it is a short one that
-        nobody looks into."""
-        is_short = self.read == 0 and 1 < len(self._unread) <= self._chunk + 1
-        is_plain = is_short and not self.visitors and not self.recorder.marks and self.can_share
-        return is_plain and self.kit.reason_reads_apart is None
+        """Whether a pass over what is left of its prompt can be that of other runs, too."""
+        is_short = 1 < len(self._unread) <= self._chunk + 1
+        return is_short and self.can_share and self.kit.reason_reads_apart is None
+
+    @property
+    def span(self) -> Span:
+        """The positions of a pass with other runs: those of `to_read`, then that of one token."""
+        return Span(self.position, len(self.to_read) or 1)
 
     @property
     def to_read(self) -> list[int]:

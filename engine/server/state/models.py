@@ -171,6 +171,7 @@ class Models:
         try:
             options = request.model_dump(exclude={"model_path", "model_id"})
             kit = load_model(request.model_path, model_id=model_id, **options)
+            kit.try_caches()
         finally:
             self.loading = False
         log.info("loaded %r in %.1f s", model_id, time.monotonic() - started)
