@@ -122,6 +122,7 @@ def test_a_greedy_completion_takes_the_likeliest_tokens(server, reference):
         completion_tokens=4,
         total_tokens=len(tokens) + 4,
         prompt_tokens_details=s.PromptTokensDetails(cached_tokens=0),
+        completion_tokens_details=s.CompletionDetails(reasoning_tokens=0),
     )
 
 
