@@ -141,6 +141,10 @@ class Run:
             self.cache, self.cached_tokens = found
             self._has_read(self.cached_tokens)
 
+    def report_progress(self) -> None:
+        """Say again how much of the prompt has been read, at a point where others may run."""
+        self._progress(self.read, len(self.tokens))
+
     def keep_prefix(self, cache: Callable[[], list]) -> None:
         """Keep a copy of this run's cache, for others that begin alike."""
         prefixes = self._usable_prefixes
@@ -170,7 +174,7 @@ class Run:
         self.position += count
         self._unread = self._unread[count:]
         self.is_read = len(self._unread) == 1
-        self._progress(self.read, len(self.tokens))
+        self.report_progress()
         if self.is_read:
             self.keep_prefix(lambda: self.cache)
 
@@ -249,6 +253,8 @@ class Run:
             prompt_tokens=len(self.tokens),
             completion_tokens=self._count,
             cached_tokens=self.cached_tokens,
+            drafted=step.drafted,
+            is_draft=step.is_draft,
         )
         return result, activations
 

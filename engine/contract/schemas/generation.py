@@ -79,6 +79,12 @@ class Sampling(Request):
     logit_bias: Biases | None = Field(None, description="Token id to what is added to its logit.")
     stream: bool = False
     stream_options: StreamOptions | None = None
+    draft_model: str | None = Field(
+        None,
+        description="A smaller loaded model with the same vocabulary, which proposes tokens that "
+        "the model checks several at once. At temperature 0 the text is that without it.",
+    )
+    num_draft_tokens: int = Field(3, ge=1, le=64, description="How many it proposes at once.")
     n: ChoiceCount = Field(1, description="How many choices to generate for each prompt.")
     best_of: ChoiceCount | None = Field(None, description="Only as many as `n` are supported.")
     user: str | None = Field(None, description=UNUSED)
@@ -207,6 +213,15 @@ class GenerationStats(Response):
     time_to_first_token: float = Field(description="Seconds from the request's check.")
     generation_time: float = Field(description="Seconds from the first token to the last.")
     stop_reason: Literal["eosFound", "stopStringFound", "maxPredictedTokensReached"]
+    draft_model: str | None = Field(None, description="Where one proposed tokens.")
+    total_draft_tokens_count: int | None = Field(None, description="What it proposed.")
+    accepted_draft_tokens_count: int | None = Field(None, description="What became text of it.")
+    rejected_draft_tokens_count: int | None = Field(
+        None, description="What the model replaced, and what came after that."
+    )
+    ignored_draft_tokens_count: int | None = Field(
+        None, description="What came after the end of the text."
+    )
 
 
 class CompletionLogprobs(Response):

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 
@@ -109,6 +110,12 @@ class LoadedModel:
             if session is not None:
                 self._hooks = others | {session: manager}
         return ids
+
+    @cached_property
+    def vocabulary(self) -> dict[str, int]:
+        """The id of each token, by its name in the tokenizer."""
+        with self.lock:
+            return self.kit.tokenizer.get_vocab()
 
     def token_texts(self, tokens: Iterable[int]) -> list[str]:
         """The exact text of each token."""
