@@ -10,7 +10,7 @@ from engine.runs.chat import ChatOptions
 from engine.runs.kit import tokenize
 from engine.runs.tools import Tool
 from engine.server.errors import ImpossibleError
-from engine.server.http.prompts import check_length
+from engine.server.http.prompts import check_length, tokenizing
 from engine.server.state.models import LoadedModel
 from engine.server.state.settings import Settings
 
@@ -45,7 +45,7 @@ def chat_tokens(
     )
     plain = [_plain(message, f"{param}.{at}") for at, message in enumerate(messages)]
     try:
-        with model.lock:
+        with tokenizing(model):
             return tokenize(model.kit, plain, add_special_tokens=special, chat=options)
     except ChatTemplateError as reason:
         raise ImpossibleError(f"{param}: {reason}", param) from reason
