@@ -153,7 +153,7 @@ def test_clicks_on_a_lens_show_parts_and_switch_hooks(
             f"lens openOn: '{text}'. "
             "click := [:selector | (document querySelector: selector) click]. "
             "shown := [:selector | (document querySelector: selector) textContent]. "
-            "click value: '[data-do=\"token:\"][data-with=\"1\"]'. "
+            'click value: \'[data-do="token:"][data-with="1"]\'. '
             "click value: '.tree [data-with=\"6\"]'. "
             "click value: '.tree .selected + div'. "
             "source := shown value: '.expression'. summary := shown value: '.summary'. "

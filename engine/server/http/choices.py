@@ -181,6 +181,8 @@ class Choices:
                 choice.collector.keep()
             delta = self._reply.delta(index, part, is_first)
             yield self._reply.chunk(delta) | not_yet | choice.collector.described(activations)
+            for call in self._reply.calls(index, part):
+                yield self._reply.chunk(call) | not_yet | choice.collector.described({})
             if choice.finish_reason:
                 end = self._reply.chunk(self._reply.end(index, choice.finish_reason))
                 yield end | not_yet | choice.collector.described({}) | self._about()
