@@ -153,7 +153,13 @@ def base_class(templates: Templates) -> BaseClass:
         frozenset(method.selector for method in classes[MODEL_BASE].methods),
         frozenset(
             name.removeprefix("LMStudio").removeprefix(PREFIX)
-            for name in (*classes, *OWN_JSON, *OWN_HTTP, *OWN_FETCH, *(f"{PREFIX}{role}" for role in RUNTIME))
+            for name in (
+                *classes,
+                *OWN_JSON,
+                *OWN_HTTP,
+                *OWN_FETCH,
+                *(f"{PREFIX}{role}" for role in RUNTIME),
+            )
         ),
     )
 
