@@ -39,6 +39,7 @@ EVERYWHERE = frozenset(
         "Date",
         "Dictionary",
         "Error",
+        "Number",
         "Object",
         "OrderedCollection",
     )
@@ -68,7 +69,7 @@ DIALECTS: dict[str, Dialect] = {
             ("fileout",),
             variants=("LMStudioPromisingClient", "NeuroScopeAmberSupplement"),
             dictionary="Smalltalk globals",
-            globals=EVERYWHERE | {"Compiler", "Importer", "Number", "TNativeZeroBasedCollection"},
+            globals=EVERYWHERE | {"Compiler", "Importer", "TNativeZeroBasedCollection"},
         ),
         Dialect(
             "cuis",

@@ -55,6 +55,7 @@ CORE_CLASSES = (
     "NeuroScopeInterventionType",
     "Hook",
     "ActivationHook",
+    "CacheStrategy",
     "CachingHook",
     "InterventionHook",
     "NeuroScopeHookTiming",
@@ -70,10 +71,23 @@ CORE_CLASSES = (
     "NeuroScopeModelCompletion",
     "TransformerLayer",
     "NeuroScopeWeights",
+    "NeuroScopeLogitLens",
+    "NeuroScopeCapturedTexts",
     "TransformerModel",
     "NeuroScopeTextPlot",
+    "NeuroScopeForkedPass",
+    "NeuroScopePassDebugger",
+    "NeuroScopeDeflater",
     "NeuroScopePngEncoder",
+    "NeuroScopeFont",
+    "ColorScheme",
+    "NeuroScopeColorScale",
+    "NeuroScopeMark",
+    "NeuroScopeSvgCanvas",
+    "NeuroScopeRaster",
+    "NeuroScopeScreen",
     "NeuroScopePicture",
+    "NeuroScopeHeatmapDrawing",
     "NeuroScopeHeatmap",
     "NeuroScopeCircuitComponent",
     "NeuroScopeCircuitExample",
@@ -95,6 +109,7 @@ CORE_CLASSES = (
     "NeuroScopeProbeTraining",
     "NeuroScopeProbeTrainer",
     "LinearProbe",
+    "ProbeHook",
     "NeuroScopeCircuitConnection",
     "Circuit",
     "CircuitVisualizer",
@@ -135,6 +150,7 @@ SERVER_TEST_CLASSES = (
     "NeuroScopeModelHooksTest",
     "NeuroScopeInterventionTest",
     "NeuroScopePassCachingTest",
+    "NeuroScopePassDebuggerTest",
     "NeuroScopeAnalysisTest",
     "NeuroScopeCircuitFinderTest",
 )
@@ -200,7 +216,7 @@ def packages_of(client: Client, dialect: Dialect, templates: Templates) -> tuple
         )
         return (connection, package, tests)
     base = (connection, package)
-    classes = _from(templates, *CORE_CLASSES, folder="neuroscope")
+    classes = _from(templates, *CORE_CLASSES, folder="neuroscope", dialect=dialect)
     documented = frozenset(c.name for c in classes if not c.name.startswith(PREFIX))
     core = Package(CORE, classes, requires=base, yielding=documented)
     tests = Package(TESTS, _from(templates, *TEST_CLASSES, folder="tests"), requires=(*base, core))

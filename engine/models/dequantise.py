@@ -57,12 +57,13 @@ def float_dtype(model: nn.Module) -> mx.Dtype:
 
 def _is_wrong_on_cuda(layer: nn.Module) -> bool:
     if type(layer) is nn.QuantizedLinear:
-        return layer.scales.shape[-1] == 1
+        too_large = layer.group_size == 128 and layer.scales.dtype == mx.float32
+        return too_large or layer.scales.shape[-1] == 1
     return type(layer) is QuantizedMultiLinear
 
 
 def plain_layer(layer: nn.Module) -> nn.Module:
-    """The plain layer, in float32, of a quantised one."""
+    """The plain layer, in float32, of a quantised one; its weight is calculated when it is used."""
     kind: Any = PLAIN[type(layer)]
     plain: Any = kind.__new__(kind)
     nn.Module.__init__(plain)
@@ -70,7 +71,6 @@ def plain_layer(layer: nn.Module) -> nn.Module:
         if name not in PACKED:
             setattr(plain, name, value)
     plain.weight = dense_weight(layer)
-    mx.eval(plain.parameters())
     return plain
 
 
