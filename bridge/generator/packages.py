@@ -98,6 +98,7 @@ CORE_CLASSES = (
     "AttentionAnalyzer",
     "AttentionVisualizer",
     "DataBridge",
+    "JSInterface",
     "ActivationAnalyzer",
     "NeuroScopeTokenActivation",
     "NeuroScopeActivatingExample",

@@ -1,7 +1,9 @@
 """A pass that is paused waits for a hook's block, however long that takes, where it can be told."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from neuroscope import ask
@@ -32,3 +34,47 @@ def test_a_block_that_takes_longer_than_the_wait(
             ask(system, hasty, SLOW)
     else:
         assert ask(system, hasty, SLOW) == [1, 2, 3]
+
+
+NOTES = """Object subclass: #Notes
+	instanceVariableNames: 'text'
+	classVariableNames: ''
+	poolDictionaries: ''
+	category: 'Notes'!
+
+!Notes methodsFor: 'notes'!
+show: aString
+	text := (text isNil ifTrue: [''] ifFalse: [text]) , aString!
+cr
+	^ self!
+flush
+	^ self!
+text
+	^ text! !
+"""
+UNREACHABLE = (
+    "| notes | notes := (NeuroScopePlatform current globalNamed: 'Notes') new;; {instead};; "
+    "model addHook: (InterventionHook layer: 0 component: #mlp action: [:activation | "
+    "model client baseUrl: 'http://127.0.0.1:9'. Error signal: 'the cause']);; "
+    "{{[model forward: #(1 2 3)] on: Error do: [:error | error messageText]. notes text}}"
+)
+
+
+def test_a_session_that_cannot_be_cancelled_is_told_beside_the_cause(
+    system: System, hasty: LMStudioNeuroScopeClient, tmp_path: Path
+) -> None:
+    file = tmp_path / "notes.st"
+    file.write_text(NOTES)
+    if system.name == "amber":
+        text = NOTES.replace("'", "''")
+        system.run(f"Importer new import: '{text}' readStream. 'filed in'")
+        asked = UNREACHABLE.format(instead="Transcript register: notes")
+        cause, told = ask(system, hasty, asked)
+    else:
+        asked = UNREACHABLE.format(instead="Smalltalk at: #Transcript put: notes")
+        filed = SimpleNamespace(run=lambda expression: system.run(expression, file))
+        cause, told = ask(filed, hasty, asked)
+    hasty.cancel_session(re.search(r"ses-\w+", told)[0])
+    assert cause == "the cause"
+    assert "was not cancelled" in told
+    assert "127.0.0.1:9" in told
