@@ -36,44 +36,30 @@ def test_a_block_that_takes_longer_than_the_wait(
         assert ask(system, hasty, SLOW) == [1, 2, 3]
 
 
-NOTES = """Object subclass: #Notes
-	instanceVariableNames: 'text'
-	classVariableNames: ''
-	poolDictionaries: ''
-	category: 'Notes'!
-
-!Notes methodsFor: 'notes'!
-show: aString
-	text := (text isNil ifTrue: [''] ifFalse: [text]) , aString!
-cr
-	^ self!
-flush
-	^ self!
-text
-	^ text! !
+TOLD = """!NeuroScopeLiveSession methodsFor: 'private'!
+tell: aString
+	"Leave a text where the test finds it."
+	client token: aString! !
 """
 UNREACHABLE = (
-    "| notes | notes := (NeuroScopePlatform current globalNamed: 'Notes') new;; {instead};; "
     "model addHook: (InterventionHook layer: 0 component: #mlp action: [:activation | "
     "model client baseUrl: 'http://127.0.0.1:9'. Error signal: 'the cause']);; "
-    "{{[model forward: #(1 2 3)] on: Error do: [:error | error messageText]. notes text}}"
+    "{[model forward: #(1 2 3)] on: Error do: [:error | error messageText]. model client token}"
 )
 
 
 def test_a_session_that_cannot_be_cancelled_is_told_beside_the_cause(
     system: System, hasty: LMStudioNeuroScopeClient, tmp_path: Path
 ) -> None:
-    file = tmp_path / "notes.st"
-    file.write_text(NOTES)
-    if system.name == "amber":
-        text = NOTES.replace("'", "''")
+    if system.name == "amber":  # its one process evaluates all
+        text = TOLD.replace("'", "''")
         system.run(f"Importer new import: '{text}' readStream. 'filed in'")
-        asked = UNREACHABLE.format(instead="Transcript register: notes")
-        cause, told = ask(system, hasty, asked)
+        cause, told = ask(system, hasty, UNREACHABLE)
     else:
-        asked = UNREACHABLE.format(instead="Smalltalk at: #Transcript put: notes")
+        file = tmp_path / "told.st"
+        file.write_text(TOLD)
         filed = SimpleNamespace(run=lambda expression: system.run(expression, file))
-        cause, told = ask(filed, hasty, asked)
+        cause, told = ask(filed, hasty, UNREACHABLE)
     hasty.cancel_session(re.search(r"ses-\w+", told)[0])
     assert cause == "the cause"
     assert "was not cancelled" in told
