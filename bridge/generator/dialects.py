@@ -13,7 +13,8 @@ class Dialect:
     that only this system can have, `needs` the packages of that system which the shim uses,
     `globals` the classes of the system that the code names, `dictionary` the expression for the
     dictionary of its globals, `comment` the template of a class comment in a file-out, `hosted`
-    whether smalltalkCI runs the tests on a hosted machine.
+    whether smalltalkCI runs the tests on a hosted machine, `views_are_optional` whether the package
+    that shows pictures needs more than the base image has.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Dialect:
     dictionary: str = "Smalltalk"
     comment: str = "formats/comment_chunk.st"
     hosted: bool = False
+    views_are_optional: bool = False
 
 
 OWN_JSON = ("LMStudioJson", "LMStudioBase64")
@@ -57,8 +59,16 @@ EVERYWHERE = frozenset(
 )
 NATIVE = EVERYWHERE | {"Boolean", "ByteArray", "Character", "Delay", "WriteStream"}
 BIT_BLOCK = (
-    NATIVE | {"BitBlt", "FloatArray", "Form"} | {"ConnectionClosed", "NetworkError", "WebClient"}
+    NATIVE
+    | {"BitBlt", "Compiler", "FloatArray", "Form"}
+    | {"ConnectionClosed", "NetworkError", "WebClient"}
 )
+MORPHS = {"Color", "Model", "Morph", "PluggableButtonMorph", "PluggableListMorph"} | {
+    "PluggableTextMorph",
+    "ScrollPane",
+    "SystemWindow",
+    "Workspace",
+}
 
 DIALECTS: dict[str, Dialect] = {
     dialect.name: dialect
@@ -77,7 +87,10 @@ DIALECTS: dict[str, Dialect] = {
             ("cuis",),
             extras=("LMStudioBase64", *OWN_HTTP, *OWN_FETCH),
             needs=("WebClient", "JSON"),
-            globals=BIT_BLOCK | {"CodePackageFile", "Feature", "Json", "JsonObject"},
+            globals=BIT_BLOCK
+            | MORPHS
+            | {"ActiveModel", "CodePackageFile", "ImageMorph", "TextModelMorph"}
+            | {"CodePackageFile", "Feature", "Json", "JsonObject"},
         ),
         Dialect(
             "gst",
@@ -87,7 +100,13 @@ DIALECTS: dict[str, Dialect] = {
             variants=("NeuroScopeGnuSupplement",),
             comment="formats/comment_message.st",
             globals=NATIVE
-            | {"ArrayedCollection", "ReadStream", "SystemExceptions.FileError", "UndefinedObject"}
+            | {
+                "ArrayedCollection",
+                "Behavior",
+                "ReadStream",
+                "SystemExceptions.FileError",
+                "UndefinedObject",
+            }
             | {"FileStream", "ObjectMemory", "PackageLoader", "Sockets.Socket"},
         ),
         Dialect(
@@ -96,9 +115,12 @@ DIALECTS: dict[str, Dialect] = {
             ("tonel",),
             extras=("LMStudioJson",),
             hosted=True,
+            views_are_optional=True,
             globals=NATIVE
             | {"Metacello", "NetworkError", "ZnBase64Encoder", "ZnByteArrayEntity"}
-            | {"ZnClient"},
+            | {"ZnClient", "ImageReadWriter", "SpImagePresenter", "SpStringTableColumn"}
+            | {"SpTablePresenter", "SpTextPresenter", "SpPresenter", "SpBoxLayout", "Color"}
+            | {"RSBox", "RSCanvas", "RSLabel", "RSLine", "RSPopup"},
         ),
         Dialect(
             "squeak",
@@ -106,7 +128,9 @@ DIALECTS: dict[str, Dialect] = {
             ("fileout",),
             extras=(*OWN_JSON, *OWN_HTTP, *OWN_FETCH),
             hosted=True,
-            globals=BIT_BLOCK | {"FileDirectory", "StandardFileStream"},
+            globals=BIT_BLOCK
+            | MORPHS
+            | {"AlignmentMorph", "FileDirectory", "Sensor", "StandardFileStream"},
         ),
     )
 }
