@@ -14,6 +14,7 @@ from engine.contract.schemas.base import (
     Batch,
     Biases,
     ChoiceCount,
+    DraftCount,
     Index,
     No,
     One,
@@ -84,7 +85,7 @@ class Sampling(Request):
         description="A smaller loaded model with the same vocabulary, which proposes tokens that "
         "the model checks several at once. At temperature 0 the text is that without it.",
     )
-    num_draft_tokens: int = Field(3, ge=1, le=64, description="How many it proposes at once.")
+    num_draft_tokens: DraftCount = Field(3, description="How many it proposes at once.")
     n: ChoiceCount = Field(1, description="How many choices to generate for each prompt.")
     best_of: ChoiceCount | None = Field(None, description="Only as many as `n` are supported.")
     user: str | None = Field(None, description=UNUSED)
