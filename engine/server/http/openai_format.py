@@ -185,11 +185,15 @@ def _possible(rated: RatedToken) -> list[TokenChoice]:
     return [choice for choice in rated.top_logprobs if choice.logprob > -math.inf]
 
 
-def usage(prompts: Sequence[int], completions: Sequence[int], reasoning: int) -> s.Usage:
-    """The tokens of all prompts and of all choices, and how many of these are thinking."""
+def usage(
+    prompts: Sequence[int], completions: Sequence[int], cached: Sequence[int], reasoning: int
+) -> s.Usage:
+    """The tokens of all prompts and of all choices; how many of the prompts' are cached, and how
+    many of the choices' are thinking."""
     return s.Usage(
         prompt_tokens=sum(prompts),
         completion_tokens=sum(completions),
         total_tokens=sum(prompts) + sum(completions),
+        prompt_tokens_details=s.PromptTokensDetails(cached_tokens=sum(cached)),
         completion_tokens_details=s.CompletionDetails(reasoning_tokens=reasoning),
     )
