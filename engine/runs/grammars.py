@@ -83,7 +83,12 @@ def json_schema(schema: Mapping[str, Any]) -> Grammar:
 
 
 def regex(pattern: str) -> Grammar:
-    """Text that a regular expression matches as a whole, in the syntax of Rust's crate `regex`."""
+    """Text that a regular expression matches as a whole, in the syntax of Rust's crate `regex`.
+
+    Raises GrammarError for one that ends inside an escape, which a grammar would take for its own.
+    """
+    if (len(pattern) - len(pattern.rstrip("\\"))) % 2:
+        raise GrammarError(f"{pattern[-20:]!r} ends with a backslash that escapes nothing")
     return Grammar(f"/{regex_to_lark(pattern, use_ascii='')}/")
 
 

@@ -150,23 +150,23 @@ def _answer(request: s.Structured, names: Fields) -> tuple[Grammar | None, str]:
             "structured_outputs",
         )
     if isinstance(wanted, s.JsonSchemaFormat):
-        return _json(wanted.json_schema.schema_, names.schema)
+        return _made(grammars.json_schema, wanted.json_schema.schema_, names.schema)
     if isinstance(wanted, s.JsonObjectFormat):
-        return _json(ANY_OBJECT, names.form)
+        return _made(grammars.json_schema, ANY_OBJECT, names.form)
     if other is None:
         return None, ""
     if other.json_ is not None:
-        return _json(other.json_, "structured_outputs.json")
+        return _made(grammars.json_schema, other.json_, "structured_outputs.json")
     if other.regex is not None:
-        return grammars.regex(other.regex), "structured_outputs.regex"
+        return _made(grammars.regex, other.regex, "structured_outputs.regex")
     if other.choice is not None:
         return grammars.choice(other.choice), "structured_outputs.choice"
     return grammars.lark(other.grammar or ""), "structured_outputs.grammar"
 
 
-def _json(schema: dict[str, Any], param: str) -> tuple[Grammar, str]:
+def _made(grammar: Callable[[Any], Grammar], given: Any, param: str) -> tuple[Grammar, str]:
     try:
-        return grammars.json_schema(schema), param
+        return grammar(given), param
     except GrammarError as reason:
         raise ImpossibleGrammarError(f"{param}: {reason}.", param) from reason
 

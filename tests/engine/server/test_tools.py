@@ -91,7 +91,7 @@ def says(monkeypatch):
                     marker = {"<think>": 257, "</think>": 258}.get(piece, 7)
                     yield (
                         index,
-                        (GenerationResult(marker, piece, piece, -1.0, (), ended, 1, count), {}),
+                        (GenerationResult(marker, piece, piece, -1.0, (), ended, 1, count, 0), {}),
                     )
 
         monkeypatch.setattr(Choices, "run", run)
