@@ -48,6 +48,7 @@ CORE = "NeuroScope-Core"
 CORE_CLASSES = (
     "NeuroScopeErrors",
     "NeuroScopeRandom",
+    "NeuroScopeProgress",
     "NeuroScopeHookPoint",
     "ActivationCache",
     "NeuroScopeChoice",
@@ -102,6 +103,7 @@ CORE_CLASSES = (
     "AttentionAnalyzer",
     "AttentionVisualizer",
     "DataBridge",
+    "JSInterface",
     "ActivationAnalyzer",
     "NeuroScopeTokenActivation",
     "NeuroScopeActivatingExample",
@@ -149,6 +151,7 @@ TEST_CLASSES = (
     "NeuroScopeAttentionPatternTest",
     "NeuroScopePictureTest",
     "NeuroScopeLinearProbeTest",
+    "NeuroScopeProgressTest",
     "NeuroScopeCircuitTest",
 )
 SERVER_TESTS = "NeuroScope-Server-Tests"
@@ -161,6 +164,7 @@ SERVER_TEST_CLASSES = (
     "NeuroScopeInterventionTest",
     "NeuroScopePassCachingTest",
     "NeuroScopePassDebuggerTest",
+    "NeuroScopeProgressServerTest",
     "NeuroScopeAnalysisTest",
     "NeuroScopeCircuitFinderTest",
 )
@@ -231,7 +235,14 @@ def packages_of(client: Client, dialect: Dialect, templates: Templates) -> tuple
     core = Package(CORE, classes, requires=base, yielding=documented)
     shown = f"views/{dialect.name}.st"
     views = (
-        (Package(VIEWS, _classes(templates, shown), requires=(*base, core)),)
+        (
+            Package(
+                VIEWS,
+                _classes(templates, shown),
+                requires=(*base, core),
+                optional=dialect.views_are_optional,
+            ),
+        )
         if templates.has(shown)
         else ()
     )

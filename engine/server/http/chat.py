@@ -66,7 +66,9 @@ def _plain(message: ChatMessage, param: str) -> dict[str, Any]:
         fields["content"] = ""
     for at, call in enumerate(fields.get("tool_calls", ())):
         function = call["function"]
-        function["arguments"] = _arguments(function["arguments"], f"{param}.tool_calls.{at}")
+        function["arguments"] = _arguments(
+            function["arguments"], f"{param}.tool_calls.{at}.function.arguments"
+        )
         call["type"] = "function"
     return fields
 
@@ -77,7 +79,7 @@ def _arguments(text: str, param: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         arguments = None
     if not isinstance(arguments, dict):
-        raise ImpossibleError(f"{param}.function.arguments: not an object as JSON.", param)
+        raise ImpossibleError(f"{param}: not an object as JSON.", param)
     return arguments
 
 
