@@ -257,7 +257,7 @@ def soak(url: str, process: psutil.Process, model: str, *, seconds: float, clien
         with ThreadPoolExecutor(clients) as pool:
             for done in [pool.submit(each.run_until, deadline) for each in several]:
                 done.result()
-        _wait_for_rest(url)
+        _wait_for_rest(url, model)
         taken.append(Taken.by(process))
     for each in several:
         each.http.close()
@@ -265,14 +265,18 @@ def soak(url: str, process: psutil.Process, model: str, *, seconds: float, clien
     return Soaked(sent, [failure for each in several for failure in each.failures], *taken)
 
 
-def _wait_for_rest(url: str) -> None:
-    """Wait until nothing is under way, and what was is given back."""
+def _wait_for_rest(url: str, model: str) -> None:
+    """Wait until nothing is under way and what was is given back; forget what was captured."""
     deadline = time.monotonic() + PATIENCE
     while httpx.get(f"{url}/v1/jobs", timeout=PATIENCE).json()["jobs"]:
         if time.monotonic() > deadline:
             raise TimeoutError("jobs do not end")
         time.sleep(0.1)
-    httpx.post(f"{url}/v1/models/unload", json={"model": "other"}, timeout=PATIENCE)
+    with httpx.Client(base_url=url, timeout=PATIENCE) as http:
+        for capture in http.get("/v1/activations").json()["captures"]:
+            http.delete(f"/v1/activations/{capture['capture_id']}")
+        http.post("/v1/models/load", json={"model_path": model, "model_id": "other"})
+        http.post("/v1/models/unload", json={"model": "other"}).raise_for_status()
     time.sleep(1)
 
 

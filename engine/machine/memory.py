@@ -1,5 +1,7 @@
 """How much memory this process may still take for arrays, by MLX and by the operating system."""
 
+import ctypes
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -17,6 +19,18 @@ UNLIMITED = 1 << 60
 V2 = ("memory.max", "memory.current", "inactive_file")
 V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
 """The files of a control group's limit and use, and what of its use can be taken back at once."""
+
+
+def free_unused() -> None:
+    """Give the system back what arrays and other objects that are gone have taken.
+
+    glibc keeps the pieces between those that are left: by a model's size after some have been
+    loaded and unloaded.
+    """
+    gc.collect()
+    mx.clear_cache()
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)
 
 
 def available_bytes() -> int:

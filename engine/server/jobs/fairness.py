@@ -8,6 +8,8 @@ SHORT = 2.0
 """Seconds up to which the job that has had less of them goes first; beyond, they alternate."""
 PASSED = 4.0
 """How many times as long as its last turn lasted a job is passed by shorter ones."""
+AT_LEAST = 1.0
+"""Seconds that it is passed in any case."""
 
 
 class HavingTurns(Protocol):
@@ -30,7 +32,7 @@ class Fairness:
     """Chooses among those that are ready.
 
     A new job waits for the turn under way, and at most one more: among long jobs only one at a
-    time goes before shorter work, and then none for `PASSED` times as long.
+    time goes before shorter work, and then none for the time that it may be passed for.
     """
 
     def __init__(self) -> None:
@@ -40,9 +42,13 @@ class Fairness:
         """Whose turn it is; None if nobody is ready."""
         now = monotonic()
         if now >= self._not_before:
-            late = [each for each in ready if now - each.last_turn > PASSED * each.took > 0]
+            late = [each for each in ready if each.took and now - each.last_turn > _passed(each)]
             if late:
                 chosen = min(late, key=lambda each: each.last_turn)
-                self._not_before = now + (1 + PASSED) * chosen.took
+                self._not_before = now + chosen.took + _passed(chosen)
                 return chosen
         return min(ready, key=lambda each: (min(each.spent, SHORT), each.last_turn), default=None)
+
+
+def _passed(turn: HavingTurns) -> float:
+    return max(PASSED * turn.took, AT_LEAST)

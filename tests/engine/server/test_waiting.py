@@ -104,6 +104,7 @@ def test_a_short_request_passes_long_work(stepping, monkeypatch, asked, at_secon
         finish(job, error)
 
     def begin_short():
+        steps[0].stack.spent = 60.0  # as long work has had, where a model is not tiny
         short.append(pool.submit(stepping.http.post, "/v1/completions", json=SHORT, headers=NAMED))
         until(lambda: worker.queue_depth)
 

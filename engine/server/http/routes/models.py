@@ -1,15 +1,13 @@
 """The models: list, describe, load, unload."""
 
-import gc
 import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-import mlx.core as mx
-
 from engine.contract import schemas as s
 from engine.errors import EngineError
+from engine.machine.memory import free_unused
 from engine.models.adapter_folders import HUB_FILES as ADAPTER_FILES
 from engine.models.loading import HUB_FILES as MODEL_FILES
 from engine.models.loading import HUB_ID, from_hub
@@ -56,7 +54,7 @@ def load_model(service: Service, request: s.LoadModelRequest) -> s.ModelEntry:
 def unload_model(service: Service, request: s.UnloadModelRequest) -> s.UnloadModelResponse:
     service.debug_sessions.end_all_of(service.models.get(request.model))
     service.models.unload(request.model)
-    service.worker.call(lambda job: _free(), client())
+    service.worker.call(lambda job: free_unused(), client())
     return s.UnloadModelResponse(unloaded=request.model)
 
 
@@ -92,8 +90,3 @@ def _as_known(message: str, paths: dict[str, str | None], settings: Settings) ->
     for root in sorted(map(str, (each.resolve() for each in settings.model_roots)), key=len):
         message = message.replace(f"{root}/", "")
     return message
-
-
-def _free() -> None:
-    gc.collect()
-    mx.clear_cache()
