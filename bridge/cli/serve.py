@@ -46,7 +46,9 @@ LARGEST = 2**31 - 1
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Clients may load models below this folder, and always those pulled. Repeatable.",
 )
-@click.option("--allow-hub", is_flag=True, help="Clients may load models by hub id.")
+@click.option(
+    "--allow-hub", is_flag=True, help="Clients may download models, and load them by hub id."
+)
 @click.option("--allow-host", "allowed_hosts", multiple=True, help="A name this server goes by.")
 @click.option(
     "--allow-origin",

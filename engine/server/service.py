@@ -11,6 +11,7 @@ from engine.server.jobs.sessions import Sessions
 from engine.server.metrics import Gauges, Metrics
 from engine.server.state.captures import CaptureStore
 from engine.server.state.conversations import Conversations
+from engine.server.state.downloads import Downloads
 from engine.server.state.models import Models
 from engine.server.state.settings import Settings
 
@@ -25,6 +26,7 @@ class Service:
     worker: GenerationThread
     sessions: Sessions
     conversations: Conversations
+    downloads: Downloads
     metrics: Metrics
 
 
@@ -42,10 +44,10 @@ def create_service(settings: Settings, on_death: Callable[[], None]) -> Service:
     if pool := host_memory():
         pool.budget_bytes = settings.capture_bytes
     store = CaptureStore(settings.capture_bytes, settings.spill_folder, settings.spill_bytes)
-    models = Models(settings.max_models)
+    models = Models(settings.max_models, settings.context_tokens)
     sessions = Sessions(settings.breakpoint_patience)
     metrics = Metrics(_gauges(worker, models, store))
-    return Service(settings, models, store, worker, sessions, Conversations(), metrics)
+    return Service(settings, models, store, worker, sessions, Conversations(), Downloads(), metrics)
 
 
 def _gauges(worker: GenerationThread, models: Models, store: CaptureStore) -> Gauges:

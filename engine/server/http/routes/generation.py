@@ -12,13 +12,14 @@ from engine.server.http.openai_format import ChatReply, CompletionReply
 from engine.server.http.prompts import Prompt, checked, completion_prompts
 from engine.server.http.requests import client
 from engine.server.http.responses import event_stream
+from engine.server.http.routes.models import requested_model
 from engine.server.service import Service
 
 Answer = dict[str, Any] | Response
 
 
 def complete(service: Service, request: s.CompletionRequest) -> Answer:
-    model = service.models.get(request.model)
+    model = requested_model(service, request.model)
     prompts = completion_prompts(model, request, service.settings)
     choices = Choices(service, prompts, request, CompletionReply(model, request.logprobs))
     return _answer(service, choices, request)
@@ -35,7 +36,7 @@ def chat_choices(
 
     Raises what it cannot have.
     """
-    model = service.models.get(request.model)
+    model = requested_model(service, request.model)
     special = request.add_special_tokens
     tokens = chat_tokens(
         model, request.messages, request, service.settings, special=special, param=param
