@@ -60,11 +60,10 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Contestant:
-    """A server: how it is started, and what it is asked for beyond a completion."""
+class Asked:
+    """What a server is asked for: a path, and what a request has beyond a completion's fields."""
 
     name: str
-    command: list[str]
     path: str = "/v1/completions"
     extra: tuple[tuple[str, object], ...] = ()
 
@@ -86,14 +85,12 @@ def main(clients: tuple[int, ...], tokens: int, chosen: Path | None) -> None:
         theirs = ["-c", THEIRS, "--model", str(model), "--decode-concurrency", "64"]
         ours = ["-c", OURS, "serve", "--model", str(model)]
         captured = (("activation_hooks", HOOKS), ("activation_format", "reference"))
-        contestants = [
-            Contestant("mlx_lm.server", theirs),
-            Contestant("here", ours),
-            Contestant(
-                "here, residuals captured", ours, "/v1/completions/with_activations", captured
-            ),
-        ]
-        measured = {each.name: measure(each, clients, words, tokens) for each in contestants}
+        plain = Asked("here")
+        hooked = Asked("here, residuals captured", "/v1/completions/with_activations", captured)
+        measured = {
+            **measure(theirs, [Asked("mlx_lm.server")], clients, words, tokens),
+            **measure(ours, [plain, hooked], clients, words, tokens),
+        }
     table = Table(
         "server", "clients", "tokens/s", "ratio", "processor", "first token", "last token", box=None
     )
@@ -130,12 +127,18 @@ def words_of(folder: Path) -> list[str]:
 
 
 def measure(
-    contestant: Contestant, clients: tuple[int, ...], words: list[str], tokens: int
-) -> dict[int, Measured]:
-    with served(contestant) as (url, server), httpx.Client(base_url=url, timeout=PATIENCE) as http:
-        asked(http, contestant, prompt(words, 0), tokens)  # the first requests find all cold
-        at_once(url, server, contestant, 2, words, tokens)
-        return {count: at_once(url, server, contestant, count, words, tokens) for count in clients}
+    command: list[str], kinds: list[Asked], clients: tuple[int, ...], words: list[str], tokens: int
+) -> dict[str, dict[int, Measured]]:
+    """What each kind of request reaches at one server, by name and number of clients."""
+    measured = {}
+    with served(command) as (url, server), httpx.Client(base_url=url, timeout=PATIENCE) as http:
+        for kind in kinds:
+            answered(http, kind, prompt(words, 0), tokens)  # the first requests find all cold
+            at_once(url, server, kind, 2, words, tokens)
+            measured[kind.name] = {
+                count: at_once(url, server, kind, count, words, tokens) for count in clients
+            }
+    return measured
 
 
 def prompt(words: list[str], number: int) -> str:
@@ -146,7 +149,7 @@ def prompt(words: list[str], number: int) -> str:
 def at_once(
     url: str,
     server: psutil.Process,
-    contestant: Contestant,
+    kind: Asked,
     count: int,
     words: list[str],
     tokens: int,
@@ -156,7 +159,7 @@ def at_once(
     def client(number: int) -> tuple[int, float, float]:
         with httpx.Client(base_url=url, timeout=PATIENCE) as http:
             start.wait()
-            return asked(http, contestant, prompt(words, number), tokens)
+            return answered(http, kind, prompt(words, number), tokens)
 
     with ThreadPoolExecutor(count) as pool:
         began, used = time.perf_counter(), processor_seconds(server)
@@ -175,19 +178,17 @@ def processor_seconds(server: psutil.Process) -> float:
     return times.user + times.system
 
 
-def asked(
-    http: httpx.Client, contestant: Contestant, text: str, tokens: int
-) -> tuple[int, float, float]:
+def answered(http: httpx.Client, kind: Asked, text: str, tokens: int) -> tuple[int, float, float]:
     """Tokens of a completion, and the seconds to its first and its last."""
     body = {
         "prompt": text,
         "max_tokens": tokens,
         "stream": True,
         "stream_options": {"include_usage": True},
-        **dict(contestant.extra),
+        **dict(kind.extra),
     }
     began, first, made = time.perf_counter(), 0.0, 0
-    with accepted(http, contestant.path, body) as response:
+    with accepted(http, kind.path, body) as response:
         for line in response.iter_lines():
             if line.startswith("data: {"):
                 event = json.loads(line.removeprefix("data: "))
@@ -212,18 +213,18 @@ def accepted(http: httpx.Client, path: str, body: dict) -> Iterator[httpx.Respon
 
 
 @contextmanager
-def served(contestant: Contestant) -> Iterator[tuple[str, psutil.Process]]:
+def served(arguments: list[str]) -> Iterator[tuple[str, psutil.Process]]:
     """Run a server on a free port, and yield its address and process; stop it on every way out."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, *contestant.command, "--port", str(port)]
+    command = [sys.executable, *arguments, "--port", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         while True:
             if process.poll() is not None:
-                raise RuntimeError(f"{contestant.name} ended with status {process.returncode}")
+                raise RuntimeError(f"{command} ended with status {process.returncode}")
             try:
                 httpx.get(f"{url}/v1/models", timeout=60).raise_for_status()
                 break

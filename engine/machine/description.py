@@ -5,6 +5,7 @@ from importlib.metadata import version
 import mlx.core as mx
 
 from engine.machine.blas import blas_in_use
+from engine.machine.device import on_cpu
 from engine.machine.precision import is_exact
 
 
@@ -15,7 +16,7 @@ def description() -> dict[str, str]:
         "MLX": f"{version('mlx')} on {_name(device)}",
         "float32 products": "exact" if is_exact() else "rounded to TF32, about 1e-3 off",
     }
-    if device.type == mx.DeviceType.cpu:
+    if on_cpu():
         rows["BLAS"] = blas_in_use()
     return rows
 

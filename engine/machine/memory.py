@@ -6,6 +6,8 @@ from pathlib import Path
 import mlx.core as mx
 import psutil
 
+from engine.machine.device import on_cpu
+
 CGROUPS = Path("/proc/self/cgroup")
 MOUNT = Path("/sys/fs/cgroup")
 UNLIMITED = 1 << 60
@@ -32,7 +34,7 @@ def available_bytes() -> int:
 
 def _of_device() -> Iterator[int]:
     """What a GPU has for arrays; nothing on a CPU, whose memory is the system's."""
-    if mx.default_device().type != mx.DeviceType.cpu:
+    if not on_cpu():
         info = mx.device_info(mx.default_device())
         for name in ("max_recommended_working_set_size", "memory_size", "total_memory"):
             size = info.get(name)

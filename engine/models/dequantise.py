@@ -57,7 +57,8 @@ def float_dtype(model: nn.Module) -> mx.Dtype:
 
 def _is_wrong_on_cuda(layer: nn.Module) -> bool:
     if type(layer) is nn.QuantizedLinear:
-        return layer.scales.shape[-1] == 1
+        too_large = layer.group_size == 128 and layer.scales.dtype == mx.float32
+        return too_large or layer.scales.shape[-1] == 1
     return type(layer) is QuantizedMultiLinear
 
 

@@ -19,6 +19,7 @@ from engine.errors import (
     ModelNotFoundError,
     UnsupportedModelError,
 )
+from engine.machine.device import on_cpu
 from engine.models import adapter_folders, template_process
 from engine.models.adapter_folders import open_adapter
 from engine.models.adapters import Adapter
@@ -73,7 +74,7 @@ def load(
         raise InvalidRequestError(f"dtype is {dtype!r}, not one of {', '.join(DTYPES)}")
     try:
         folder = locate(path_or_id)
-        is_cast = dtype is not None or (_on_cpu() and _quantised(load_config(folder)))
+        is_cast = dtype is not None or (on_cpu() and _quantised(load_config(folder)))
 
         def prepare(weights: Weights, config: dict[str, Any]) -> Weights:
             return adapter.prepare(weights, config, not is_cast) if adapter else weights
@@ -87,7 +88,7 @@ def load(
             adapter.merge(model, not is_cast)
         eos = config.get("eos_token_id")
         tokenizer = load_tokenizer(folder, {"trust_remote_code": False}, eos_token_ids=eos)
-        if dtype is None and _on_cpu() and _quantised(config):
+        if dtype is None and on_cpu() and _quantised(config):
             dtype = "float32"
         if mx.cuda.is_available():
             dequantise_wrong_on_cuda(model)
@@ -161,10 +162,6 @@ def _check_whole(folder: Path) -> None:
     weight_files(folder)
     if not any((folder / name).is_file() for name in TOKENIZER_FILES):
         require_file(folder, " or ".join(TOKENIZER_FILES))
-
-
-def _on_cpu() -> bool:
-    return mx.default_device().type == mx.DeviceType.cpu
 
 
 def _quantised(config: dict[str, Any]) -> bool:

@@ -2,7 +2,8 @@
 
 MLX evaluates a pass layer by layer and frees what nobody needs any more. So at its peak a pass has
 one layer's values, its attention scores among them, or the logits; the caches of the positions so
-far; and what is captured.
+far; and what is captured. A GPU runs many kernels at a time and frees what they used once all of
+them have run: there, about another layer's values are held.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,6 +19,7 @@ from mlx_lm.models.cache import make_prompt_cache
 from engine.captures.hooks import ResolvedHook
 from engine.components import ComponentType
 from engine.errors import NotEnoughMemoryError
+from engine.machine.device import on_cpu
 from engine.machine.gaps import gaps_explained
 from engine.machine.memory import available_bytes
 from engine.structure.resolver import Structure
@@ -39,6 +41,10 @@ CACHE_STEP = 256
 """Positions by which mlx-lm's caches grow."""
 COPIES = 2
 """Copies of what is captured, at most: MLX's and numpy's, or pieces and what they are joined to."""
+WORKSPACE = 8 << 20
+"""What a GPU's products of matrices take beside their values, at most, as measured on an H100."""
+HELD = 400_000_000
+"""Values that an H100 holds at most until all kernels of one graph have run."""
 SQUARES = 3
 """Arrays as large as the scores where somebody looks at them: scores, masked scores, pattern."""
 
@@ -102,10 +108,12 @@ class Footprint:
     ) -> Cost:
         """A pass over `length` positions that sees `keys`, with logits of so many positions."""
         arrays = SQUARES if looks_at_scores else 2 if self._keeps_scores else 0
+        values = batch * length * self.per_position
         return Cost(
             {
                 "attention scores": batch * self.heads * length * keys * FLOAT32 * arrays,
-                "a layer's values": batch * length * self.per_position,
+                "a layer's values": values,
+                "what the GPU holds": 0 if on_cpu() else WORKSPACE + min(values, HELD),
                 "logits": batch * logits * self.vocab * FLOAT32,
                 "masks": length * keys,
                 "caches": batch * (keys * self.cached + self.fixed),
@@ -255,7 +263,7 @@ def _arrays(tree: Any) -> Iterator[mx.array]:
 
 def _keeps_scores(structure: Structure) -> bool:
     """Whether attention's kernel keeps its scores: on a CPU, and for some widths on a GPU."""
-    if mx.default_device().type == mx.DeviceType.cpu:
+    if on_cpu():
         return True
     widths = {s[-1] for p, s in structure.shapes.items() if p.component is ComponentType.QUERY}
     return not widths <= set(FUSED_WIDTHS)

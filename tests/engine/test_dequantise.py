@@ -87,6 +87,25 @@ def test_what_a_gpu_multiplies_wrongly_is_plain_there(quantisation):
     np.testing.assert_allclose(answer, expected, rtol=0, atol=3e-2)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "group_size", "kind"),
+    [
+        (mx.float32, 128, nn.Linear),
+        (mx.float16, 128, nn.QuantizedLinear),
+        (mx.float32, 64, nn.QuantizedLinear),
+    ],
+)
+def test_what_a_gpu_cannot_multiply_by_many_rows_is_plain_there(dtype, group_size, kind):
+    model = nn.Sequential(nn.QuantizedLinear(512, 64, bias=False, group_size=group_size, bits=2))
+    model.set_dtype(dtype)
+    x = mx.random.normal((16, 512), key=mx.random.key(3)).astype(dtype)
+    with mx.stream(mx.cpu):
+        expected = np.array(model(x).astype(mx.float32))
+    dequantise_wrong_on_cuda(model)
+    assert type(model.layers[0]) is kind
+    np.testing.assert_allclose(np.array(model(x).astype(mx.float32)), expected, rtol=0, atol=1e-2)
+
+
 def test_what_was_never_quantised_stays_the_same_object():
     model = nn.Sequential(nn.Linear(64, 32), nn.RMSNorm(32))
     before = list(model.layers)
