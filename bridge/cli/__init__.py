@@ -16,6 +16,7 @@ COMMANDS = (
     "python-client",
     "report",
     "serve",
+    "smalltalk",
     "stand-in",
 )
 

@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 
 from bridge import __version__
+from bridge.resources import resource_folder
 
 TOKEN_VARIABLE = "NEUROSCOPE_TOKEN"
 MEGABYTE = 1 << 20
@@ -157,6 +158,7 @@ def serve(
         allowed_origins=allowed_origins,
         model_roots=(*model_roots, models_folder(), *_folders(model, adapter)),
         allow_hub=allow_hub,
+        smalltalk_folder=resource_folder("smalltalk"),
         capture_bytes=capture_budget * MEGABYTE,
         spill_folder=spill_folder,
         spill_bytes=spill_budget * MEGABYTE,

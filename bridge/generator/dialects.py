@@ -12,8 +12,9 @@ class Dialect:
     `extras` are class templates that its base image has no match for, `variants` those of clients
     that only this system can have, `needs` the packages of that system which the shim uses,
     `globals` the classes of the system that the code names, `dictionary` the expression for the
-    dictionary of its globals, `comment` the template of a class comment in a file-out, `hosted`
-    whether smalltalkCI runs the tests on a hosted machine.
+    dictionary of its globals, `comment` the template of a class comment in a file-out, `runners`
+    the templates of files that start the system with the bridge's packages, `hosted` whether
+    smalltalkCI runs the tests on a hosted machine.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Dialect:
     globals: frozenset[str] = frozenset()
     dictionary: str = "Smalltalk"
     comment: str = "formats/comment_chunk.st"
+    runners: tuple[str, ...] = ()
     hosted: bool = False
 
 
@@ -64,6 +66,7 @@ DIALECTS: dict[str, Dialect] = {
             ("fileout",),
             variants=("LMStudioPromisingClient", "NeuroScopeAmberSupplement"),
             dictionary="Smalltalk globals",
+            runners=("amber.js", "package.json"),
             globals=EVERYWHERE | {"Compiler", "Importer", "Number", "TNativeZeroBasedCollection"},
         ),
         Dialect(
@@ -72,7 +75,8 @@ DIALECTS: dict[str, Dialect] = {
             ("cuis",),
             extras=("LMStudioBase64",),
             needs=("WebClient", "JSON"),
-            globals=BIT_BLOCK | {"CodePackageFile", "Feature", "Json", "JsonObject"},
+            globals=BIT_BLOCK
+            | {"CodePackageFile", "DirectoryEntry", "Feature", "Json", "JsonObject"},
         ),
         Dialect(
             "gst",
@@ -83,7 +87,8 @@ DIALECTS: dict[str, Dialect] = {
             comment="formats/comment_message.st",
             globals=NATIVE
             | {"ArrayedCollection", "ReadStream", "SystemExceptions.FileError", "UndefinedObject"}
-            | {"FileStream", "ObjectMemory", "PackageLoader", "Sockets.Socket"},
+            | {"FileStream", "NetClients.URIResolver", "ObjectMemory", "PackageLoader"}
+            | {"Sockets.Socket"},
         ),
         Dialect(
             "pharo",
@@ -92,7 +97,7 @@ DIALECTS: dict[str, Dialect] = {
             extras=("LMStudioJson",),
             hosted=True,
             globals=NATIVE
-            | {"Metacello", "NetworkError", "ZnBase64Encoder", "ZnByteArrayEntity"}
+            | {"FileLocator", "Metacello", "NetworkError", "ZnBase64Encoder", "ZnByteArrayEntity"}
             | {"ZnClient"},
         ),
         Dialect(
@@ -101,7 +106,7 @@ DIALECTS: dict[str, Dialect] = {
             ("fileout",),
             extras=OWN_JSON,
             hosted=True,
-            globals=BIT_BLOCK | {"FileDirectory", "StandardFileStream"},
+            globals=BIT_BLOCK | {"FileDirectory", "ReadWriteStream", "StandardFileStream"},
         ),
     )
 }

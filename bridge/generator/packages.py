@@ -1,5 +1,6 @@
 """The packages of a document in a dialect: which classes, in which order."""
 
+from bridge import __version__
 from bridge.generator.client import Client
 from bridge.generator.client_tests import tests_of
 from bridge.generator.dialects import OWN_JSON, Dialect
@@ -294,7 +295,10 @@ def _client_class(client: Client, templates: Templates) -> tuple[SmalltalkClass,
         for each in client.options_classes
         for cls in _classes(templates, "clients/options.st", client=client, options=each, **names)
     ]
-    return (*options, *_classes(templates, name, client=client, **names))
+    return (
+        *options,
+        *_classes(templates, name, client=client, distribution=__version__, **names),
+    )
 
 
 def _from(

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from bridge import __version__
 from bridge.generator.dialects import Dialect
 from bridge.generator.errors import GeneratorError
 from bridge.generator.file_names import cypress, file_names, percent_escaped
@@ -33,6 +34,10 @@ def render_dialect(
     if naming.is_bridge and dialect.hosted:
         baseline = baseline_name(packages)
         files[SMALLTALK_CI] = render("smalltalk.ston", packages=packages, baseline=baseline)
+    if naming.is_bridge:
+        for name in dialect.runners:
+            context = {"packages": packages, "version": __version__}
+            files[name] = templates.render(f"runners/{name}", **context)
     for name in dict.fromkeys((*dialect.formats, *formats)):
         whole = packages
         if name in METACELLO_SCHEMES:
