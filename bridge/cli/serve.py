@@ -104,6 +104,13 @@ LARGEST = 2**31 - 1
     show_default=True,
     help="Seconds that a paused pass waits for its client.",
 )
+@click.option(
+    "--debugger-wait",
+    type=click.FloatRange(min=0, min_open=True),
+    default=600,
+    show_default=True,
+    help="Seconds that a debug session is kept which nothing is asked of.",
+)
 @click.option("--log-json", is_flag=True, help="Log one JSON object a line.")
 def serve(
     model: str | None,
@@ -127,6 +134,7 @@ def serve(
     queue_size: int,
     max_models: int,
     breakpoint_wait: float,
+    debugger_wait: float,
     log_json: bool,
 ) -> None:
     """Serve a model's activations over HTTP.
@@ -166,6 +174,7 @@ def serve(
         queue_size=queue_size,
         max_models=max_models,
         breakpoint_patience=breakpoint_wait,
+        debugger_patience=debugger_wait,
     )
     wanted = None
     if model:

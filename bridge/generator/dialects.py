@@ -31,6 +31,8 @@ class Dialect:
 
 
 OWN_JSON = ("LMStudioJson", "LMStudioBase64")
+OWN_HTTP = ("LMStudioBodyDecoder",)
+OWN_FETCH = ("NeuroScopeJavaScript", "NeuroScopeFetch")
 EVERYWHERE = frozenset(
     (
         "Array",
@@ -39,6 +41,7 @@ EVERYWHERE = frozenset(
         "Date",
         "Dictionary",
         "Error",
+        "Number",
         "Object",
         "OrderedCollection",
     )
@@ -55,7 +58,9 @@ EVERYWHERE = frozenset(
     )
 )
 NATIVE = EVERYWHERE | {"Boolean", "ByteArray", "Character", "Delay", "WriteStream"}
-BIT_BLOCK = NATIVE | {"BitBlt", "FloatArray", "Form", "NetworkError", "WebClient"}
+BIT_BLOCK = (
+    NATIVE | {"BitBlt", "FloatArray", "Form"} | {"ConnectionClosed", "NetworkError", "WebClient"}
+)
 
 DIALECTS: dict[str, Dialect] = {
     dialect.name: dialect
@@ -67,13 +72,13 @@ DIALECTS: dict[str, Dialect] = {
             variants=("LMStudioPromisingClient", "NeuroScopeAmberSupplement"),
             dictionary="Smalltalk globals",
             runners=("amber.js", "package.json"),
-            globals=EVERYWHERE | {"Compiler", "Importer", "Number", "TNativeZeroBasedCollection"},
+            globals=EVERYWHERE | {"Compiler", "Importer", "TNativeZeroBasedCollection"},
         ),
         Dialect(
             "cuis",
             "Cuis 7",
             ("cuis",),
-            extras=("LMStudioBase64",),
+            extras=("LMStudioBase64", *OWN_HTTP, *OWN_FETCH),
             needs=("WebClient", "JSON"),
             globals=BIT_BLOCK
             | {"CodePackageFile", "DirectoryEntry", "Feature", "Json", "JsonObject"},
@@ -82,7 +87,7 @@ DIALECTS: dict[str, Dialect] = {
             "gst",
             "GNU Smalltalk 3.2 and later",
             ("fileout",),
-            extras=OWN_JSON,
+            extras=(*OWN_JSON, *OWN_HTTP),
             variants=("NeuroScopeGnuSupplement",),
             comment="formats/comment_message.st",
             globals=NATIVE
@@ -104,7 +109,7 @@ DIALECTS: dict[str, Dialect] = {
             "squeak",
             "Squeak 5.3, 6.0 and in the browser",
             ("fileout",),
-            extras=OWN_JSON,
+            extras=(*OWN_JSON, *OWN_HTTP, *OWN_FETCH),
             hosted=True,
             globals=BIT_BLOCK | {"FileDirectory", "ReadWriteStream", "StandardFileStream"},
         ),

@@ -3,7 +3,7 @@
 from bridge import __version__
 from bridge.generator.client import Client
 from bridge.generator.client_tests import tests_of
-from bridge.generator.dialects import OWN_JSON, Dialect
+from bridge.generator.dialects import OWN_FETCH, OWN_HTTP, OWN_JSON, Dialect
 from bridge.generator.methods import BaseClass
 from bridge.generator.model import Package, SmalltalkClass
 from bridge.generator.naming import RUNTIME, Naming
@@ -56,6 +56,7 @@ CORE_CLASSES = (
     "NeuroScopeInterventionType",
     "Hook",
     "ActivationHook",
+    "CacheStrategy",
     "CachingHook",
     "InterventionHook",
     "NeuroScopeHookTiming",
@@ -71,10 +72,23 @@ CORE_CLASSES = (
     "NeuroScopeModelCompletion",
     "TransformerLayer",
     "NeuroScopeWeights",
+    "NeuroScopeLogitLens",
+    "NeuroScopeCapturedTexts",
     "TransformerModel",
     "NeuroScopeTextPlot",
+    "NeuroScopeForkedPass",
+    "NeuroScopePassDebugger",
+    "NeuroScopeDeflater",
     "NeuroScopePngEncoder",
+    "NeuroScopeFont",
+    "ColorScheme",
+    "NeuroScopeColorScale",
+    "NeuroScopeMark",
+    "NeuroScopeSvgCanvas",
+    "NeuroScopeRaster",
+    "NeuroScopeScreen",
     "NeuroScopePicture",
+    "NeuroScopeHeatmapDrawing",
     "NeuroScopeHeatmap",
     "NeuroScopeCircuitComponent",
     "NeuroScopeCircuitExample",
@@ -96,6 +110,7 @@ CORE_CLASSES = (
     "NeuroScopeProbeTraining",
     "NeuroScopeProbeTrainer",
     "LinearProbe",
+    "ProbeHook",
     "NeuroScopeCircuitConnection",
     "Circuit",
     "CircuitVisualizer",
@@ -136,6 +151,7 @@ SERVER_TEST_CLASSES = (
     "NeuroScopeModelHooksTest",
     "NeuroScopeInterventionTest",
     "NeuroScopePassCachingTest",
+    "NeuroScopePassDebuggerTest",
     "NeuroScopeAnalysisTest",
     "NeuroScopeCircuitFinderTest",
 )
@@ -154,7 +170,13 @@ def base_class(templates: Templates) -> BaseClass:
         frozenset(method.selector for method in classes[MODEL_BASE].methods),
         frozenset(
             name.removeprefix("LMStudio").removeprefix(PREFIX)
-            for name in (*classes, *OWN_JSON, *(f"{PREFIX}{role}" for role in RUNTIME))
+            for name in (
+                *classes,
+                *OWN_JSON,
+                *OWN_HTTP,
+                *OWN_FETCH,
+                *(f"{PREFIX}{role}" for role in RUNTIME),
+            )
         ),
     )
 
@@ -166,7 +188,7 @@ def packages_of(client: Client, dialect: Dialect, templates: Templates) -> tuple
         Package(
             CONNECTION,
             (
-                *_classes(templates, f"shims/{dialect.name}.st"),
+                *_classes(templates, f"shims/{dialect.name}.st", bridge=own),
                 *_from(templates, *dialect.extras),
                 *_from(
                     templates, *(c for c in CONNECTION_CLASSES if own or c != CLAIM), bridge=own
@@ -195,7 +217,7 @@ def packages_of(client: Client, dialect: Dialect, templates: Templates) -> tuple
         )
         return (connection, package, tests)
     base = (connection, package)
-    classes = _from(templates, *CORE_CLASSES, folder="neuroscope")
+    classes = _from(templates, *CORE_CLASSES, folder="neuroscope", dialect=dialect)
     documented = frozenset(c.name for c in classes if not c.name.startswith(PREFIX))
     core = Package(CORE, classes, requires=base, yielding=documented)
     tests = Package(TESTS, _from(templates, *TEST_CLASSES, folder="tests"), requires=(*base, core))

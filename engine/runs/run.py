@@ -20,6 +20,7 @@ from engine.runs.kit import ModelKit
 from engine.runs.results import FinishReason, Generated, GenerationResult, token_choices
 from engine.runs.sampling import Sampling
 from engine.runs.special_tokens import special_positions, without_special
+from engine.runs.steps import in_steps, is_long
 from engine.runs.stopping import StopStrings
 from engine.runs.text_stream import TextStream
 from engine.taps.attention import KERNEL_COMPONENTS
@@ -34,6 +35,7 @@ Progress = Callable[[int, int], None]
 class Run:
     """One generation. A batch runs its passes, alone or together with those of other runs.
 
+    `is_long` says whether its prompt is better read on its own, in steps, before it joins others.
     `position` is that of the next token to go through the model: the number of those that have.
     The last token of the prompt goes through in a pass like those of the generated ones. With a
     `prompt_cache` of the caller the last generated token goes through too, so that the cache
@@ -73,6 +75,11 @@ class Run:
         )
         self.visitors = self._changes.visitors()
         self.observation = Observation(kit.structure, self.visitors, self.recorder)
+        self.is_long = is_long(kit.structure, len(tokens))
+        self._reading = self.observation
+        if self.is_long:
+            visitors = in_steps(kit.structure, self.visitors, min(self._chunk, len(tokens)))
+            self._reading = Observation(kit.structure, visitors, self.recorder)
         self.chooser = Chooser(sampling, self.tokens)
         self._text = TextStream(kit.tokenizer, self.tokens)
         self._stop = StopStrings(sampling.stop_strings)
@@ -127,7 +134,7 @@ class Run:
         chunk = self.to_read[: self._chunk]
         if chunk:
             with gaps_explained(), mx.stream(generation_stream):
-                with self.observation.taps(), self.observation.watching():
+                with self._reading.taps(), self._reading.watching():
                     self.kit.model(mx.array([chunk]), cache=self.cache)
                 self.kit.quantise(self.cache)
                 mx.eval([each.state for each in self.cache])

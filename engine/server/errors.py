@@ -155,6 +155,7 @@ ENGINE_ERRORS: dict[type[e.EngineError], tuple[int, str]] = {
     e.InterventionError: (422, "impossible_intervention"),
     e.DuplicateHookError: (409, "duplicate_hook"),
     e.UnknownHookError: (404, "unknown_hook"),
+    e.GrammarError: (422, "impossible_grammar"),
     e.ModelNotFoundError: (404, "model_not_found"),
     e.UnsupportedModelError: (422, "unsupported_model"),
     e.UnsupportedOperationError: (422, "unsupported_operation"),

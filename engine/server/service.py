@@ -11,6 +11,7 @@ from engine.server.jobs.sessions import Sessions
 from engine.server.metrics import Gauges, Metrics
 from engine.server.state.captures import CaptureStore
 from engine.server.state.conversations import Conversations
+from engine.server.state.debug_sessions import DebugSessions
 from engine.server.state.downloads import Downloads
 from engine.server.state.models import Models
 from engine.server.state.settings import Settings
@@ -25,6 +26,7 @@ class Service:
     captures: CaptureStore
     worker: GenerationThread
     sessions: Sessions
+    debug_sessions: DebugSessions
     conversations: Conversations
     downloads: Downloads
     metrics: Metrics
@@ -37,8 +39,8 @@ def create_service(settings: Settings, on_death: Callable[[], None]) -> Service:
         stuck_after=settings.stuck_after,
         patience=settings.client_patience,
         on_death=on_death,
+        on_turn=lambda turn: metrics.turned(turn),
     )
-    worker.start()
     if settings.memory_bytes is not None:
         mx.set_memory_limit(settings.memory_bytes)
     if pool := host_memory():
@@ -46,22 +48,48 @@ def create_service(settings: Settings, on_death: Callable[[], None]) -> Service:
     store = CaptureStore(settings.capture_bytes, settings.spill_folder, settings.spill_bytes)
     models = Models(settings.max_models, settings.context_tokens)
     sessions = Sessions(settings.breakpoint_patience)
-    metrics = Metrics(_gauges(worker, models, store))
-    return Service(settings, models, store, worker, sessions, Conversations(), Downloads(), metrics)
+    debugging = DebugSessions(settings.capture_bytes, settings.debugger_patience)
+    metrics = Metrics(_gauges(worker, models, store, debugging))
+    worker.start()
+    return Service(
+        settings,
+        models,
+        store,
+        worker,
+        sessions,
+        debugging,
+        Conversations(),
+        Downloads(),
+        metrics,
+    )
 
 
-def _gauges(worker: GenerationThread, models: Models, store: CaptureStore) -> Gauges:
+def _gauges(
+    worker: GenerationThread, models: Models, store: CaptureStore, debugging: DebugSessions
+) -> Gauges:
     pool = host_memory()
     return {
         "queue_depth": (
             "Requests that wait for the generation thread.",
             lambda: worker.queue_depth,
         ),
+        "jobs_under_way": (
+            "Jobs that have begun and are not over.",
+            lambda: worker.jobs_under_way,
+        ),
+        "batch_rows": (
+            "Generations that shared the latest pass, where passes are under way.",
+            lambda: worker.batch_rows,
+        ),
         "ready": ("1 if the generation thread is ready.", lambda: worker.ready),
         "models_loaded": ("Models in memory.", lambda: len(models.all())),
         "mlx_memory_bytes": ("Bytes of arrays that MLX keeps.", mx.get_active_memory),
         "capture_bytes": ("Bytes of captures kept in memory.", lambda: store.nbytes),
         "spilled_bytes": ("Bytes of captures kept in files.", lambda: store.spilled_bytes),
+        "debug_session_bytes": (
+            "Bytes kept for debug sessions.",
+            lambda: debugging.nbytes,
+        ),
         "host_pool_bytes": (
             "Bytes of page-locked memory for captures.",
             lambda: pool.locked_bytes if pool else 0,

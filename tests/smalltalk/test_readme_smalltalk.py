@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from bridge.client import LMStudioNeuroScopeClient
-from systems import System
+from systems import System, answer
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```smalltalk\n(.*?)```\n\n```text\n(.*?)\n```", README, re.S)
 (LOOK, _), (FIND, _), (REACH, _) = EXAMPLES
+(STEP,) = re.findall(r"```smalltalk\n(\| debugger \|.*?)```", README, re.S)
 NUMBER = re.compile(r"-?\d+\.\d+")
 
 
@@ -21,7 +22,9 @@ def run(system: System, engine: LMStudioNeuroScopeClient, example: str) -> str:
 
 
 def test_each_example_is_followed_by_what_it_prints():
-    assert README.count("```smalltalk\n") == len(EXAMPLES)
+    assert (
+        README.count("```smalltalk\n") == len(EXAMPLES) + 1
+    )  # the debugger's has it beside each line
 
 
 @pytest.mark.parametrize(("example", "printed"), EXAMPLES, ids=["look", "find", "reach"])
@@ -57,3 +60,15 @@ def test_the_third_example_goes_on_as_with_the_head_ablated(engine: LMStudioNeur
     )
     assert plain != ablated
     assert EXAMPLES[2][1].replace("''", "'") == f"'{plain} | {ablated}'"
+
+
+def test_each_line_of_the_debugger_prints_what_is_beside_it(
+    system: System, engine: LMStudioNeuroScopeClient
+):
+    here = f"(LMStudioRESTClient baseUrl: '{engine.base_url}')"
+    _, code = STEP.replace("LMStudioRESTClient default", here).split("\n", 1)
+    lines = re.findall(r'(.*?)\.\s*"(.*?)"', code, re.S)
+    said = [f"said add: ({line.strip()}) printString;; " for line, _ in lines]
+    expression = f"| debugger said | said := OrderedCollection new;; {''.join(said)}"
+    printed = answer(system, f"{expression} debugger close;; said asArray")
+    assert printed == [beside for _, beside in lines]

@@ -29,8 +29,10 @@ from engine.contract.schemas.base import (
     TokenLimit,
     Warned,
 )
-from engine.contract.schemas.openai import UNUSED, OpenAIFields
+from engine.contract.schemas.openai import UNUSED, NoTools, OpenAIFields
+from engine.contract.schemas.structured import Structured
 from engine.contract.schemas.tokens import SPECIAL_TOKENS, ChatMessage, Templated
+from engine.contract.schemas.tools import ToolCall, WithTools
 
 
 def _zero_needs(name: str) -> dict[str, Any]:
@@ -82,7 +84,7 @@ class Sampling(Request):
     user: str | None = Field(None, description=UNUSED)
 
 
-class CompletionRequest(OpenAIFields, Sampling):
+class CompletionRequest(OpenAIFields, NoTools, Structured, Sampling):
     model_config = ConfigDict(json_schema_extra=_zero_needs("echo"))
 
     prompt: Text | TokenIds | Texts | Batch = Field(
@@ -105,7 +107,7 @@ class CompletionRequest(OpenAIFields, Sampling):
         return self
 
 
-class ChatCompletionRequest(OpenAIFields, Templated, Sampling):
+class ChatCompletionRequest(OpenAIFields, WithTools, Structured, Templated, Sampling):
     model_config = ConfigDict(
         json_schema_extra={
             "not": {
@@ -173,10 +175,17 @@ class ChatCompletionWithActivationsRequest(ChatCompletionRequest, Capturing):
     n: One = Field(1, description="A capture is of one sequence.")
 
 
+class CompletionDetails(Response):
+    reasoning_tokens: int = Field(
+        description="Of all choices: the model's thinking, with the markers around it."
+    )
+
+
 class Usage(Response):
     prompt_tokens: int = Field(description="Each prompt counts once, however many its choices.")
     completion_tokens: int = Field(description="Of all choices.")
     total_tokens: int
+    completion_tokens_details: CompletionDetails
 
 
 class GenerationStats(Response):
@@ -253,13 +262,17 @@ class ChatLogprobs(Response):
 
 class AssistantMessage(Response):
     role: Literal["assistant"] = "assistant"
-    content: str
+    content: str | None = Field(description="Null if it calls tools and says nothing.")
+    reasoning_content: str | None = Field(
+        None, description="What the model thought before it answered, between its markers."
+    )
+    tool_calls: list[ToolCall] | None = None
 
 
 class ChatChoice(Response):
     index: int
     message: AssistantMessage
-    finish_reason: Literal["stop", "length"] | None
+    finish_reason: Literal["stop", "length", "tool_calls"] | None
     logprobs: ChatLogprobs | None = None
     capture_id: str | None = Field(None, description=KEPT_OF_CHOICE)
 

@@ -6,11 +6,14 @@ from typing import Any
 
 from engine.captures.records import Activations
 from engine.contract import schemas as s
-from engine.runs.results import Generated
+from engine.runs.messages import MessageParts, Parts
+from engine.runs.results import Generated, GenerationResult
 from engine.runs.scoring import Scores
+from engine.runs.thinking import ThinkingCount
 from engine.server.errors import ImpossibleError, LimitError, UnavailableError
 from engine.server.http.collector import Collector
-from engine.server.http.deltas import Delta, Deltas, joined
+from engine.server.http.deltas import Delta, Deltas, PlacedCall, joined
+from engine.server.http.forms import FREE, Form
 from engine.server.http.generation import Generation
 from engine.server.http.openai_format import Reply, usage
 from engine.server.http.prompts import Prompt, check_total
@@ -24,12 +27,17 @@ Event = Scores | Generated
 
 @dataclass
 class Choice:
-    """One choice: the generation that makes it, and what has been made of it so far."""
+    """One choice: the generation that makes it, and what has been made of it so far.
+
+    Where it is a `message`, that takes its text apart.
+    """
 
     index: int
     generation: Generation
     collector: Collector
     deltas: Deltas
+    message: MessageParts | None
+    thinking: ThinkingCount
     parts: list[Delta] = field(default_factory=list)
     completion_tokens: int = 0
     finish_reason: str | None = None
@@ -46,15 +54,31 @@ class Choice:
         else:
             metrics.generated()
             result, activations = event
-            part = self.deltas.generated(result)
+            self.thinking.add(result.token)
             self.finish_reason = result.finish_reason
             self.completion_tokens = result.completion_tokens
             if result.finish_reason == "stop":
                 ended = result.token in self.generation.model.kit.tokenizer.eos_token_ids
                 self.stop_reason = "eosFound" if ended else "stopStringFound"
+            part = self._taken_apart(self.deltas.generated(result), result)
         self.collector.collect(activations)
         self.parts.append(part)
         return part, activations
+
+    def _taken_apart(self, part: Delta, result: GenerationResult) -> Delta:
+        """A part of the text as one of the message, if it is one."""
+        message = self.message
+        if message is None:
+            return part
+        first = message.called
+        parts: Parts = message.add(part.text)
+        if result.finish_reason is not None:
+            is_whole = result.finish_reason == "stop"
+            parts += message.finish(is_whole=is_whole)
+            if is_whole and message.called:
+                self.finish_reason = "tool_calls"
+        calls = tuple(PlacedCall(at, call) for at, call in enumerate(parts.calls, first))
+        return Delta(parts.text, part.tokens, parts.reasoning, calls)
 
     @property
     def positions(self) -> int:
@@ -66,22 +90,36 @@ class Choices:
     """All choices that a request asks for, those of the first prompt first."""
 
     def __init__(
-        self, service: Service, prompts: Sequence[Prompt], request: s.Sampling, reply: Reply
+        self,
+        service: Service,
+        prompts: Sequence[Prompt],
+        request: s.Sampling,
+        reply: Reply,
+        form: Form = FREE,
     ) -> None:
         """Raises what the request cannot have: ImpossibleError, LimitError, and others."""
         _check_count(service, prompts, request)
         self._watch = Stopwatch()
         self._reply = reply
+        self._form = form
         self._prompts = prompts
         self._wants_usage = bool(request.stream_options and request.stream_options.include_usage)
         self.all = [
             Choice(
                 index,
                 Generation.of(
-                    service, reply.model, prompt, request, reply.top_logprobs, index % request.n
+                    service,
+                    reply.model,
+                    prompt,
+                    request,
+                    reply.top_logprobs,
+                    index % request.n,
+                    form.grammar,
                 ),
                 Collector(service.captures, reply.model.id, request),
                 Deltas(bool(request.stop), prompt.echo),
+                form.message(),
+                ThinkingCount(form.markers, prompt.tokens),
             )
             for index, prompt in enumerate(each for each in prompts for _ in range(request.n))
         ]
@@ -146,6 +184,7 @@ class Choices:
         return usage(
             [len(prompt.tokens) for prompt in self._prompts],
             [choice.completion_tokens for choice in self.all],
+            sum(choice.thinking.tokens for choice in self.all),
         )
 
     def _about(self) -> dict[str, Any]:
@@ -155,7 +194,7 @@ class Choices:
         stats = self._watch.stats(tokens, ended.stop_reason)
         positions = max(choice.positions for choice in self.all)
         not_captured = ended.generation.not_captured
-        notes = [not_captured] if not_captured else []
+        notes = [*self._form.notes, *([not_captured] if not_captured else [])]
         return {"stats": stats} | warnings(self._reply.model, positions, notes)
 
 

@@ -10,10 +10,12 @@ from engine.contract import schemas as s
 from engine.interventions.intervention import Intervention
 from engine.runs.footprint import of_records
 from engine.runs.generation import generate
+from engine.runs.grammars import CompiledGrammar
 from engine.runs.results import Generated
 from engine.runs.run import Run
 from engine.runs.sampling import Sampling
 from engine.runs.scoring import Scores, score
+from engine.runs.thinking import ThinkingMarkers
 from engine.server.errors import LimitError
 from engine.server.http import specs
 from engine.server.http.prompts import Prompt
@@ -59,8 +61,10 @@ class Generation:
         request: s.Sampling,
         top_logprobs: int | None,
         choice: int = 0,
+        grammar: CompiledGrammar | None = None,
     ) -> "Generation":
-        """The generation of one choice of a prompt; `choice` counts them."""
+        """The generation of one choice of a prompt; `choice` counts them. A `grammar` holds from
+        the end of the thinking on that the prompt has begun, if it has."""
         asked, interventions = (), ()
         if isinstance(request, s.Capturing):
             asked = specs.hook_specs(request.activation_hooks)
@@ -78,7 +82,14 @@ class Generation:
             prompt,
             () if not_captured else registered.hooks_for(asked),
             interventions,
-            _sampling(model, request, most, top_logprobs or 0, choice),
+            _sampling(
+                model,
+                request,
+                most,
+                top_logprobs or 0,
+                choice,
+                _behind_thinking(model, prompt, grammar),
+            ),
             scores if most else scores or 0,
             {"request_id": request_id()},
             not_captured,
@@ -157,8 +168,22 @@ def _too_large(
     )
 
 
+def _behind_thinking(
+    model: LoadedModel, prompt: Prompt, grammar: CompiledGrammar | None
+) -> CompiledGrammar | None:
+    markers = ThinkingMarkers.of(model.kit.tokenizer)
+    if grammar is None or markers is None or not markers.are_open(prompt.tokens):
+        return grammar
+    return grammar.behind(markers.end)
+
+
 def _sampling(
-    model: LoadedModel, request: s.Sampling, max_tokens: int, top_logprobs: int, choice: int
+    model: LoadedModel,
+    request: s.Sampling,
+    max_tokens: int,
+    top_logprobs: int,
+    choice: int,
+    grammar: CompiledGrammar | None,
 ) -> Sampling:
     options = {field.name: getattr(request, field.name) for field in OF_REQUESTS}
     bias = {int(token): each for token, each in (request.logit_bias or {}).items()}
@@ -168,6 +193,7 @@ def _sampling(
         "stop_strings": _stop_strings(request.stop),
         "top_logprobs": top_logprobs,
         "choice": choice,
+        "grammar": grammar,
     }
     if model.request.prefill_step_size is not None:
         changed["prefill_step_size"] = model.request.prefill_step_size

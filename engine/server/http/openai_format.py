@@ -110,9 +110,10 @@ class ChatReply(Reply):
     prefix = "chatcmpl"
 
     def choice(self, index: int, whole: Delta, finish_reason: str) -> dict[str, Any]:
+        content = whole.text or (None if whole.calls else "")
         return {
             "index": index,
-            "message": {"role": "assistant", "content": whole.text},
+            "message": {"role": "assistant", "content": content} | _beside_text(whole),
             "logprobs": None if self.top_logprobs is None else self._logprobs(whole),
             "finish_reason": finish_reason,
         }
@@ -120,9 +121,13 @@ class ChatReply(Reply):
     def delta(self, index: int, part: Delta, is_first: bool) -> dict[str, Any]:
         role = {"role": "assistant"} if is_first else {}
         told = self.top_logprobs is not None and part.tokens
+        more = _beside_text(part)
+        for call, placed in zip(more.get("tool_calls", ()), part.calls, strict=True):
+            call["index"] = placed.index
+        text = {"content": part.text} if part.text or not more else {}
         return {
             "index": index,
-            "delta": role | {"content": part.text},
+            "delta": role | text | more,
             "logprobs": self._logprobs(part) if told else None,
             "finish_reason": None,
         }
@@ -150,15 +155,30 @@ class ChatReply(Reply):
         return {"token": text, "logprob": logprob, "bytes": self.model.token_bytes(token)}
 
 
+def _beside_text(part: Delta) -> dict[str, Any]:
+    """The fields of a message for its thinking and its calls, where it has any."""
+    fields: dict[str, Any] = {"reasoning_content": part.reasoning} if part.reasoning else {}
+    if part.calls:
+        fields["tool_calls"] = [
+            s.ToolCall(
+                id=placed.call.id,
+                function=s.FunctionCall(name=placed.call.name, arguments=placed.call.arguments),
+            ).model_dump()
+            for placed in part.calls
+        ]
+    return fields
+
+
 def _possible(rated: RatedToken) -> list[TokenChoice]:
     """The likeliest tokens in a place, without those of probability 0."""
     return [choice for choice in rated.top_logprobs if choice.logprob > -math.inf]
 
 
-def usage(prompts: Sequence[int], completions: Sequence[int]) -> s.Usage:
-    """The tokens of all prompts and of all choices."""
+def usage(prompts: Sequence[int], completions: Sequence[int], reasoning: int) -> s.Usage:
+    """The tokens of all prompts and of all choices, and how many of these are thinking."""
     return s.Usage(
         prompt_tokens=sum(prompts),
         completion_tokens=sum(completions),
         total_tokens=sum(prompts) + sum(completions),
+        completion_tokens_details=s.CompletionDetails(reasoning_tokens=reasoning),
     )

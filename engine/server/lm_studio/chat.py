@@ -5,6 +5,8 @@ from time import perf_counter
 from typing import Any
 
 from engine.contract import schemas as s
+from engine.server.http.deltas import Delta
+from engine.server.http.forms import Fields
 from engine.server.http.routes.generation import chat_choices
 from engine.server.http.routes.models import requested_model
 from engine.server.lm_studio.models import check_context, context_length
@@ -13,6 +15,7 @@ from engine.server.service import Service
 from engine.server.state.conversations import Conversation, continued, new_response_id
 
 Event = dict[str, Any]
+FIELDS = Fields(messages="input")
 
 
 class Chat:
@@ -37,21 +40,23 @@ class Chat:
             "top_k": request.top_k,
             "min_p": request.min_p,
             "repetition_penalty": request.repeat_penalty,
+            "enable_thinking": None if request.reasoning is None else request.reasoning == "on",
         }
-        self.choices = chat_choices(service, s.ChatCompletionRequest(**options), "input")
+        self.choices = chat_choices(service, s.ChatCompletionRequest(**options), FIELDS)
         self._model_id = model.id
 
     def reply(self, body: dict[str, Any]) -> dict[str, Any]:
         """The whole reply, from the chat completion's."""
-        text = body["choices"][0]["message"]["content"]
-        usage, stats = body["usage"], body["stats"]
+        message, usage, stats = body["choices"][0]["message"], body["usage"], body["stats"]
+        text, thought = message["content"], message.get("reasoning_content")
+        output = [{"type": "reasoning", "content": thought}] if thought else []
         reply: dict[str, Any] = {
             "model_instance_id": self._model_id,
-            "output": [{"type": "message", "content": text}],
+            "output": [*output, {"type": "message", "content": text}],
             "stats": {
                 "input_tokens": usage["prompt_tokens"],
                 "total_output_tokens": usage["completion_tokens"],
-                "reasoning_output_tokens": 0,
+                "reasoning_output_tokens": usage["completion_tokens_details"]["reasoning_tokens"],
                 "tokens_per_second": stats["tokens_per_second"],
                 "time_to_first_token_seconds": stats["time_to_first_token"],
             },
@@ -72,15 +77,7 @@ class Chat:
             yield {"type": "model_load.start"} | loaded
             yield {"type": "model_load.end", "load_time_seconds": self._load_seconds} | loaded
         yield {"type": "prompt_processing.start"}
-        begun = False
-        for part in self.choices.parts(generated):
-            if not begun:
-                yield {"type": "prompt_processing.end"}
-                yield {"type": "message.start"}
-                begun = True
-            if part.text:
-                yield {"type": "message.delta", "content": part.text}
-        yield {"type": "message.end"}
+        yield from _told(self.choices.parts(generated))
         yield {"type": "chat.end", "result": self.reply(self.choices.whole())}
 
     def _conversation(self) -> Conversation:
@@ -89,3 +86,27 @@ class Chat:
         earlier = self._conversations.get(self._request.previous_response_id)
         new = [s.ChatMessage(role="user", content=text)]
         return continued(earlier, self._request.system_prompt, new)
+
+
+def _told(parts: Iterable[Delta]) -> Iterator[Event]:
+    """The events of thinking and of the message, each with a beginning and an end."""
+    is_first, current = True, None
+    for part in parts:
+        if is_first:
+            yield {"type": "prompt_processing.end"}
+            is_first = False
+        for kind, text in (("reasoning", part.reasoning), ("message", part.text)):
+            if text:
+                yield from _changed(current, kind)
+                current = kind
+                yield {"type": f"{kind}.delta", "content": text}
+    if current != "message":
+        yield from _changed(current, "message")
+    yield {"type": "message.end"}
+
+
+def _changed(current: str | None, kind: str) -> Iterator[Event]:
+    if current != kind:
+        if current is not None:
+            yield {"type": f"{current}.end"}
+        yield {"type": f"{kind}.start"}

@@ -11,8 +11,10 @@ from engine.captures.hook_manager import ActivationHookManager
 from engine.captures.hooks import ActivationHookSpec, resolve_hooks
 from engine.contract.schemas import Adapter, Correction, LoadModelRequest, ModelEntry
 from engine.errors import InvalidRequestError
+from engine.models.loading import Progress
 from engine.runs.kit import ModelKit, load_model
 from engine.server.errors import ImpossibleError, LimitError, UnknownModelError
+from engine.turns import give_way
 
 log = logging.getLogger(__name__)
 MOST_SESSIONS = 256
@@ -165,12 +167,17 @@ class Models:
                 return model
         return None
 
-    def load(self, request: LoadModelRequest) -> LoadedModel:
-        """Load a model, or return the one that the same request loaded. For the generation thread.
+    def load(
+        self, request: LoadModelRequest, progress: Progress = lambda done, total: None
+    ) -> LoadedModel:
+        """Load a model, or return the one that the same request loaded. For the generation thread,
+        on which one model is loaded at a time.
 
         Raises ModelNotFoundError, UnsupportedModelError, InvalidRequestError if another model has
         the id, LimitError if as many are loaded as may be.
         """
+        while self.loading:
+            give_way(lambda: not self.loading)
         model_id = request.model_id or Path(request.model_path).name
         if known := self._loaded.get(model_id):
             if _same(known.request, request):
@@ -189,7 +196,7 @@ class Models:
         log.info("loading %r", request.model_path)
         try:
             options = request.model_dump(exclude=NOT_OF_THE_KIT)
-            kit = load_model(request.model_path, model_id=model_id, **options)
+            kit = load_model(request.model_path, model_id=model_id, progress=progress, **options)
             self._check_context(request.context_length, kit)
         finally:
             self.loading = False

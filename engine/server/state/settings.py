@@ -40,4 +40,5 @@ class Settings:
     stuck_after: float = 120.0  # a generation thread this long without a sign of life is not ready
     client_patience: float = 30.0  # how long a client may neither send nor take what it should
     breakpoint_patience: float = 60.0  # how long a stopped pass waits for its client to go on
+    debugger_patience: float = 600.0  # how long a debug session is kept that nothing is asked of
     shutdown_grace: float = 5.0

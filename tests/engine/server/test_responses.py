@@ -80,7 +80,7 @@ def test_what_is_not_kept_is_refused(client):
     forgotten = client.responses.create(**asked, store=False)
     with pytest.raises(openai.NotFoundError, match="previous_response_id"):
         client.responses.create(**asked, previous_response_id=forgotten.id)
-    with pytest.raises(openai.BadRequestError, match="tools"):
+    with pytest.raises(openai.UnprocessableEntityError, match="tools"):
         client.responses.create(
             **asked, tools=[{"type": "function", "name": "f", "parameters": {}, "strict": True}]
         )

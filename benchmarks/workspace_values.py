@@ -1,0 +1,148 @@
+"""The values of the variables that NeuroScope's documents use without an assignment.
+
+A name in angle brackets stands for another value of the table.
+"""
+
+
+def _hook(name: str, kind: str = "ActivationHook", layer: int = 5) -> str:
+    return f"{kind} new name: '{name}'; layer: {layer}; yourself"
+
+
+def _texts(*texts: str) -> str:
+    return "#(" + " ".join(f"'{text}'" for text in texts) + ")"
+
+
+HAPPY = ("I love this film", "What a wonderful day", "This is great", "She is very happy")
+SAD = ("I hate this film", "What an awful day", "This is terrible", "He is very sad")
+LABELS = "#(#positive #positive #positive #positive #negative #negative #negative #negative)"
+VALUES = {
+    "model": "TransformerModel fromHuggingFace: 'gpt2-small'",
+    "model1": "<model>",
+    "model2": "<model>",
+    "myModel": "<model>",
+    "text": "'The cat sat on the mat'",
+    "prompt": "<text>",
+    "inputText": "<text>",
+    "testText": "<text>",
+    "analysisText": "<text>",
+    "textArray": _texts(*HAPPY),
+    "sentences": _texts(*HAPPY),
+    "testSentences": _texts(*HAPPY),
+    "trainingTexts": _texts(*HAPPY, *SAD),
+    "testTexts": _texts(*HAPPY, *SAD),
+    "sentimentLabels": LABELS,
+    "testLabels": LABELS,
+    "tokens": "<model> tokenizer encode: <text>",
+    "inputTokens": "<tokens>",
+    "testTokens": "<tokens>",
+    "cleanTokens": "<tokens>",
+    "analysisTokens": "<tokens>",
+    "dangerousTokens": "<tokens>",
+    "corruptedTokens": "<model> tokenizer encode: 'The dog sat on the mat'",
+    "manager": "<model> hookManager",
+    "finder": "CircuitFinder for: <model>",
+    "circuitFinder": "<finder>",
+    "analyzer": "AttentionAnalyzer for: <model>",
+    "attentionAnalyzer": "<analyzer>",
+    "hook": _hook("hook", "Hook"),
+    "hooks": "{<hook>. <debugHook>}",
+    "allHooks": "<hooks>",
+    "newHooks": "{" + _hook("new1") + ". " + _hook("new2") + "}",
+    "experimentHooks": "{" + _hook("experiment1") + ". " + _hook("experiment2") + "}",
+    "newExperimentHooks": "<newHooks>",
+    "complexHooks": "{" + _hook("complex1") + ". " + _hook("complex2") + "}",
+    "unorderedHooks": "{" + _hook("unordered1") + ". " + _hook("unordered2") + "}",
+    "experimentalHooks": "<hooks>",
+    **{
+        name: _hook(name)
+        for name in (
+            "monitorHook",
+            "analysisHook",
+            "debugHook",
+            "finalHook",
+            "advancedHook",
+            "newHook",
+            "myHook",
+            "myActivationHook",
+            "monitoringHook",
+            "preprocessingHook",
+            "postprocessingHook",
+        )
+    },
+    "cachingHook": _hook("cachingHook", "CachingHook"),
+    "cacheHook": _hook("cacheHook", "CachingHook"),
+    "interventionHook": _hook("interventionHook", "InterventionHook"),
+    "ablationHook": _hook("ablationHook", "InterventionHook"),
+    **dict.fromkeys(
+        (
+            "debugMode",
+            "experimentalMode",
+            "analysisMode",
+            "interventionActive",
+            "ablationActive",
+            "ablationEnabled",
+            "experimentEnded",
+            "newCondition",
+        ),
+        "true",
+    ),
+    "interventionStrength": "0.5",
+    "threshold": "0.5",
+    "maxActivationThreshold": "100",
+    "minBatchSize": "0",
+    "currentStep": "20",
+    "currentToken": "6",
+    "ablationTargets": "#(3)",
+    "targetHeads": "#(2 5)",
+    "targetLayers": "#(2 5)",
+    "results": "Dictionary new",
+    "layerActivations": "Dictionary new",
+    "totalForwardPassTime": "1000",
+    "layerIndex": "5",
+    "tensor": "ActivationTensor random: #(8 16 768)",
+    "tensor1": "ActivationTensor random: #(2 3)",
+    "tensor2": "ActivationTensor random: #(2 3)",
+    "activation": "(<model> runWithCaching: <tokens> layers: #(5) components: #(#residual))"
+    " at: 5 at: #residual",
+    "activationTensor": "<activation>",
+    "layerActivation": "<activation>",
+    "originalActivation": "<activation>",
+    "patchedActivation": "<activation>",
+    "activations": "<activation>",
+    "gradients": "ActivationTensor random: #(16)",
+    "maxNorm": "1",
+    "vector": "ActivationTensor random: #(16)",
+    "vector1": "<vector>",
+    "vector2": "<vector>",
+    "direction": "<vector>",
+    "matrix": "ActivationTensor random: #(6 4)",
+    "input": "ActivationTensor random: #(5 6)",
+    "weights": "<matrix>",
+    "batchInput": "ActivationTensor random: #(2 5 6)",
+    "weightMatrix": "<matrix>",
+    "queries": "ActivationTensor random: #(5 4)",
+    "keys": "ActivationTensor random: #(5 4)",
+    "biasVector": "ActivationTensor random: #(768)",
+    "attentionTensor": "ActivationTensor random: #(1 4 5 5)",
+    "attentionMask": "ActivationTensor ones: #(1 4 5 5)",
+    "attentionWeights": "ActivationTensor random: #(1 4 5 5)",
+    "attentionScores": "ActivationTensor random: #(1 4 5 5)",
+    "logits": "(<model> forward: <tokens>) logits",
+    "activationData": "(ActivationTensor random: #(1 512 768)) asTypedArray",
+    "someData": "<activationData>",
+    "largeData": "(ActivationTensor random: #(100 768)) asTypedArray",
+    "randomWeights": "(ActivationTensor random: #(1000 768)) asTypedArray",
+    "analysisResults": "{<tensor1>. <tensor2>}",
+    "indirectObjectExamples": "{NeuroScopeCircuitExample"
+    " clean: 'When Mary and John went to the store, John gave a drink to'"
+    " corrupted: 'When Mary and John went to the store, Mary gave a drink to'"
+    " answer: ' Mary' distractor: ' John'}",
+    "exampleSequences": "<indirectObjectExamples>",
+    "factualPrompts": "<indirectObjectExamples>",
+    "circuit": "<finder> findCircuitFor: 'indirect object' examples: <indirectObjectExamples>"
+    " method: #attribution threshold: 0.01",
+    "inductionCircuit": "<circuit>",
+    "discoveredCircuits": "Dictionary new at: #inductionHead put: <circuit>; yourself",
+    "targetBehaviors": "#(#inductionHead)",
+}
+"""A Smalltalk expression for each variable."""
