@@ -59,7 +59,13 @@ EVERYWHERE = frozenset(
 )
 NATIVE = EVERYWHERE | {"Boolean", "ByteArray", "Character", "Delay", "WriteStream"}
 BIT_BLOCK = (
-    NATIVE | {"BitBlt", "FloatArray", "Form"} | {"ConnectionClosed", "NetworkError", "WebClient"}
+    NATIVE
+    | {"BitBlt", "Compiler", "FloatArray", "Form"}
+    | {"ConnectionClosed", "NetworkError", "WebClient"}
+)
+MORPHS = frozenset(
+    ("Color", "Model", "Morph", "PluggableButtonMorph", "PluggableListMorph")
+    + ("PluggableTextMorph", "ScrollPane", "SystemWindow", "Workspace")
 )
 
 DIALECTS: dict[str, Dialect] = {
@@ -91,7 +97,13 @@ DIALECTS: dict[str, Dialect] = {
             variants=("NeuroScopeGnuSupplement",),
             comment="formats/comment_message.st",
             globals=NATIVE
-            | {"ArrayedCollection", "ReadStream", "SystemExceptions.FileError", "UndefinedObject"}
+            | {
+                "ArrayedCollection",
+                "Behavior",
+                "ReadStream",
+                "SystemExceptions.FileError",
+                "UndefinedObject",
+            }
             | {"FileStream", "NetClients.URIResolver", "ObjectMemory", "PackageLoader"}
             | {"Sockets.Socket"},
         ),
@@ -111,7 +123,15 @@ DIALECTS: dict[str, Dialect] = {
             ("fileout",),
             extras=(*OWN_JSON, *OWN_HTTP, *OWN_FETCH),
             hosted=True,
-            globals=BIT_BLOCK | {"FileDirectory", "ReadWriteStream", "StandardFileStream"},
+            globals=BIT_BLOCK
+            | MORPHS
+            | {
+                "AlignmentMorph",
+                "FileDirectory",
+                "ReadWriteStream",
+                "Sensor",
+                "StandardFileStream",
+            },
         ),
     )
 }

@@ -71,6 +71,9 @@ CORE_CLASSES = (
     "NeuroScopeForwardPass",
     "NeuroScopeModelCompletion",
     "TransformerLayer",
+    "AttentionLayer",
+    "MLPLayer",
+    "EmbeddingLayer",
     "NeuroScopeWeights",
     "NeuroScopeLogitLens",
     "NeuroScopeCapturedTexts",
@@ -90,6 +93,7 @@ CORE_CLASSES = (
     "NeuroScopePicture",
     "NeuroScopeHeatmapDrawing",
     "NeuroScopeHeatmap",
+    "NeuroScopeExport",
     "NeuroScopeCircuitComponent",
     "NeuroScopeCircuitExample",
     "NeuroScopeCircuitDataset",
@@ -127,7 +131,12 @@ CORE_CLASSES = (
     "InterventionExperiment",
     "NeuroScopeResidualShares",
     "CircuitFinder",
+    "NeuroScopeHookEffect",
+    "NeuroScopeBrowserNode",
+    "NeuroScopeModelBrowser",
+    "InteractiveLens",
 )
+VIEWS = "NeuroScope-Views"
 TESTS = "NeuroScope-Tests"
 TEST_CLASSES = (
     "NeuroScopeTestCase",
@@ -149,6 +158,7 @@ SERVER_TEST_CLASSES = (
     "NeuroScopeClientTest",
     "NeuroScopeTransformerModelTest",
     "NeuroScopeModelHooksTest",
+    "NeuroScopeLayerTest",
     "NeuroScopeInterventionTest",
     "NeuroScopePassCachingTest",
     "NeuroScopePassDebuggerTest",
@@ -220,13 +230,19 @@ def packages_of(client: Client, dialect: Dialect, templates: Templates) -> tuple
     classes = _from(templates, *CORE_CLASSES, folder="neuroscope", dialect=dialect)
     documented = frozenset(c.name for c in classes if not c.name.startswith(PREFIX))
     core = Package(CORE, classes, requires=base, yielding=documented)
+    shown = f"views/{dialect.name}.st"
+    views = (
+        (Package(VIEWS, _classes(templates, shown), requires=(*base, core)),)
+        if templates.has(shown)
+        else ()
+    )
     tests = Package(TESTS, _from(templates, *TEST_CLASSES, folder="tests"), requires=(*base, core))
     server_tests = Package(
         SERVER_TESTS,
         _from(templates, *SERVER_TEST_CLASSES, folder="tests/server", client=client),
         requires=(*base, core, tests),
     )
-    return (*base, core, tests, server_tests)
+    return (*base, core, *views, tests, server_tests)
 
 
 def readme_of(

@@ -20,8 +20,8 @@ class ConstrainedMessage:
     """
 
     def __init__(self, think_end: str | None = None, tools: Sequence[Tool] = ()):
-        edges = {REASONING: [(think_end, NORMAL)]} if think_end else {}
-        machine = TextStateMachine(edges)
+        edges = [(think_end, NORMAL)] if think_end else []
+        machine = TextStateMachine({REASONING: edges, NORMAL: []})
         self._machine = machine.make_state(REASONING if think_end else NORMAL)
         self._tools = tools
         self._held = ""

@@ -6,6 +6,7 @@ allowed, so that what a tokenizer puts before a text of its own is no part of it
 """
 
 import json
+import re
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,10 +34,12 @@ LIMITS = LLParserLimits(
     verbose_errors=False,
 )
 """Of what is compiled, and of each step: about ten milliseconds, and 100 MB for the states."""
-HEADER = '%llguidance {"no_forcing": true}\n'
+FOOTER = '\n%llguidance {"no_forcing": true}\n'
 FORM = {"json_allowed_escapes": '"\\bfnrt', "whitespace_pattern": r"[ \t\n\r]{1,64}"}
 """How JSON is written. Each character in one way, or a key could be that of another property, and
 pass for an additional one; whitespace within bounds, or a weak model writes nothing else."""
+CONTEXT = re.compile(r"<non-verbose/>|\n +\d+ \| ")
+"""What llguidance says after what is wrong: the source around it, which the client has."""
 VALUES = ("const", "enum", "default", "examples")
 """Keywords of a schema whose values are no schemas."""
 COMPILING = ThreadPoolExecutor(2, "grammars")
@@ -133,6 +136,10 @@ class Grammars:
             raise GrammarError(
                 f"it has {len(grammar.source)} characters; at most {LONGEST} are compiled"
             )
+        try:
+            grammar.source.encode()
+        except UnicodeEncodeError as error:
+            raise GrammarError(f"it is no Unicode text: {error.reason}") from None
         task = COMPILING.submit(self._compile, self._tokenizer, grammar.source)
         try:
             compiled = task.result(PATIENCE)
@@ -141,15 +148,12 @@ class Grammars:
             raise GrammarError(f"it was not compiled within {PATIENCE:g} seconds") from None
         with self._lock:
             self._kept[grammar.source] = compiled
-            if len(self._kept) > MOST_KEPT:
+            while len(self._kept) > MOST_KEPT:
                 self._kept.popitem(last=False)
         return compiled
 
     def _compile(self, tokenizer: LLTokenizer, source: str) -> CompiledGrammar:
-        try:
-            matcher = LLMatcher(tokenizer, HEADER + source, log_level=0, limits=LIMITS)
-        except UnicodeError as error:
-            raise GrammarError(f"it is no Unicode text: {error}") from None
+        matcher = LLMatcher(tokenizer, source + FOOTER, log_level=0, limits=LIMITS)
         check(matcher)
         mask = matcher.compute_bitmask()
         check(matcher)
@@ -159,9 +163,10 @@ class Grammars:
 def check(matcher: LLMatcher) -> None:
     """Raise GrammarError for a matcher that failed."""
     if matcher.is_error():
-        if matcher.stop_reason() == "NoExtensionBias":
-            raise GrammarError("none of the model's tokens goes on as it wants the text to")
-        raise GrammarError(matcher.get_error().partition("<non-verbose/>")[0].strip())
+        reason = CONTEXT.split(matcher.get_error(), maxsplit=1)[0].strip()
+        if reason == "NoExtensionBias":
+            reason = "none of the model's tokens goes on as it wants the text to"
+        raise GrammarError(reason)
 
 
 @dataclass(frozen=True)
