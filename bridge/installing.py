@@ -6,6 +6,7 @@ Each first files in the installer, which loads the packages in their order.
 from dataclasses import dataclass
 from pathlib import Path
 
+USUAL_ADDRESS = "http://127.0.0.1:50111"
 INSTALL = "(Smalltalk at: #NeuroScopeInstaller) installFrom: '{place}'"
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from bridge.generator.dialects import DIALECTS
-from bridge.installing import INSTALLATIONS
+from bridge.installing import INSTALLATIONS, USUAL_ADDRESS
 from bridge.resources import resource_folder
 
 
@@ -19,7 +19,7 @@ from bridge.resources import resource_folder
 )
 @click.option(
     "--url",
-    default="http://127.0.0.1:50111",
+    default=USUAL_ADDRESS,
     show_default=True,
     help="The address of the server that the image installs from.",
 )

@@ -13,7 +13,8 @@ class Dialect:
     that only this system can have, `needs` the packages of that system which the shim uses,
     `globals` the classes of the system that the code names, `dictionary` the expression for the
     dictionary of its globals, `comment` the template of a class comment in a file-out, `runners`
-    the templates of files that start the system with the bridge's packages, `hosted` whether
+    the templates of files that start the system with the bridge's packages, `has_help` whether
+    it has HelpSystem, `example_pragma` what marks a method as an example, `hosted` whether
     smalltalkCI runs the tests on a hosted machine.
     """
 
@@ -27,6 +28,8 @@ class Dialect:
     dictionary: str = "Smalltalk"
     comment: str = "formats/comment_chunk.st"
     runners: tuple[str, ...] = ()
+    has_help: bool = False
+    example_pragma: str = ""
     hosted: bool = False
 
 
@@ -64,9 +67,20 @@ BIT_BLOCK = (
     | {"ConnectionClosed", "NetworkError", "WebClient"}
 )
 MORPHS = frozenset(
-    ("Color", "Model", "Morph", "PluggableButtonMorph", "PluggableListMorph")
-    + ("PluggableTextMorph", "ScrollPane", "SystemWindow", "Workspace")
+    (
+        "Color",
+        "Model",
+        "Morph",
+        "PluggableButtonMorph",
+        "PluggableListMorph",
+        "PluggableTextMorph",
+        "ScrollPane",
+        "SystemWindow",
+        "Workspace",
+    )
 )
+
+HELP_SYSTEM = frozenset(("CustomHelp", "HelpTopic"))
 
 DIALECTS: dict[str, Dialect] = {
     dialect.name: dialect
@@ -112,8 +126,11 @@ DIALECTS: dict[str, Dialect] = {
             "Pharo 10 to 13",
             ("tonel",),
             extras=("LMStudioJson",),
+            has_help=True,
+            example_pragma="<example>",
             hosted=True,
             globals=NATIVE
+            | HELP_SYSTEM
             | {"FileLocator", "Metacello", "NetworkError", "ZnBase64Encoder", "ZnByteArrayEntity"}
             | {"ZnClient"},
         ),
@@ -122,9 +139,11 @@ DIALECTS: dict[str, Dialect] = {
             "Squeak 5.3, 6.0 and in the browser",
             ("fileout",),
             extras=(*OWN_JSON, *OWN_HTTP, *OWN_FETCH),
+            has_help=True,
             hosted=True,
             globals=BIT_BLOCK
             | MORPHS
+            | HELP_SYSTEM
             | {
                 "AlignmentMorph",
                 "FileDirectory",
