@@ -15,7 +15,8 @@ class Dialect:
     dictionary of its globals, `comment` the template of a class comment in a file-out, `runners`
     the templates of files that start the system with the bridge's packages, `has_help` whether
     it has HelpSystem, `example_pragma` what marks a method as an example, `hosted` whether
-    smalltalkCI runs the tests on a hosted machine.
+    smalltalkCI runs the tests on a hosted machine, `views_are_optional` whether the package that
+    shows pictures needs more than the base image has.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Dialect:
     has_help: bool = False
     example_pragma: str = ""
     hosted: bool = False
+    views_are_optional: bool = False
 
 
 OWN_JSON = ("LMStudioJson", "LMStudioBase64")
@@ -66,19 +68,12 @@ BIT_BLOCK = (
     | {"BitBlt", "Compiler", "FloatArray", "Form"}
     | {"ConnectionClosed", "NetworkError", "WebClient"}
 )
-MORPHS = frozenset(
-    (
-        "Color",
-        "Model",
-        "Morph",
-        "PluggableButtonMorph",
-        "PluggableListMorph",
-        "PluggableTextMorph",
-        "ScrollPane",
-        "SystemWindow",
-        "Workspace",
-    )
-)
+MORPHS = {"Color", "Model", "Morph", "PluggableButtonMorph", "PluggableListMorph"} | {
+    "PluggableTextMorph",
+    "ScrollPane",
+    "SystemWindow",
+    "Workspace",
+}
 
 HELP_SYSTEM = frozenset(("CustomHelp", "HelpTopic"))
 
@@ -101,7 +96,9 @@ DIALECTS: dict[str, Dialect] = {
             extras=("LMStudioBase64", *OWN_HTTP, *OWN_FETCH),
             needs=("WebClient", "JSON"),
             globals=BIT_BLOCK
-            | {"CodePackageFile", "DirectoryEntry", "Feature", "Json", "JsonObject"},
+            | MORPHS
+            | {"ActiveModel", "DirectoryEntry", "ImageMorph", "TextModelMorph"}
+            | {"CodePackageFile", "Feature", "Json", "JsonObject"},
         ),
         Dialect(
             "gst",
@@ -129,10 +126,13 @@ DIALECTS: dict[str, Dialect] = {
             has_help=True,
             example_pragma="<example>",
             hosted=True,
+            views_are_optional=True,
             globals=NATIVE
             | HELP_SYSTEM
             | {"FileLocator", "Metacello", "NetworkError", "ZnBase64Encoder", "ZnByteArrayEntity"}
-            | {"ZnClient"},
+            | {"ZnClient", "ImageReadWriter", "SpImagePresenter", "SpStringTableColumn"}
+            | {"SpTablePresenter", "SpTextPresenter", "SpPresenter", "SpBoxLayout", "Color"}
+            | {"RSBox", "RSCanvas", "RSLabel", "RSLine", "RSPopup"},
         ),
         Dialect(
             "squeak",

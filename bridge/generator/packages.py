@@ -54,6 +54,7 @@ CORE = "NeuroScope-Core"
 CORE_CLASSES = (
     "NeuroScopeErrors",
     "NeuroScopeRandom",
+    "NeuroScopeProgress",
     "NeuroScopeHookPoint",
     "ActivationCache",
     "NeuroScopeChoice",
@@ -155,6 +156,7 @@ TEST_CLASSES = (
     "NeuroScopeAttentionPatternTest",
     "NeuroScopePictureTest",
     "NeuroScopeLinearProbeTest",
+    "NeuroScopeProgressTest",
     "NeuroScopeCircuitTest",
 )
 SERVER_TESTS = "NeuroScope-Server-Tests"
@@ -167,6 +169,7 @@ SERVER_TEST_CLASSES = (
     "NeuroScopeInterventionTest",
     "NeuroScopePassCachingTest",
     "NeuroScopePassDebuggerTest",
+    "NeuroScopeProgressServerTest",
     "NeuroScopeAnalysisTest",
     "NeuroScopeCircuitFinderTest",
 )
@@ -241,7 +244,14 @@ def packages_of(client: Client, dialect: Dialect, templates: Templates) -> tuple
     core = Package(CORE, classes, requires=base, yielding=documented)
     shown = f"views/{dialect.name}.st"
     views = (
-        (Package(VIEWS, _classes(templates, shown), requires=(*base, core)),)
+        (
+            Package(
+                VIEWS,
+                _classes(templates, shown),
+                requires=(*base, core),
+                optional=dialect.views_are_optional,
+            ),
+        )
         if templates.has(shown)
         else ()
     )
@@ -251,8 +261,9 @@ def packages_of(client: Client, dialect: Dialect, templates: Templates) -> tuple
         _from(templates, *SERVER_TEST_CLASSES, folder="tests/server", client=client),
         requires=(*base, core, tests),
     )
+    guide = guide_of(dialect, templates)
     book = (
-        (Package(HELP, _classes(templates, "guide/help.st", **guide_of(dialect, templates))),)
+        (Package(HELP, _classes(templates, "guide/help.st", **guide), optional=True),)
         if dialect.has_help
         else ()
     )

@@ -11,12 +11,16 @@ from threading import Thread
 from time import monotonic, sleep
 from urllib.parse import quote
 
+import numpy as np
 import pytest
+from neuroscope import capture
 
+from bridge.client import LMStudioNeuroScopeClient
 from systems import GENERATED, HERE, LIMIT_SECONDS, Amber
 
 BYTES = bytes(range(256)) * 4
 PACKAGES = ("NeuroScope-Connection", "NeuroScope-Bridge")
+VIEWS = (*PACKAGES, "NeuroScope-Core", "NeuroScope-Views")
 
 
 class Site(SimpleHTTPRequestHandler):
@@ -64,12 +68,17 @@ def site() -> Iterator[str]:
     server.shutdown()
 
 
-def browse(site: str, expression: str, download: Path | None = None) -> str:
+def browse(
+    site: str,
+    expression: str,
+    download: Path | None = None,
+    packages: tuple[str, ...] = PACKAGES,
+) -> str:
     """What the page posts for an expression that answers a String, or a Promise of one.
 
     Waits for the file `download`, if one is named, whose folder the browser downloads to.
     """
-    files = ",".join(f"/amber/{package}.st" for package in PACKAGES)
+    files = ",".join(f"/amber/{package}.st" for package in packages)
     page = f"{site}/browser.html?{files}#{quote(expression)}"
     with TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         if download:
@@ -128,3 +137,45 @@ def test_a_promise_is_kept(site: str) -> None:
         "then: [:answer | answer at: #text]"
     )
     assert browse(site, expression) == "text"
+
+
+def test_clicks_on_a_lens_show_parts_and_switch_hooks(
+    site: str, engine: LMStudioNeuroScopeClient
+) -> None:
+    text = "The cat <b> sat"
+    token, source, summary, titles, ablated, off, problem = json.loads(
+        browse(
+            site,
+            "| lens token click shown source summary titles ablated off | "
+            "lens := InteractiveLens for: (TransformerModel remote: "
+            f"(LMStudioRESTClient baseUrl: '{engine.base_url}')). "
+            "lens onTokenClick: [:each | token := each at: #text]. "
+            f"lens openOn: '{text}'. "
+            "click := [:selector | (document querySelector: selector) click]. "
+            "shown := [:selector | (document querySelector: selector) textContent]. "
+            'click value: \'[data-do="token:"][data-with="1"]\'. '
+            "click value: '.tree [data-with=\"6\"]'. "
+            "click value: '.tree .selected + div'. "
+            "source := shown value: '.expression'. summary := shown value: '.summary'. "
+            "titles := (document querySelectorAll: 'svg title') length. "
+            "click value: '[data-do=\"ablate\"]'. ablated := shown value: '.hooks span'. "
+            "click value: '.hooks span'. off := shown value: '.summary'. "
+            "click value: '.tree [data-with=\"6\"]'. click value: '[data-do=\"ablate\"]'. "
+            "NeuroScopePlatform current writeJson: {token. source. summary. titles. ablated. "
+            "off. shown value: '.problem'}",
+            packages=VIEWS,
+        )
+    )
+    residual = capture(engine, text, (4, "residual"))[4, "residual"]
+    assert token == " cat"
+    assert source == (
+        f"(model captureUnwatched: '{text}' layers: #(4) components: #(#residual)) "
+        "at: 4 at: #residual"
+    )
+    assert summary.startswith(f"ActivationTensor (1 {residual.shape[1]} 576)")
+    norm = float(summary.rsplit("norm ", 1)[1])
+    assert norm == pytest.approx(np.linalg.norm(residual), rel=1e-3)
+    assert titles > residual.shape[1] * 200  # a cell for three of 576 numbers at most
+    assert ablated == "[x] ablate L4 residual"
+    assert off.rstrip().endswith("Kullback-Leibler divergence 0 nats")
+    assert problem.startswith("a whole layer has no hook")

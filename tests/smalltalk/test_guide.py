@@ -10,7 +10,7 @@ from bridge.client import LMStudioNeuroScopeClient
 from bridge.generator.dialects import DIALECTS
 from bridge.generator.guide import Example, examples_of
 from bridge.generator.templates import Templates
-from systems import GENERATED, System
+from systems import GENERATED, Amber, System
 from systems.squeak.machine import Squeak
 
 EXAMPLES = examples_of(Templates())
@@ -39,15 +39,23 @@ contents
 """As much of HelpSystem as a book uses, which Debian's Squeak lacks."""
 
 
+def prints(system: System, engine: LMStudioNeuroScopeClient, default_client: Path) -> list[str]:
+    """What each example prints: as methods all in one run; in Amber, where one process evaluates
+    all expressions, as the workspace's expressions."""
+    if not isinstance(system, Amber):
+        each = ". ".join(f"({each.holder} {each.selector}) printString" for each in EXAMPLES)
+        said = system.run(f"NeuroScopePlatform current writeJson: {{{each}}}", default_client)
+        return json.loads(said)
+    here = f"(LMStudioRESTClient baseUrl: '{engine.base_url}')"
+    statements = (each.statements for each in EXAMPLES)
+    expressions = (f"{before}({last}) printString" for before, last in statements)
+    return [system.run(each.replace("LMStudioRESTClient default", here)) for each in expressions]
+
+
 def test_each_example_prints_what_the_guide_says(
     system: System, default_client: Path, engine: LMStudioNeuroScopeClient
 ) -> None:
-    """All in one run: each is the class-side method that a reader would evaluate."""
-    prints = ". ".join(f"({each.holder} {each.selector}) printString" for each in EXAMPLES)
-    told = json.loads(
-        system.run(f"NeuroScopePlatform current writeJson: {{{prints}}}", default_client)
-    )
-    for said, example in zip(told, EXAMPLES, strict=True):
+    for said, example in zip(prints(system, engine, default_client), EXAMPLES, strict=True):
         assert NUMBER.split(said) == NUMBER.split(example.printed), example.title
         numbers = [list(map(float, NUMBER.findall(text))) for text in (said, example.printed)]
         assert numbers[0] == pytest.approx(numbers[1], rel=1e-5), example.title
