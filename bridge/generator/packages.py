@@ -109,6 +109,7 @@ CORE_CLASSES = (
     "AttentionAnalyzer",
     "AttentionVisualizer",
     "DataBridge",
+    "JSInterface",
     "ActivationAnalyzer",
     "NeuroScopeTokenActivation",
     "NeuroScopeActivatingExample",

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 
@@ -117,6 +118,12 @@ class LoadedModel:
                 self._hooks = others | {session: manager}
         return ids
 
+    @cached_property
+    def vocabulary(self) -> dict[str, int]:
+        """The id of each token, by its name in the tokenizer."""
+        with self.lock:
+            return self.kit.tokenizer.get_vocab()
+
     def token_texts(self, tokens: Iterable[int]) -> list[str]:
         """The exact text of each token."""
         with self.lock:
@@ -197,6 +204,7 @@ class Models:
         try:
             options = request.model_dump(exclude=NOT_OF_THE_KIT)
             kit = load_model(request.model_path, model_id=model_id, progress=progress, **options)
+            kit.try_caches()
             self._check_context(request.context_length, kit)
         finally:
             self.loading = False
