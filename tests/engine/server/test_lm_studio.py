@@ -7,8 +7,9 @@ from pathlib import Path
 
 import mlx.core as mx
 import pytest
-from conftest import Server, running
 from mlx.utils import tree_flatten
+
+from tests.engine.server.conftest import Server, running
 
 ASKED = {"temperature": 1.5, "seed": 3, "max_tokens": 6}
 MESSAGES = [{"role": "user", "content": "hello"}]

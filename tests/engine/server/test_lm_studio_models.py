@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Server, running
 
 from tests.engine.hub import hub
+from tests.engine.server.conftest import Server, running
 
 SAID = [{"role": "user", "content": "hello"}]
 
