@@ -324,6 +324,8 @@ class LoadModelRequest(TypedDict):
     kv_bits: NotRequired[Literal[2, 3, 4, 6, 8] | None]
     kv_group_size: NotRequired[Literal[32, 64, 128] | None]
     quantized_kv_start: NotRequired[int | None]
+    context_length: NotRequired[int | None]
+    prefill_step_size: NotRequired[int | None]
     dtype: NotRequired[Literal["float32", "float16", "bfloat16"] | None]
     corrections: NotRequired[bool | None]
 

@@ -4,6 +4,7 @@ Pulls the default model, serves it, renders the Smalltalk client, files it into 
 `demo.st` ask for a completion with activations, and compares what Smalltalk saw with Python.
 """
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -19,7 +20,8 @@ from bridge.engine_process import running_engine
 from bridge.neuroscope import NeuroScopeActivationBridge
 
 HERE = Path(__file__).parent
-AMBER = HERE.parent / "systems" / "amber.js"
+MODULES = HERE.parent / "systems"
+"""Where Amber is installed."""
 PACKAGES = ("NeuroScope-Connection", "NeuroScope-Bridge")
 PROMPT = "When Mary and John went to the store, John gave a drink to"
 LAYERS = (0, 15, 29)
@@ -54,7 +56,11 @@ def ask_from_smalltalk(folder: Path, url: str) -> tuple[str, list[tuple[str, int
     script = (HERE / "demo.st").read_text(encoding="utf-8")
     expression = f"({script}) value: (LMStudioRESTClient baseUrl: '{url}')"
     run = subprocess.run(
-        ["node", str(AMBER), *files, expression], check=True, stdout=subprocess.PIPE, text=True
+        ["node", str(folder / "amber" / "amber.js"), *files, expression],
+        env=os.environ | {"AMBER": str(MODULES)},
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     first, *lines = run.stdout.splitlines()
     rows = [line.split("|") for line in lines]

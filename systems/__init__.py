@@ -15,6 +15,8 @@ from systems.squeak.machine import Squeak
 
 HERE = Path(__file__).parent
 GENERATED = HERE.parent / "smalltalk"
+AMBER = ("env", f"AMBER={HERE}", "node", str(GENERATED / "amber" / "amber.js"))
+"""Amber's runner, with the modules that are installed here."""
 LIMIT_SECONDS = 240  # of one run: all SUnit tests of a class, on a machine that does other things
 
 
@@ -67,10 +69,10 @@ class Amber:
 
     def run(self, expression: str, *files: Path) -> str:
         if files:
-            return checked(["node", HERE / "amber.js", *self.files, *files, expression])
+            return checked([*AMBER, *self.files, *files, expression])
         if self._process is None or self._process.poll() is not None:
             self._process = subprocess.Popen(
-                ["node", str(HERE / "amber.js"), *map(str, self.files), "-"],
+                [*AMBER, *map(str, self.files), "-"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,

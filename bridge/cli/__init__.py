@@ -17,6 +17,7 @@ COMMANDS = (
     "python-client",
     "report",
     "serve",
+    "smalltalk",
     "stand-in",
 )
 

@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 
 from bridge import __version__
+from bridge.resources import resource_folder
 
 TOKEN_VARIABLE = "NEUROSCOPE_TOKEN"
 MEGABYTE = 1 << 20
@@ -46,7 +47,9 @@ LARGEST = 2**31 - 1
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Clients may load models below this folder, and always those pulled. Repeatable.",
 )
-@click.option("--allow-hub", is_flag=True, help="Clients may load models by hub id.")
+@click.option(
+    "--allow-hub", is_flag=True, help="Clients may download models, and load them by hub id."
+)
 @click.option("--allow-host", "allowed_hosts", multiple=True, help="A name this server goes by.")
 @click.option(
     "--allow-origin",
@@ -172,6 +175,7 @@ def serve(
         allowed_origins=allowed_origins,
         model_roots=(*model_roots, models_folder(), *_folders(model, adapter)),
         allow_hub=allow_hub,
+        smalltalk_folder=resource_folder("smalltalk"),
         capture_bytes=capture_budget * MEGABYTE,
         spill_folder=spill_folder,
         spill_bytes=spill_budget * MEGABYTE,

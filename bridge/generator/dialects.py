@@ -12,9 +12,11 @@ class Dialect:
     `extras` are class templates that its base image has no match for, `variants` those of clients
     that only this system can have, `needs` the packages of that system which the shim uses,
     `globals` the classes of the system that the code names, `dictionary` the expression for the
-    dictionary of its globals, `comment` the template of a class comment in a file-out, `hosted`
-    whether smalltalkCI runs the tests on a hosted machine, `views_are_optional` whether the package
-    that shows pictures needs more than the base image has.
+    dictionary of its globals, `comment` the template of a class comment in a file-out, `runners`
+    the templates of files that start the system with the bridge's packages, `has_help` whether
+    it has HelpSystem, `example_pragma` what marks a method as an example, `hosted` whether
+    smalltalkCI runs the tests on a hosted machine, `views_are_optional` whether the package that
+    shows pictures needs more than the base image has.
     """
 
     name: str
@@ -26,6 +28,9 @@ class Dialect:
     globals: frozenset[str] = frozenset()
     dictionary: str = "Smalltalk"
     comment: str = "formats/comment_chunk.st"
+    runners: tuple[str, ...] = ()
+    has_help: bool = False
+    example_pragma: str = ""
     hosted: bool = False
     views_are_optional: bool = False
 
@@ -70,6 +75,8 @@ MORPHS = {"Color", "Model", "Morph", "PluggableButtonMorph", "PluggableListMorph
     "Workspace",
 }
 
+HELP_SYSTEM = frozenset(("CustomHelp", "HelpTopic"))
+
 DIALECTS: dict[str, Dialect] = {
     dialect.name: dialect
     for dialect in (
@@ -79,6 +86,7 @@ DIALECTS: dict[str, Dialect] = {
             ("fileout",),
             variants=("LMStudioPromisingClient", "NeuroScopeAmberSupplement"),
             dictionary="Smalltalk globals",
+            runners=("amber.js", "package.json"),
             globals=EVERYWHERE | {"Compiler", "Importer", "TNativeZeroBasedCollection"},
         ),
         Dialect(
@@ -89,7 +97,7 @@ DIALECTS: dict[str, Dialect] = {
             needs=("WebClient", "JSON"),
             globals=BIT_BLOCK
             | MORPHS
-            | {"ActiveModel", "CodePackageFile", "ImageMorph", "TextModelMorph"}
+            | {"ActiveModel", "DirectoryEntry", "ImageMorph", "TextModelMorph"}
             | {"CodePackageFile", "Feature", "Json", "JsonObject"},
         ),
         Dialect(
@@ -107,17 +115,21 @@ DIALECTS: dict[str, Dialect] = {
                 "SystemExceptions.FileError",
                 "UndefinedObject",
             }
-            | {"FileStream", "ObjectMemory", "PackageLoader", "Sockets.Socket"},
+            | {"FileStream", "NetClients.URIResolver", "ObjectMemory", "PackageLoader"}
+            | {"Sockets.Socket"},
         ),
         Dialect(
             "pharo",
             "Pharo 10 to 13",
             ("tonel",),
             extras=("LMStudioJson",),
+            has_help=True,
+            example_pragma="<example>",
             hosted=True,
             views_are_optional=True,
             globals=NATIVE
-            | {"Metacello", "NetworkError", "ZnBase64Encoder", "ZnByteArrayEntity"}
+            | HELP_SYSTEM
+            | {"FileLocator", "Metacello", "NetworkError", "ZnBase64Encoder", "ZnByteArrayEntity"}
             | {"ZnClient", "ImageReadWriter", "SpImagePresenter", "SpStringTableColumn"}
             | {"SpTablePresenter", "SpTextPresenter", "SpPresenter", "SpBoxLayout", "Color"}
             | {"RSBox", "RSCanvas", "RSLabel", "RSLine", "RSPopup"},
@@ -127,10 +139,18 @@ DIALECTS: dict[str, Dialect] = {
             "Squeak 5.3 and 6.0, native or in a browser by SqueakJS",
             ("fileout",),
             extras=(*OWN_JSON, *OWN_HTTP, *OWN_FETCH),
+            has_help=True,
             hosted=True,
             globals=BIT_BLOCK
             | MORPHS
-            | {"AlignmentMorph", "FileDirectory", "Sensor", "StandardFileStream"},
+            | HELP_SYSTEM
+            | {
+                "AlignmentMorph",
+                "FileDirectory",
+                "ReadWriteStream",
+                "Sensor",
+                "StandardFileStream",
+            },
         ),
     )
 }

@@ -1,14 +1,20 @@
 """The packages of a document in a dialect: which classes, in which order."""
 
+from dataclasses import replace
+from typing import Any
+
+from bridge import __version__
 from bridge.generator.client import Client
 from bridge.generator.client_tests import tests_of
 from bridge.generator.dialects import OWN_FETCH, OWN_HTTP, OWN_JSON, Dialect
+from bridge.generator.guide import examples_of, with_examples
 from bridge.generator.methods import BaseClass
 from bridge.generator.model import Package, SmalltalkClass
 from bridge.generator.naming import RUNTIME, Naming
 from bridge.generator.prefixing import renamed
 from bridge.generator.sources import read_classes
 from bridge.generator.templates import Templates
+from bridge.installing import INSTALLATIONS, USUAL_ADDRESS
 
 PREFIX = "NeuroScope"  # of the classes that NeuroScope's documents do not name
 CONNECTION = "NeuroScope-Connection"
@@ -168,6 +174,7 @@ SERVER_TEST_CLASSES = (
     "NeuroScopeAnalysisTest",
     "NeuroScopeCircuitFinderTest",
 )
+HELP = "NeuroScope-Help"
 INSTALLER = "NeuroScope-Installer"
 
 
@@ -229,8 +236,11 @@ def packages_of(client: Client, dialect: Dialect, templates: Templates) -> tuple
             requires=(connection, package),
         )
         return (connection, package, tests)
+    examples, pragma = examples_of(templates), dialect.example_pragma
+    package = replace(package, classes=with_examples(package.classes, examples, pragma))
     base = (connection, package)
-    classes = _from(templates, *CORE_CLASSES, folder="neuroscope", dialect=dialect)
+    plain = _from(templates, *CORE_CLASSES, folder="neuroscope", dialect=dialect)
+    classes = with_examples(plain, examples, pragma)
     documented = frozenset(c.name for c in classes if not c.name.startswith(PREFIX))
     core = Package(CORE, classes, requires=base, yielding=documented)
     shown = f"views/{dialect.name}.st"
@@ -252,7 +262,19 @@ def packages_of(client: Client, dialect: Dialect, templates: Templates) -> tuple
         _from(templates, *SERVER_TEST_CLASSES, folder="tests/server", client=client),
         requires=(*base, core, tests),
     )
-    return (*base, core, *views, tests, server_tests)
+    guide = guide_of(dialect, templates)
+    book = (
+        (Package(HELP, _classes(templates, "guide/help.st", **guide), optional=True),)
+        if dialect.has_help
+        else ()
+    )
+    return (*base, core, *views, tests, server_tests, *book)
+
+
+def guide_of(dialect: Dialect, templates: Templates) -> dict[str, Any]:
+    """What the workspace and the help book of a dialect are rendered from."""
+    line = INSTALLATIONS[dialect.name].from_server(USUAL_ADDRESS, dialect.name)
+    return {"dialect": dialect, "examples": examples_of(templates), "installation": line}
 
 
 def readme_of(
@@ -343,7 +365,10 @@ def _client_class(client: Client, templates: Templates) -> tuple[SmalltalkClass,
         for each in client.options_classes
         for cls in _classes(templates, "clients/options.st", client=client, options=each, **names)
     ]
-    return (*options, *_classes(templates, name, client=client, **names))
+    return (
+        *options,
+        *_classes(templates, name, client=client, distribution=__version__, **names),
+    )
 
 
 def _from(

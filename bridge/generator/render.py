@@ -4,12 +4,13 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from bridge import __version__
 from bridge.generator.dialects import Dialect
 from bridge.generator.errors import GeneratorError
 from bridge.generator.file_names import cypress, file_names, percent_escaped
 from bridge.generator.model import Package, SmalltalkClass, protocols
 from bridge.generator.naming import Naming
-from bridge.generator.packages import baseline_name, baseline_of, installer_of
+from bridge.generator.packages import baseline_name, baseline_of, guide_of, installer_of
 from bridge.generator.templates import Templates
 
 Render = Callable[..., str]
@@ -33,6 +34,13 @@ def render_dialect(
     if naming.is_bridge and dialect.hosted:
         baseline = baseline_name(packages)
         files[SMALLTALK_CI] = render("smalltalk.ston", packages=packages, baseline=baseline)
+    if naming.is_bridge:
+        files["workspace.st"] = templates.render(
+            "guide/workspace.st", **guide_of(dialect, templates)
+        )
+        for name in dialect.runners:
+            context = {"packages": packages, "version": __version__}
+            files[name] = templates.render(f"runners/{name}", **context)
     for name in dict.fromkeys((*dialect.formats, *formats)):
         whole = packages
         if name in METACELLO_SCHEMES:

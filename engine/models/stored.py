@@ -21,12 +21,17 @@ class StoredModel:
 
 def stored_models() -> list[StoredModel]:
     """Models pulled into the cache, then those in the Hugging Face hub's, each in order of name."""
-    return [*_pulled(), *sorted(_from_hub(), key=lambda model: model.name)]
+    return [*_pulled(), *hub_models()]
 
 
 def _pulled() -> Iterator[StoredModel]:
     for folder in sorted(models_folder().glob("[!.]*")):
         yield StoredModel(folder.name, folder, sum(f.stat().st_size for f in folder.iterdir()))
+
+
+def hub_models() -> list[StoredModel]:
+    """Models in the Hugging Face hub's cache, in order of name."""
+    return sorted(_from_hub(), key=lambda model: model.name)
 
 
 def _from_hub() -> Iterator[StoredModel]:

@@ -13,6 +13,7 @@ from engine.server.metrics import Gauges, Metrics
 from engine.server.state.captures import CaptureStore
 from engine.server.state.conversations import Conversations
 from engine.server.state.debug_sessions import DebugSessions
+from engine.server.state.downloads import Downloads
 from engine.server.state.models import Models
 from engine.server.state.settings import Settings
 
@@ -28,6 +29,7 @@ class Service:
     sessions: Sessions
     debug_sessions: DebugSessions
     conversations: Conversations
+    downloads: Downloads
     metrics: Metrics
     prefixes: PrefixCache
 
@@ -46,7 +48,7 @@ def create_service(settings: Settings, on_death: Callable[[], None]) -> Service:
     if pool := host_memory():
         pool.budget_bytes = settings.capture_bytes
     store = CaptureStore(settings.capture_bytes, settings.spill_folder, settings.spill_bytes)
-    models = Models(settings.max_models)
+    models = Models(settings.max_models, settings.context_tokens)
     sessions = Sessions(settings.breakpoint_patience)
     debugging = DebugSessions(settings.capture_bytes, settings.debugger_patience)
     prefixes = PrefixCache(settings.prefix_bytes)
@@ -60,6 +62,7 @@ def create_service(settings: Settings, on_death: Callable[[], None]) -> Service:
         sessions=sessions,
         debug_sessions=debugging,
         conversations=Conversations(),
+        downloads=Downloads(),
         metrics=metrics,
         prefixes=prefixes,
     )

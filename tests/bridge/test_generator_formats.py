@@ -217,7 +217,7 @@ def test_superclasses_come_first(rendered: dict) -> None:
 
 
 def test_every_dialect_has_the_same_classes_but_for_what_its_system_lacks(rendered: dict) -> None:
-    lacking = {"FloatArray", "ByteArray", "TypedArray", "NetworkError"}
+    lacking = {"FloatArray", "ByteArray", "TypedArray", "NetworkError", "NeuroScopeHelp"}
     common = {}
     for name, (packages, _) in rendered.items():
         own = {
@@ -268,6 +268,7 @@ def test_a_hosted_machine_loads_all_packages_and_runs_their_tests(folder: str) -
         assert (generated / f"BaselineOf{baseline[1]}").is_dir()
     else:
         files = re.findall(r"'([^']+\.st)'", spec)
-        assert sorted(files) == sorted(file.name for file in generated.glob("*.st"))
+        packages = {file.name for file in generated.glob("*.st")} - {"workspace.st"}
+        assert sorted(files) == sorted(packages)
     workflow = (GENERATED.parent / ".github/workflows/smalltalk.yml").read_text()
     assert f"folder: {folder}," in workflow

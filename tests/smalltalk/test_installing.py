@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from systems import GENERATED, HERE, Amber, SmalltalkError, checked
+from systems import AMBER, GENERATED, Amber, SmalltalkError, checked
 from systems.squeak.machine import HERE as SQUEAK
 from systems.squeak.machine import Squeak, SqueakError
 
@@ -19,7 +19,7 @@ def squeak(tmp_path_factory: pytest.TempPathFactory) -> Squeak:
 
 def amber(*files: Path, expression: str) -> str:
     Amber()
-    return checked(["node", HERE / "amber.js", *files, expression])
+    return checked([*AMBER, *files, expression])
 
 
 def later(expression: str) -> str:

@@ -1,4 +1,4 @@
-"""Every Smalltalk example of the README does what the README says, in every system."""
+"""Every Smalltalk example of the README prints what the README says, in every system."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,10 @@ from bridge.client import LMStudioNeuroScopeClient
 from systems import System, answer
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-LOOK, FIND, REACH, STEP = re.findall(r"```smalltalk\n(.*?)```", README, re.S)
+EXAMPLES = re.findall(r"```smalltalk\n(.*?)```\n\n```text\n(.*?)\n```", README, re.S)
+(LOOK, _), (FIND, _), (REACH, _) = EXAMPLES
+(STEP,) = re.findall(r"```smalltalk\n(\| debugger \|.*?)```", README, re.S)
+NUMBER = re.compile(r"-?\d+\.\d+")
 
 
 def run(system: System, engine: LMStudioNeuroScopeClient, example: str) -> str:
@@ -18,9 +21,23 @@ def run(system: System, engine: LMStudioNeuroScopeClient, example: str) -> str:
     return system.run(f"{'. '.join(statements)}. ({last.strip()}) printString")
 
 
-def test_the_norm_that_the_first_example_answers_is_the_one_python_reads(
-    system: System, engine: LMStudioNeuroScopeClient
+def test_each_example_is_followed_by_what_it_prints():
+    assert (
+        README.count("```smalltalk\n") == len(EXAMPLES) + 1
+    )  # the debugger's has it beside each line
+
+
+@pytest.mark.parametrize(("example", "printed"), EXAMPLES, ids=["look", "find", "reach"])
+def test_an_example_prints_what_the_readme_says(
+    system: System, engine: LMStudioNeuroScopeClient, example: str, printed: str
 ):
+    told = run(system, engine, example)
+    assert NUMBER.split(told) == NUMBER.split(printed)
+    numbers = [list(map(float, NUMBER.findall(text))) for text in (told, printed)]
+    assert numbers[0] == pytest.approx(numbers[1], rel=1e-5)
+
+
+def test_the_norm_in_the_readme_is_the_one_python_reads(engine: LMStudioNeuroScopeClient):
     from numpy.linalg import norm
 
     from bridge.wire import from_record
@@ -28,30 +45,21 @@ def test_the_norm_that_the_first_example_answers_is_the_one_python_reads(
     hook = {"layer_name": "15", "component": "residual"}
     prompt = re.search(r"'(When .*?)'", LOOK)[1]
     (record,) = engine.forward(prompt, [hook])["activations"]["layer_15_residual"]
-    assert float(run(system, engine, LOOK)) == pytest.approx(norm(from_record(record, {})), 1e-5)
+    assert float(EXAMPLES[0][1]) == pytest.approx(norm(from_record(record, {})), 1e-5)
 
 
-def test_the_second_example_shows_the_heads_that_patching_finds(
-    system: System, engine: LMStudioNeuroScopeClient
-):
-    shown = run(system, engine, FIND)
-    for head in ("L23H3", "L29H1", "L20H0"):
-        assert head in shown
-
-
-def test_the_third_example_goes_on_as_with_the_head_ablated(
-    system: System, engine: LMStudioNeuroScopeClient
-):
+def test_the_third_example_goes_on_as_with_the_head_ablated(engine: LMStudioNeuroScopeClient):
     prompt = re.search(r"'(The .*?)'", REACH)[1]
     ablation = {"layer_name": "23", "component": "head_output", "operation": "ablation"}
     plain, ablated = (
-        engine.generate_with_activations(
+        prompt
+        + engine.generate_with_activations(
             prompt, [], max_tokens=5, temperature=0, interventions=interventions
         )["choices"][0]["text"]
         for interventions in ([], [ablation | {"heads": [3]}])
     )
     assert plain != ablated
-    assert run(system, engine, REACH).replace("''", "'") == f"'{prompt}{ablated}'"
+    assert EXAMPLES[2][1].replace("''", "'") == f"'{plain} | {ablated}'"
 
 
 def test_each_line_of_the_debugger_prints_what_is_beside_it(

@@ -8,6 +8,7 @@ from engine.components import ComponentType
 from engine.contract.schemas.base import (
     LONGEST_PATH,
     CacheSize,
+    Count,
     Dtype,
     Index,
     Name,
@@ -113,6 +114,16 @@ class LoadModelRequest(Request):
     kv_bits: Literal[2, 3, 4, 6, 8] | None = Field(None, description="Quantise the cache.")
     kv_group_size: Literal[32, 64, 128] = Field(64)
     quantized_kv_start: Index = Field(0, description="Tokens before the cache is quantised.")
+    context_length: Count | None = Field(
+        None,
+        description="Positions that a prompt and the text after it may have together: at most "
+        "those that the model was made for, which is the default.",
+    )
+    prefill_step_size: Count | None = Field(
+        None,
+        description="Tokens of a prompt that one pass of a generation takes at most; "
+        "default: 2048.",
+    )
     dtype: Dtype | None = Field(
         None,
         description="Cast the weights, dequantising them. Default: as stored on a GPU; float32 "

@@ -30,6 +30,7 @@ from engine.server.http.routes import (
     tokens,
     weights,
 )
+from engine.server.http.smalltalk_files import smalltalk_files
 from engine.server.lm_studio.routes import lm_studio
 from engine.server.panics import panics_as_errors
 from engine.server.service import Service
@@ -100,6 +101,7 @@ def create_app(service: Service) -> Flask:
     logs.install(app)
     measures.install(app, service.metrics)
     guard.install(app, service.settings)
+    app.after_request(_named_version(service.settings.version))
     app.before_request(_check_path)
     app.register_error_handler(Exception, error_response)
     for operation in OPERATIONS:
@@ -111,6 +113,8 @@ def create_app(service: Service) -> Flask:
             provide_automatic_options=False,
         )
     app.register_blueprint(lm_studio(service))
+    if service.settings.smalltalk_folder is not None:
+        app.register_blueprint(smalltalk_files(service.settings.smalltalk_folder))
     return app
 
 
@@ -118,6 +122,16 @@ def _check_path() -> None:
     """Refuse slashes that Flask would drop from the beginning of a path."""
     if request.environ["PATH_INFO"].startswith("//"):
         raise NotFound
+
+
+def _named_version(version: str) -> Callable[[Response], Response]:
+    """Tells every client of which version this server is."""
+
+    def name(response: Response) -> Response:
+        response.headers["X-NeuroScope-Version"] = version
+        return response
+
+    return name
 
 
 def _rule(path: str) -> str:

@@ -87,7 +87,12 @@ class Generation:
             () if not_captured else registered.hooks_for(asked),
             interventions,
             _sampling(
-                request, most, top_logprobs or 0, choice, _behind_thinking(model, prompt, grammar)
+                model,
+                request,
+                most,
+                top_logprobs or 0,
+                choice,
+                _behind_thinking(model, prompt, grammar),
             ),
             scores if most else scores or 0,
             {"request_id": request_id()},
@@ -194,6 +199,7 @@ def _behind_thinking(
 
 
 def _sampling(
+    model: LoadedModel,
     request: s.Sampling,
     max_tokens: int,
     top_logprobs: int,
@@ -211,6 +217,8 @@ def _sampling(
         "prefill_step_size": PROMPT_PASS,
         "grammar": grammar,
     }
+    if model.request.prefill_step_size is not None:
+        changed["prefill_step_size"] = model.request.prefill_step_size
     return Sampling(**(options | changed))
 
 
@@ -223,10 +231,21 @@ def _max_tokens(service: Service, model: LoadedModel, prompt: Prompt, request: s
     if asked is not None and asked != UNTIL_THE_END:
         if asked > settings.max_tokens:
             raise LimitError(f"{field}: {asked} is more than {settings.max_tokens}.", field)
+        _check_context(model, len(prompt.tokens), asked, field)
         return asked
-    context = model.kit.info.context_length or settings.context_tokens
-    room = context - len(prompt.tokens)
+    room = (model.context_length or settings.context_tokens) - len(prompt.tokens)
     return min(max(room, 1), settings.max_tokens)  # past the context the reply warns
+
+
+def _check_context(model: LoadedModel, length: int, asked: int, field: str) -> None:
+    """Raise LimitError for more positions than the model was loaded with."""
+    most = model.request.context_length
+    if most is not None and asked and length + asked > most:
+        raise LimitError(
+            f"{field}: {asked} after a prompt of {length} tokens is more than the "
+            f"{most} positions that {model.id} was loaded with.",
+            field,
+        )
 
 
 OF_REQUESTS = [field for field in fields(Sampling) if field.name in s.Sampling.model_fields]

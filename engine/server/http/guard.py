@@ -13,7 +13,7 @@ from engine.server.state.settings import Settings
 
 METHODS = "GET, POST, DELETE, OPTIONS"
 HEADERS = "Authorization, Content-Type, X-Request-Id, X-Session-Id"
-EXPOSED = "X-Request-Id, Retry-After"
+EXPOSED = "X-Request-Id, X-NeuroScope-Version, Retry-After"
 PREFLIGHT_SECONDS = "600"
 
 

@@ -138,6 +138,13 @@ def checked(model: LoadedModel, tokens: list[int], settings: Settings, param: st
             f"{param} has {len(tokens)} tokens; at most {settings.max_prompt_tokens} are taken.",
             param,
         )
+    most = model.request.context_length
+    if most is not None and len(tokens) > most:
+        raise LimitError(
+            f"{param} has {len(tokens)} tokens; {model.id} was loaded with a context_length of "
+            f"{most}.",
+            param,
+        )
     check_vocabulary(model, tokens, param)
     return tokens
 

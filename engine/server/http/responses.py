@@ -29,6 +29,11 @@ def answer(body: Any) -> Response:
     return response
 
 
+def text_response(text: str) -> Response:
+    """A text, as plain text in UTF-8."""
+    return Response(text, content_type="text/plain; charset=utf-8")
+
+
 def binary_response(size: int, pieces: Iterator[bytes | memoryview]) -> Response:
     """A body of `size` bytes, sent piece by piece as it lies in memory."""
     response = Response(mimetype="application/octet-stream", direct_passthrough=True)

@@ -1,12 +1,14 @@
 """Version 1's chat: conversations that the server keeps, and named events in its streams."""
 
 from collections.abc import Iterable, Iterator
+from time import perf_counter
 from typing import Any
 
 from engine.contract import schemas as s
 from engine.server.http.deltas import Delta
 from engine.server.http.forms import Fields
 from engine.server.http.routes.generation import chat_choices
+from engine.server.http.routes.models import requested_model
 from engine.server.lm_studio.models import check_context, context_length
 from engine.server.lm_studio.schemas import ChatRequest
 from engine.server.service import Service
@@ -24,11 +26,13 @@ class Chat:
         completion does."""
         self._conversations = service.conversations
         self._request = request
-        model = service.models.get(request.model)
+        before, started = service.models.all(), perf_counter()
+        model = requested_model(service, request.model, request.context_length)
+        self._load_seconds = None if model in before else perf_counter() - started
         check_context(request.context_length, context_length(service, model))
         self._messages = self._conversation()
         options: dict[str, Any] = {
-            "model": request.model,
+            "model": model.id,
             "messages": list(self._messages),
             "max_tokens": request.max_output_tokens,
             "temperature": request.temperature,
@@ -57,6 +61,8 @@ class Chat:
                 "time_to_first_token_seconds": stats["time_to_first_token"],
             },
         }
+        if self._load_seconds is not None:
+            reply["stats"]["model_load_time_seconds"] = self._load_seconds
         if self._request.store:
             answer = s.ChatMessage(role="assistant", content=text)
             reply["response_id"] = new_response_id()
@@ -66,6 +72,10 @@ class Chat:
     def events(self, generated: Iterable[Any]) -> Iterator[Event]:
         """The reply's events as the tokens come; the last has the whole reply."""
         yield {"type": "chat.start", "model_instance_id": self._model_id}
+        if self._load_seconds is not None:
+            loaded = {"model_instance_id": self._model_id}
+            yield {"type": "model_load.start"} | loaded
+            yield {"type": "model_load.end", "load_time_seconds": self._load_seconds} | loaded
         yield {"type": "prompt_processing.start"}
         yield from _told(self.choices.parts(generated))
         yield {"type": "chat.end", "result": self.reply(self.choices.whole())}

@@ -1,7 +1,6 @@
 """Models as LM Studio lists them: those that are loaded, and those that may be."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,37 +8,41 @@ import mlx.core as mx
 from mlx.utils import tree_flatten
 from mlx_lm.utils import compute_bits_per_weight, get_total_parameters
 
+from engine.components import ComponentType
+from engine.runs.sampling import Sampling
 from engine.server.errors import ImpossibleError
 from engine.server.service import Service
+from engine.server.state.library import Stored, library
 from engine.server.state.models import LoadedModel
 
-DEPTH = 3
-"""How many folders below a model root a model's folder may lie, as `publisher/model` does."""
 UNITS = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K"))
 
 
-@dataclass(frozen=True)
-class Folder:
-    """A model folder below a root that is not loaded."""
-
-    key: str
-    path: Path
-
-
-def folders(service: Service) -> Iterator[Folder]:
-    """The folders below the model roots that clients may load and that are not loaded."""
-    loaded = {Path(model.request.model_path).resolve() for model in service.models.all()}
-    for root in service.settings.model_roots:
-        root = root.resolve()
-        for depth in range(DEPTH + 1):
-            for config in sorted(root.glob("/".join(["*"] * depth + ["config.json"]))):
-                if config.parent not in loaded:
-                    yield Folder(str(config.parent.relative_to(root)), config.parent)
+def not_loaded(service: Service) -> Iterator[Stored]:
+    """The models that clients may load and that are not loaded."""
+    paths = (model.kit.path for model in service.models.all())
+    loaded = {path.resolve() for path in paths if path is not None}
+    for stored in library(service.settings):
+        if stored.folder.resolve() not in loaded:
+            yield stored
 
 
 def context_length(service: Service, model: LoadedModel) -> int:
     """Positions that a conversation may have."""
-    return model.kit.info.context_length or service.settings.context_tokens
+    return model.context_length or service.settings.context_tokens
+
+
+def load_config(service: Service, model: LoadedModel) -> dict[str, int]:
+    """How a model is loaded."""
+    step = model.request.prefill_step_size or Sampling().prefill_step_size
+    return {"context_length": context_length(service, model), "eval_batch_size": step}
+
+
+def chosen_experts(model: LoadedModel) -> int | None:
+    """How many experts the model chooses for each token; None of a model without experts."""
+    shapes = model.kit.structure.shapes.items()
+    chosen = (shape for point, shape in shapes if point.component is ComponentType.ROUTER_CHOICE)
+    return next((shape[-1] for shape in chosen), None)
 
 
 def check_context(wanted: int | None, most: int) -> None:
@@ -56,22 +59,22 @@ def entry_v0(service: Service, model: LoadedModel) -> dict[str, Any]:
         "id": model.id,
         "object": "model",
         "type": "llm",
-        "publisher": _publisher(model.request.model_path),
+        "publisher": _publisher(model.id) or _publisher(model.request.model_path),
         "arch": model.kit.info.architecture or "",
         "compatibility_type": "mlx",
         "quantization": quantization(model),
         "state": "loaded",
-        "max_context_length": context_length(service, model),
+        "max_context_length": _most_context(service, model),
     }
 
 
-def folder_v0(folder: Folder) -> dict[str, Any]:
+def stored_v0(stored: Stored) -> dict[str, Any]:
     """A model in version 0 that is not loaded: what its folder's name says, and no more."""
     return {
-        "id": folder.key,
+        "id": stored.key,
         "object": "model",
         "type": "llm",
-        "publisher": _publisher(str(folder.path)),
+        "publisher": _publisher(stored.key),
         "compatibility_type": "mlx",
         "state": "not-loaded",
     }
@@ -79,10 +82,9 @@ def folder_v0(folder: Folder) -> dict[str, Any]:
 
 def entry_v1(service: Service, model: LoadedModel) -> dict[str, Any]:
     """A loaded model in version 1."""
-    length = context_length(service, model)
     return {
         "type": "llm",
-        "publisher": _publisher(model.request.model_path),
+        "publisher": _publisher(model.id) or _publisher(model.request.model_path),
         "key": model.id,
         "display_name": model.id,
         "architecture": model.kit.info.architecture,
@@ -92,8 +94,8 @@ def entry_v1(service: Service, model: LoadedModel) -> dict[str, Any]:
         },
         "size_bytes": sum(array.nbytes for array in _arrays(model)),
         "params_string": _short(get_total_parameters(model.kit.model)),
-        "loaded_instances": [{"id": model.id, "config": {"context_length": length}}],
-        "max_context_length": length,
+        "loaded_instances": [{"id": model.id, "config": load_config(service, model)}],
+        "max_context_length": _most_context(service, model),
         "format": "mlx",
         "capabilities": {
             "vision": False,
@@ -103,14 +105,14 @@ def entry_v1(service: Service, model: LoadedModel) -> dict[str, Any]:
     }
 
 
-def folder_v1(folder: Folder) -> dict[str, Any]:
+def stored_v1(stored: Stored) -> dict[str, Any]:
     """A model in version 1 that is not loaded."""
-    size = sum(file.stat().st_size for file in folder.path.glob("*.safetensors"))
+    size = sum(file.stat().st_size for file in stored.folder.glob("*.safetensors"))
     return {
         "type": "llm",
-        "publisher": _publisher(str(folder.path)),
-        "key": folder.key,
-        "display_name": folder.path.name,
+        "publisher": _publisher(stored.key),
+        "key": stored.key,
+        "display_name": stored.key.rpartition("/")[2],
         "size_bytes": size,
         "loaded_instances": [],
         "format": "mlx",
@@ -124,6 +126,11 @@ def quantization(model: LoadedModel) -> str:
         return said.partition("-bit")[0] + "bit"
     types = [array.dtype for array in _arrays(model) if array.dtype in TYPES]
     return TYPES[max(types, key=types.count)] if types else ""
+
+
+def _most_context(service: Service, model: LoadedModel) -> int:
+    """Positions that it could have been loaded with."""
+    return model.kit.info.context_length or service.settings.context_tokens
 
 
 def _publisher(path: str) -> str:

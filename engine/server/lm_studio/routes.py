@@ -9,15 +9,22 @@ from typing import Any
 from flask import Blueprint, Response
 
 from engine.contract import schemas as s
-from engine.server.errors import ImpossibleError
+from engine.models.loading import HUB_ID
+from engine.server.errors import ImpossibleError, UnknownModelError
 from engine.server.http.requests import body_of, client
 from engine.server.http.responses import answer, event_stream, named_event
 from engine.server.http.routes import embeddings, generation
 from engine.server.http.routes import models as model_routes
-from engine.server.lm_studio import models
+from engine.server.lm_studio import downloads, models
 from engine.server.lm_studio.chat import Chat
-from engine.server.lm_studio.schemas import ChatRequest, LoadRequest, UnloadRequest
+from engine.server.lm_studio.schemas import (
+    ChatRequest,
+    DownloadRequest,
+    LoadRequest,
+    UnloadRequest,
+)
 from engine.server.service import Service
+from engine.server.state.library import find
 from engine.server.state.models import LoadedModel
 
 
@@ -29,14 +36,14 @@ def lm_studio(service: Service) -> Blueprint:
     @routes.get("/v0/models")
     def list_v0() -> Response:
         loaded = [models.entry_v0(service, model) for model in service.models.all()]
-        others = [models.folder_v0(folder) for folder in models.folders(service)]
+        others = [models.stored_v0(stored) for stored in models.not_loaded(service)]
         return answer({"object": "list", "data": loaded + others})
 
     @routes.get("/v0/models/<path:model_id>")
     def describe_v0(model_id: str) -> Response:
-        for folder in models.folders(service):
-            if folder.key == model_id:
-                return answer(models.folder_v0(folder))
+        for stored in models.not_loaded(service):
+            if stored.key == model_id:
+                return answer(models.stored_v0(stored))
         return answer(models.entry_v0(service, service.models.get(model_id)))
 
     @routes.post("/v0/completions")
@@ -56,7 +63,8 @@ def lm_studio(service: Service) -> Blueprint:
     @routes.get("/v1/models")
     def list_v1() -> Response:
         loaded = [models.entry_v1(service, model) for model in service.models.all()]
-        return answer({"models": loaded + [models.folder_v1(f) for f in models.folders(service)]})
+        others = [models.stored_v1(stored) for stored in models.not_loaded(service)]
+        return answer({"models": loaded + others})
 
     @routes.post("/v1/models/load")
     def load_v1() -> Response:
@@ -67,6 +75,14 @@ def lm_studio(service: Service) -> Blueprint:
         request = body_of(UnloadRequest, settings)
         model_routes.unload_model(service, s.UnloadModelRequest(model=request.instance_id))
         return answer({"instance_id": request.instance_id})
+
+    @routes.post("/v1/models/download")
+    def download_v1() -> Response:
+        return answer(downloads.begin(service, body_of(DownloadRequest, settings)))
+
+    @routes.get("/v1/models/download/status/<job_id>")
+    def download_status_v1(job_id: str) -> Response:
+        return answer(downloads.status(service, job_id))
 
     @routes.post("/v1/chat")
     def chat_v1() -> Response:
@@ -85,7 +101,7 @@ def _with_model(service: Service, name: str | None, reply: generation.Answer) ->
     """A reply of ours with what version 0 tells of the model; a stream as it is."""
     if isinstance(reply, Response):
         return reply
-    return answer(reply | _about(service, service.models.get(name)))
+    return answer(reply | _about(service, model_routes.requested_model(service, name)))
 
 
 def _about(service: Service, model: LoadedModel) -> dict[str, Any]:
@@ -105,22 +121,56 @@ def _about(service: Service, model: LoadedModel) -> dict[str, Any]:
 
 
 def _load(service: Service, request: LoadRequest) -> dict[str, Any]:
-    paths = {folder.key: str(folder.path) for folder in models.folders(service)}
-    before = {model.id for model in service.models.all()}
-    started = perf_counter()
-    wanted = s.LoadModelRequest(model_path=paths.get(request.model, request.model))
-    entry = model_routes.load_model(service, wanted)
-    most = models.context_length(service, service.models.get(entry.id))
+    before, started = service.models.all(), perf_counter()
+    stored = find(service.settings, request.model)
+    loaded = stored and service.models.of_folder(stored.folder)
+    if stored and not loaded:
+        step = request.eval_batch_size
+        loaded = model_routes.load_stored(service, stored, request.context_length, step)
+    elif not loaded:
+        loaded = _known_or_fetched(service, request)
     try:
-        models.check_context(request.context_length, most)
+        _check(service, request, loaded)
     except ImpossibleError:
-        if entry.id not in before:
-            model_routes.unload_model(service, s.UnloadModelRequest(model=entry.id))
+        if loaded not in before:
+            model_routes.unload_model(service, s.UnloadModelRequest(model=loaded.id))
         raise
     reply: dict[str, Any] = {
         "type": "llm",
-        "instance_id": entry.id,
+        "instance_id": loaded.id,
         "load_time_seconds": perf_counter() - started,
         "status": "loaded",
     }
-    return reply | ({"load_config": {"context_length": most}} if request.echo_load_config else {})
+    told = {"load_config": models.load_config(service, loaded)}
+    return reply | (told if request.echo_load_config else {})
+
+
+def _known_or_fetched(service: Service, request: LoadRequest) -> LoadedModel:
+    """A model that is loaded under this id, or one of the hub, which is fetched if clients may."""
+    try:
+        return service.models.get(request.model)
+    except UnknownModelError:
+        wanted = s.LoadModelRequest(
+            model_path=request.model,
+            model_id=request.model if HUB_ID.fullmatch(request.model) else None,
+            context_length=request.context_length,
+            prefill_step_size=request.eval_batch_size,
+        )
+    return service.models.get(model_routes.load_model(service, wanted).id)
+
+
+def _check(service: Service, request: LoadRequest, model: LoadedModel) -> None:
+    """Raise ImpossibleError for what the loaded model does not have as the request wants it."""
+    known = models.load_config(service, model)
+    experts = models.chosen_experts(model)
+    if request.num_experts not in (None, experts):
+        has = "has no experts" if experts is None else f"chooses {experts} for each token"
+        raise ImpossibleError(
+            f"num_experts: {request.num_experts}; {model.id} {has}.", "num_experts"
+        )
+    for name, value in known.items():
+        asked = getattr(request, name)
+        if asked not in (None, value):
+            raise ImpossibleError(
+                f"{name}: {asked}; {model.id} is loaded with {value}; unload it first.", name
+            )

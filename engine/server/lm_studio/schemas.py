@@ -33,6 +33,8 @@ class ChatRequest(Request):
 class LoadRequest(Request):
     model: Text
     context_length: Count | None = None
+    eval_batch_size: Count | None = None
+    num_experts: Count | None = None
     flash_attention: Literal[True] | None = None
     offload_kv_cache_to_gpu: Literal[True] | None = None
     echo_load_config: bool = False
@@ -40,3 +42,8 @@ class LoadRequest(Request):
 
 class UnloadRequest(Request):
     instance_id: Text
+
+
+class DownloadRequest(Request):
+    model: Text
+    quantization: Text | None = None

@@ -14,12 +14,14 @@ from engine.contract.schemas import Adapter, Correction, LoadModelRequest, Model
 from engine.errors import InvalidRequestError
 from engine.models.loading import Progress
 from engine.runs.kit import ModelKit, load_model
-from engine.server.errors import LimitError, UnknownModelError
+from engine.server.errors import ImpossibleError, LimitError, UnknownModelError
 from engine.turns import give_way
 
 log = logging.getLogger(__name__)
 MOST_SESSIONS = 256
 """Sessions that may have hooks on one model."""
+NOT_OF_THE_KIT = {"model_path", "model_id", "context_length", "prefill_step_size"}
+"""What a request to load has beside the options of loading."""
 
 
 @dataclass
@@ -55,7 +57,7 @@ class LoadedModel:
             head_dim=info.head_dim,
             hidden_size=info.hidden_size,
             vocab_size=info.vocab_size,
-            context_length=info.context_length,
+            context_length=self.context_length,
             max_position_embeddings=info.max_position_embeddings,
             intermediate_size=info.intermediate_size,
             quantization=info.quantization,
@@ -67,6 +69,11 @@ class LoadedModel:
             components=list(info.components),
             absent_layers=self.kit.structure.absent_layers,
         )
+
+    @property
+    def context_length(self) -> int | None:
+        """Positions that a prompt and its text may have: as asked for, or as the model says."""
+        return self.request.context_length or self.kit.info.context_length
 
     @property
     def _adapter(self) -> Adapter | None:
@@ -134,10 +141,14 @@ class LoadedModel:
 
 
 class Models:
-    """Loaded models; the one loaded last serves requests that name none."""
+    """Loaded models; the one loaded last serves requests that name none.
 
-    def __init__(self, most: int) -> None:
+    `context_tokens` is the largest context of a model that does not say how large it may be.
+    """
+
+    def __init__(self, most: int, context_tokens: int) -> None:
         self._most = most
+        self._context_tokens = context_tokens
         self._loaded: dict[str, LoadedModel] = {}
         self._lock = Lock()
         self.loading = False
@@ -154,6 +165,14 @@ class Models:
             known = ", ".join(self._loaded) or "none"
         wanted = "No model" if model_id is None else f"No model {model_id!r}"
         raise UnknownModelError(f"{wanted} is loaded; loaded: {known}.", "model")
+
+    def of_folder(self, folder: Path) -> LoadedModel | None:
+        """The first that was loaded from this folder, without an adapter."""
+        for model in self.all():
+            path = model.kit.path
+            if path is not None and path.resolve() == folder.resolve() and not model.kit.adapter:
+                return model
+        return None
 
     def load(
         self, request: LoadModelRequest, progress: Progress = lambda done, total: None
@@ -183,15 +202,23 @@ class Models:
         started = time.monotonic()
         log.info("loading %r", request.model_path)
         try:
-            options = request.model_dump(exclude={"model_path", "model_id"})
+            options = request.model_dump(exclude=NOT_OF_THE_KIT)
             kit = load_model(request.model_path, model_id=model_id, progress=progress, **options)
             kit.try_caches()
+            self._check_context(request.context_length, kit)
         finally:
             self.loading = False
         log.info("loaded %r in %.1f s", model_id, time.monotonic() - started)
         with self._lock:
             self._loaded[model_id] = LoadedModel(kit, request, int(time.time()))
         return self._loaded[model_id]
+
+    def _check_context(self, asked: int | None, kit: ModelKit) -> None:
+        most = kit.info.context_length or self._context_tokens
+        if asked is not None and asked > most:
+            raise ImpossibleError(
+                f"context_length: {asked} is more than the model's {most}.", "context_length"
+            )
 
     def unload(self, model_id: str) -> None:
         self.get(model_id)

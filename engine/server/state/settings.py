@@ -10,7 +10,7 @@ MEGABYTE = 1 << 20
 class Settings:
     """Limits and permissions of one server. Sizes are in bytes, times in seconds."""
 
-    version: str  # of the distribution, as /health reports it
+    version: str  # of the distribution, as /health and each reply's X-NeuroScope-Version say
     host: str = "127.0.0.1"
     port: int = 50111
     token: str | None = field(default=None, repr=False)
@@ -18,6 +18,7 @@ class Settings:
     allowed_origins: tuple[str, ...] = ()  # origins beyond pages served from localhost
     model_roots: tuple[Path, ...] = ()
     allow_hub: bool = False
+    smalltalk_folder: Path | None = None  # the rendered packages, which images file in from here
     max_models: int = 8  # loaded at once
     max_hooks: int = 4096  # registered by one session on one model, one a layer
 

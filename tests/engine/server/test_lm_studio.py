@@ -7,8 +7,9 @@ from pathlib import Path
 
 import mlx.core as mx
 import pytest
-from conftest import Server, running
 from mlx.utils import tree_flatten
+
+from tests.engine.server.conftest import Server, running
 
 ASKED = {"temperature": 1.5, "seed": 3, "max_tokens": 6}
 MESSAGES = [{"role": "user", "content": "hello"}]
@@ -105,18 +106,6 @@ def test_version_1_lists_models_with_their_sizes(home: Server, tiny_model: Path)
     assert instance["id"] == "tiny"
     assert instance["config"]["context_length"] == loaded["max_context_length"]
     assert models["somebody/other"]["loaded_instances"] == []
-
-
-def test_version_1_loads_and_unloads(home: Server) -> None:
-    refused = home.error("/api/v1/models/load", 422, model="somebody/other", context_length=10**6)
-    assert refused["param"] == "context_length"
-    assert [each["id"] for each in home.get("/v1/models")["data"]] == ["tiny"]
-    told = home.post("/api/v1/models/load", model="somebody/other", echo_load_config=True)
-    assert (told["instance_id"], told["status"]) == ("other", "loaded")
-    assert told["load_config"]["context_length"] == home.service.settings.context_tokens
-    assert home.post("/api/v1/models/unload", instance_id="other") == {"instance_id": "other"}
-    assert [each["id"] for each in home.get("/v1/models")["data"]] == ["tiny"]
-    assert home.error("/api/v1/models/load", 403, model="/etc")["param"] == "model_path"
 
 
 def test_version_1_chats_and_goes_on_with_what_was_said(home: Server) -> None:

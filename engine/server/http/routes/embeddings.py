@@ -11,13 +11,14 @@ from engine.contract import schemas as s
 from engine.server.errors import ImpossibleError
 from engine.server.http.prompts import check_total, prompts_of
 from engine.server.http.requests import client
+from engine.server.http.routes.models import requested_model
 from engine.server.http.warnings import warnings
 from engine.server.jobs.job import Job
 from engine.server.service import Service
 
 
 def embed(service: Service, request: s.EmbeddingsRequest) -> dict[str, Any]:
-    model = service.models.get(request.model)
+    model = requested_model(service, request.model)
     width = model.kit.info.hidden_size
     if request.dimensions not in (None, width):
         raise ImpossibleError(

@@ -13,6 +13,7 @@ from engine.server.http.openai_format import ChatReply, CompletionReply
 from engine.server.http.prompts import Prompt, checked, completion_prompts
 from engine.server.http.requests import client
 from engine.server.http.responses import event_stream
+from engine.server.http.routes.models import requested_model
 from engine.server.service import Service
 
 Answer = dict[str, Any] | Response
@@ -28,7 +29,7 @@ def chat(service: Service, request: s.ChatCompletionRequest) -> Answer:
 
 def completion_choices(service: Service, request: s.CompletionRequest) -> Choices:
     """The choices that a request to complete prompts asks for. Raises what it cannot have."""
-    model = service.models.get(request.model)
+    model = requested_model(service, request.model)
     prompts = completion_prompts(model, request, service.settings)
     reply = CompletionReply(model, request.logprobs)
     return Choices(service, prompts, request, reply, completion_form(model, request))
@@ -41,7 +42,7 @@ def chat_choices(
 
     Raises what it cannot have.
     """
-    model = service.models.get(request.model)
+    model = requested_model(service, request.model)
     special = request.add_special_tokens
     settings, param, tools = service.settings, names.messages, tools_of(request)
     tokens = chat_tokens(

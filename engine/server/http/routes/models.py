@@ -12,10 +12,11 @@ from engine.models.adapter_folders import HUB_FILES as ADAPTER_FILES
 from engine.models.loading import HUB_FILES as MODEL_FILES
 from engine.models.loading import HUB_ID, from_hub
 from engine.models.smollm2 import NAME as PULLED
-from engine.server.errors import ForbiddenError, RequestError
+from engine.server.errors import ForbiddenError, RequestError, UnknownModelError
 from engine.server.http.requests import client
 from engine.server.jobs.job import Job
 from engine.server.service import Service
+from engine.server.state.library import Stored, find
 from engine.server.state.models import LoadedModel
 from engine.server.state.settings import Settings
 
@@ -49,6 +50,39 @@ def load_model(service: Service, request: s.LoadModelRequest) -> s.ModelEntry:
     except EngineError as error:
         paths = {path: getattr(request, name) for name, path in changed.items()}
         raise type(error)(_as_known(str(error), paths, settings)) from error
+
+
+def requested_model(
+    service: Service, name: str | None, context_length: int | None = None
+) -> LoadedModel:
+    """The model that a request names, which is loaded first if it is in the library.
+
+    `context_length` is for a model that is loaded now. Raises UnknownModelError, and what
+    `load_model` raises.
+    """
+    try:
+        return service.models.get(name)
+    except UnknownModelError:
+        stored = None if name is None else find(service.settings, name)
+        if stored is None:
+            raise
+    return service.models.of_folder(stored.folder) or load_stored(service, stored, context_length)
+
+
+def load_stored(
+    service: Service,
+    stored: Stored,
+    context_length: int | None = None,
+    prefill_step_size: int | None = None,
+) -> LoadedModel:
+    """Load a model of the library, under its key. Raises what `load_model` raises."""
+    wanted = s.LoadModelRequest(
+        model_path=stored.model_path,
+        model_id=stored.key,
+        context_length=context_length,
+        prefill_step_size=prefill_step_size,
+    )
+    return service.models.get(load_model(service, wanted).id)
 
 
 def unload_model(service: Service, request: s.UnloadModelRequest) -> s.UnloadModelResponse:

@@ -13,6 +13,7 @@ from engine.server.http.output_items import OutputItems
 from engine.server.http.requests import client
 from engine.server.http.responses import event_stream, named_event
 from engine.server.http.routes.generation import Answer, chat_choices
+from engine.server.http.routes.models import requested_model
 from engine.server.service import Service
 from engine.server.state.conversations import Conversation, continued, new_response_id
 
@@ -36,7 +37,7 @@ class _Reply:
     def __init__(self, service: Service, request: s.ResponseRequest) -> None:
         self._service = service
         self._request = request
-        self._model = service.models.get(request.model)
+        self._model = requested_model(service, request.model)
         self._messages = _conversation(service, request)
         self.choices = chat_choices(service, _chat(request, self._messages), FIELDS)
         self._items = OutputItems()
