@@ -48,6 +48,7 @@ SUBJECTS = """{ActivationTensor data: #(1 2 3 -4) shape: #(2 2).
 FIELDS = {
     "amber": "(NeuroScopeTestInspector new shownOf: each) collect: "
     "[:field | {field key. field value printString}]",
+    "gst": "each inspectorFields collect: [:field | {field key. field value printString}]",
     "squeak": "each explorerContents collect: [:field | {field name. field item printString}]",
 }
 WINDOW = """| browser window morphs picture |
