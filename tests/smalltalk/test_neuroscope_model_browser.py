@@ -93,3 +93,31 @@ def test_what_has_no_hook_and_what_is_unknown_is_named(
         "a whole layer has no hook; choose one of its components, or a head",
         "no part L99 mlp of smollm2; a part is called L0 residual, or L0 query H1",
     ]
+
+
+def test_a_pass_in_steps_is_shown_and_written_down(
+    system: System, engine: LMStudioNeuroScopeClient
+) -> None:
+    stream, zeroed, lens, workspace = ask(
+        system,
+        engine,
+        f"{BROWSER.replace('| browser |', '| browser stream zeroed lens |')}"
+        "browser debug;; browser select: 'L2 mlp';; stream := browser debugToSelection;; "
+        "zeroed := browser debugZero;; lens := browser debugContinue;; "
+        "{stream norm. zeroed norm. lens first value. browser workspace}",
+    )
+    expected = capture(engine, TEXT, (2, "mlp"))[2, "mlp"]
+    assert stream == pytest.approx(np.linalg.norm(expected), rel=1e-4)
+    assert zeroed == 0
+    change = {"layer_name": "2", "component": "mlp", "operation": "ablation"}
+    after = softmax(capture(engine, TEXT, interventions=[change])["logits"][-1])
+    assert lens == pytest.approx(after.max(), rel=1e-3)
+    declared, *lines = workspace.replace("\r", "\n").split("\n")
+    assert lines[-1] == "debugger continue. debugger likeliest."
+    statements = ";;".join(line.removesuffix(".") for line in lines)
+    again = answer(
+        system,
+        f"{declared} {statements.replace('debugger likeliest', '')};; "
+        "debugger likeliest first value",
+    )
+    assert again == pytest.approx(lens, rel=1e-5)
