@@ -48,6 +48,7 @@ CORE = "NeuroScope-Core"
 CORE_CLASSES = (
     "NeuroScopeErrors",
     "NeuroScopeRandom",
+    "NeuroScopeProgress",
     "NeuroScopeHookPoint",
     "ActivationCache",
     "NeuroScopeChoice",
@@ -149,6 +150,7 @@ TEST_CLASSES = (
     "NeuroScopeAttentionPatternTest",
     "NeuroScopePictureTest",
     "NeuroScopeLinearProbeTest",
+    "NeuroScopeProgressTest",
     "NeuroScopeCircuitTest",
 )
 SERVER_TESTS = "NeuroScope-Server-Tests"
@@ -161,6 +163,7 @@ SERVER_TEST_CLASSES = (
     "NeuroScopeInterventionTest",
     "NeuroScopePassCachingTest",
     "NeuroScopePassDebuggerTest",
+    "NeuroScopeProgressServerTest",
     "NeuroScopeAnalysisTest",
     "NeuroScopeCircuitFinderTest",
 )

@@ -27,6 +27,8 @@ from engine.server.state.models import LoadedModel
 log = logging.getLogger(__name__)
 LONG_PROMPT = 2048
 """Tokens from which the progress of a prompt is logged."""
+PROMPT_PASS = 512
+"""Tokens of a prompt that go through the model at once: each layer of them is soon done."""
 UNTIL_THE_END = -1
 """As `max_tokens`: no limit but those of the context and of the server."""
 
@@ -187,6 +189,7 @@ def _sampling(
         "stop_strings": _stop_strings(request.stop),
         "top_logprobs": top_logprobs,
         "choice": choice,
+        "prefill_step_size": PROMPT_PASS,
         "grammar": grammar,
     }
     return Sampling(**(options | changed))

@@ -28,6 +28,7 @@ class Settings:
 
     max_body_bytes: int = 64 * MEGABYTE
     max_prompt_characters: int = 1_000_000
+    max_batch_characters: int = 2_000_000  # of all texts of a request
     max_prompt_tokens: int = 32768
     max_batch_tokens: int = 65536
     max_tokens: int = 8192  # that one generation may have
