@@ -124,7 +124,7 @@ DIALECTS: dict[str, Dialect] = {
         ),
         Dialect(
             "squeak",
-            "Squeak 5.3, 6.0 and in the browser",
+            "Squeak 5.3 and 6.0, native or in a browser by SqueakJS",
             ("fileout",),
             extras=(*OWN_JSON, *OWN_HTTP, *OWN_FETCH),
             hosted=True,

@@ -138,12 +138,7 @@ class ForwardDebugger:
         self._points: list[Point] = []
         self._index = -1
         self._leg = _Leg(-1)
-        streams = [point for point in kit.structure.shapes if is_stream(point)]
-        expected = kit.footprint.of_values(streams, 1, length)
-        allow(expected)
-        kit.footprint.longest_pass(
-            1, length, kept=expected, looks_at_scores=True, most=length, can_be_cut=False
-        )
+        self.check_room(passes=1)
         self._go(next_layer)
 
     # where it is
@@ -203,6 +198,17 @@ class ForwardDebugger:
         """The bytes that are kept for it."""
         kept = [*self.streams.values(), *self.changes.values(), self._leg.value]
         return sum(array.nbytes for array in kept if array is not None)
+
+    def check_room(self, passes: int) -> None:
+        """Raise if the streams of so many passes, beside what is kept, are too much to keep, or do
+        not fit into the memory that is available."""
+        length, structure = len(self.tokens), self.kit.structure
+        streams = [point for point in structure.shapes if is_stream(point)]
+        expected = passes * self.kit.footprint.of_values(streams, 1, length)
+        self._allow(self.nbytes + expected)
+        self.kit.footprint.longest_pass(
+            1, length, kept=expected, looks_at_scores=True, most=length, can_be_cut=False
+        )
 
     # what is done with it
 
@@ -303,17 +309,12 @@ class ForwardDebugger:
 
     def _go(self, target: Target) -> None:
         kept = self.nbytes
-        is_slow = is_long(self.kit.structure, len(self.tokens))
 
         def keep(stream: mx.array) -> None:
             nonlocal kept
             kept += stream.nbytes
             self._allow(kept)
-            if is_slow:
-                mx.eval(stream)
-                give_way()
-            else:
-                mx.async_eval(stream)
+            self.calculate(stream)
 
         leg = _Leg(self._index, target, keep)
         with gaps_explained():
@@ -327,6 +328,14 @@ class ForwardDebugger:
         self.streams |= leg.streams
         self._leg = leg
         self._index = len(self._points) - (leg.logits is None)
+
+    def calculate(self, stream: mx.array) -> None:
+        """Have a stream that is to be kept calculated, and in a long pass let others run."""
+        if is_long(self.kit.structure, len(self.tokens)):
+            mx.eval(stream)
+            give_way()
+        else:
+            mx.async_eval(stream)
 
     def _check_end(self, logits: mx.array, target: Target) -> None:
         """Raise what is wrong with a pass that came to its end."""

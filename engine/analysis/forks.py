@@ -46,9 +46,11 @@ def fork(debugger: ForwardDebugger, value: np.ndarray | None) -> Fork:
 
     Divergences are those of Kullback and Leibler, of the second distribution from the first, in
     nats. Neither pass moves the debugger. Raises InvalidRequestError without anything to compare,
-    what `ForwardDebugger.change` raises, and NotFiniteError.
+    what `ForwardDebugger.change` and
+    `check_room` raise, and NotFiniteError.
     """
     since, first, second = debugger.alternative(value)
+    debugger.check_room(passes=2)
     passes = [_continued(debugger, since, changes) for changes in (first, second)]
     logits = np.stack([logits for logits, _ in passes])
     if not np.isfinite(logits.max(axis=-1)).all():
@@ -92,7 +94,7 @@ def _continued(
     def look(index: int, point: Point, value: mx.array) -> mx.array:
         if index >= since and is_stream(point) and point.layer is not None:
             streams.append((point, value))
-            mx.async_eval(value)
+            debugger.calculate(value)
         return value
 
     logits = debugger.run(debugger.stream_at(since), changes, look)[0, -1].astype(mx.float32)

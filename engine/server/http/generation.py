@@ -18,6 +18,7 @@ from engine.runs.scoring import Scores, score
 from engine.runs.thinking import ThinkingMarkers
 from engine.server.errors import LimitError
 from engine.server.http import specs
+from engine.server.http.drafts import draft_model
 from engine.server.http.prompts import Prompt
 from engine.server.http.requests import request_id, session
 from engine.server.jobs.job import Job
@@ -53,6 +54,7 @@ class Generation:
     top_scores: int | None
     label: dict[str, str]
     not_captured: str | None
+    draft: LoadedModel | None
 
     @classmethod
     def of(
@@ -90,6 +92,7 @@ class Generation:
             scores if most else scores or 0,
             {"request_id": request_id()},
             not_captured,
+            draft_model(service, model, request.draft_model),
         )
 
     @property
@@ -110,6 +113,21 @@ class Generation:
             budget_bytes=self.service.captures.budget_bytes,
         )
 
+    def drafted(self, draft: LoadedModel, job: Job) -> Iterator[Generated]:
+        """Each token, of those that a draft model proposes or in their place. For the generation
+        thread."""
+        return generate(
+            self.model.kit,
+            self.prompt.tokens,
+            self.hooks,
+            self.sampling,
+            interventions=self.interventions,
+            draft_model=draft.kit.model,
+            prefixes=self.service.prefixes,
+            prompt_progress_callback=self._progress(job),
+            budget_bytes=self.service.captures.budget_bytes,
+        )
+
     def begun(self, job: Job) -> Run:
         """It as a run, which can share its passes with others. For the generation thread."""
         return Run(
@@ -118,6 +136,7 @@ class Generation:
             self.hooks,
             self.sampling,
             interventions=self.interventions,
+            prefixes=self.service.prefixes,
             progress=partial(self._tell, job),
             budget_bytes=self.service.captures.budget_bytes,
         )

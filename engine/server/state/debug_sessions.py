@@ -66,9 +66,10 @@ class DebugSessions:
             others = [each for each in list(self._open.values()) if each not in made]
             kept = sum(each.debugger.nbytes for each in others)
             if kept + nbytes > self.budget_bytes:
+                open_now = ", ".join(each.session_id for each in others) or "none"
                 raise CaptureTooLargeError(
-                    f"the pass would keep {nbytes} bytes and {len(others)} other debug sessions "
-                    f"keep {kept}; the budget is {self.budget_bytes}"
+                    f"the pass would keep {nbytes} bytes, the other debug sessions keep {kept} "
+                    f"({open_now}), and the budget is {self.budget_bytes}"
                 )
 
         session = DebugSession(model, make(allow))

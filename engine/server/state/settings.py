@@ -24,6 +24,7 @@ class Settings:
     capture_bytes: int = 2048 * MEGABYTE
     spill_folder: Path | None = None
     spill_bytes: int = 16384 * MEGABYTE
+    prefix_bytes: int = 1024 * MEGABYTE  # of earlier prompts' keys and values; 0: none are kept
     memory_bytes: int | None = None  # most that MLX may take, models included; None: as MLX has it
 
     max_body_bytes: int = 64 * MEGABYTE

@@ -136,7 +136,10 @@ def test_what_sessions_keep_together_is_bounded(tiny_model):
     with running(tiny_model, capture_bytes=(LAYERS + 4) * stream) as server:
         state = act(server, begin(server), "step", to="end")
         error = server.error(PATH, 507, prompt=PROMPT)
-        assert f"1 other debug sessions keep {state['bytes']}" in error["message"]
+        assert (
+            f"the other debug sessions keep {state['bytes']} ({state['session_id']})"
+            in error["message"]
+        )
         server.http.delete(f"{PATH}/{state['session_id']}")
         begin(server)
 

@@ -113,8 +113,11 @@ def accumulated(chunks):
             thought += getattr(choice.delta, "reasoning_content", None) or ""
             end = choice.finish_reason or end
             for part in choice.delta.tool_calls or ():
-                call = calls.setdefault(part.index, {"id": part.id, "arguments": ""})
-                call["name"] = call.get("name") or part.function.name
+                if part.index not in calls:
+                    assert (part.type, part.function.arguments) == ("function", "")
+                    begun = {"id": part.id, "name": part.function.name, "arguments": ""}
+                    calls[part.index] = begun
+                call = calls[part.index]
                 call["arguments"] += part.function.arguments or ""
     return text, thought, list(calls.values()), end
 
@@ -359,3 +362,5 @@ def test_what_cannot_be_says_why(server, more, param, sentence):
     error = server.error("/v1/chat/completions", 422, messages=USER, **more)
     assert error["param"] == param
     assert sentence in error["message"]
+    is_grammar = "Unimplemented" in sentence or "parameters of" in sentence
+    assert error["type"] == ("impossible_grammar" if is_grammar else "impossible")
