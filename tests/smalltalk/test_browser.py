@@ -168,7 +168,7 @@ def test_clicks_on_a_lens_show_parts_and_switch_hooks(
         f"(model captureUnwatched: '{text}' layers: #(4) components: #(#residual)) "
         "at: 4 at: #residual"
     )
-    assert summary.startswith(f"ActivationTensor (1 {residual.shape[1]} 576)")
+    assert summary.startswith(f"L4 residual: ActivationTensor (1 {residual.shape[1]} 576)")
     norm = float(summary.rsplit("norm ", 1)[1])
     assert norm == pytest.approx(np.linalg.norm(residual), rel=1e-3)
     assert titles > residual.shape[1] * 200  # a cell for three of 576 numbers at most

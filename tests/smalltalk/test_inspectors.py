@@ -1,13 +1,15 @@
 """What inspectors and explorers of an image are told, and what a window of Squeak shows."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from bridge.client import LMStudioNeuroScopeClient
-from systems import OldSqueak, System
+from systems import System
 
+SQUEAK = ["squeak"] if sys.platform == "linux" else []  # Debian's
 EXPLORER = """Object subclass: #ObjectExplorerWrapper
 	instanceVariableNames: 'item name'
 	classVariableNames: ''
@@ -59,9 +61,9 @@ window := NeuroScopeBrowserWindow on: browser.
 window open.
 window clickLine: 6.
 window clickLine: 7.
-window ablate.
+window send: #ablate.
 window clickHook: 1.
-window toggleHook.
+window send: #toggleHook.
 picture := NeuroScopePictureMorph formOf: browser picture asRaster.
 NeuroScopePlatform current writeJson: {{
 	window lines at: window selectedIndex.
@@ -82,11 +84,10 @@ def test_inspectors_show_numbers_and_a_picture(system: System, tmp_path: Path) -
     assert circuit["picture"].startswith("NeuroScopePicture of ")
 
 
+@pytest.mark.parametrize("system", SQUEAK, indirect=True)
 def test_a_window_shows_a_part_and_switches_a_hook(
     system: System, engine: LMStudioNeuroScopeClient
 ) -> None:
-    if not isinstance(system, OldSqueak):
-        pytest.skip("a window of Morphic")
     line, hooks, source, is_painted = json.loads(system.run(WINDOW.format(engine.base_url)))
     assert line.strip() == "residual"
     assert hooks == ["[ ] ablate L4 residual"]

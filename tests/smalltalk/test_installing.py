@@ -70,7 +70,13 @@ def test_the_installer_wants_no_webclient_where_a_page_fetches(
 
 @pytest.mark.parametrize(
     "package",
-    ["NeuroScope-Bridge", "NeuroScope-Core", "NeuroScope-Tests", "NeuroScope-Server-Tests"],
+    [
+        "NeuroScope-Bridge",
+        "NeuroScope-Core",
+        "NeuroScope-Views",
+        "NeuroScope-Tests",
+        "NeuroScope-Server-Tests",
+    ],
 )
 def test_a_package_filed_in_too_early_says_what_it_needs(squeak: Squeak, package: str) -> None:
     said = f"{package} needs the class [A-Za-z]+: file in NeuroScope-Connection.st first"

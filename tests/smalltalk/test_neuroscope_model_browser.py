@@ -93,3 +93,67 @@ def test_what_has_no_hook_and_what_is_unknown_is_named(
         "a whole layer has no hook; choose one of its components, or a head",
         "no part L99 mlp of smollm2; a part is called L0 residual, or L0 query H1",
     ]
+
+
+def test_a_pass_in_steps_is_shown_and_written_down(
+    system: System, engine: LMStudioNeuroScopeClient
+) -> None:
+    stream, zeroed, lens, workspace = ask(
+        system,
+        engine,
+        f"{BROWSER.replace('| browser |', '| browser stream zeroed lens |')}"
+        "browser debug;; browser select: 'L2 mlp';; stream := browser debugToSelection;; "
+        "zeroed := browser debugZero;; lens := browser debugContinue;; "
+        "{stream norm. zeroed norm. lens first value. browser workspace}",
+    )
+    expected = capture(engine, TEXT, (2, "mlp"))[2, "mlp"]
+    assert stream == pytest.approx(np.linalg.norm(expected), rel=1e-4)
+    assert zeroed == 0
+    change = {"layer_name": "2", "component": "mlp", "operation": "ablation"}
+    after = softmax(capture(engine, TEXT, interventions=[change])["logits"][-1])
+    assert lens == pytest.approx(after.max(), rel=1e-3)
+    declared, *lines = workspace.replace("\r", "\n").split("\n")
+    assert lines[-1] == "debugger continue. debugger likeliest."
+    statements = ";;".join(line.removesuffix(".") for line in lines)
+    again = answer(
+        system,
+        f"{declared} {statements.replace('debugger likeliest', '')};; "
+        "debugger likeliest first value",
+    )
+    assert again == pytest.approx(lens, rel=1e-5)
+
+
+def test_a_lens_shows_norms_and_what_hooks_change(
+    system: System, engine: LMStudioNeuroScopeClient
+) -> None:
+    text, layers = "The cat sat", (0, 11, 12, 29)
+    norms, changes, restored, svg = ask(
+        system,
+        engine,
+        "| lens before | lens := InteractiveLens for: model;; "
+        f"lens analyzeText: '{text}';; lens showActivationMagnitudes: true;; "
+        "lens saveVisualizationState: 'norms';; "
+        "before := lens pictures first grids first data asArray;; "
+        "model addHook: (InterventionHook layer: 12 component: #mlp type: #ablation);; "
+        "lens showActivationMagnitudes: false;; lens highlightAffectedComponents;; "
+        "{before. lens pictures first grids first data asArray. "
+        "(lens restoreVisualizationState: 'norms') pictures size. "
+        "(lens exportVisualization: #svg) picture asSvg copyFrom: 1 to: 4}",
+    )
+    places = [(layer, "residual") for layer in layers]
+    change = {"layer_name": "12", "component": "mlp", "operation": "ablation"}
+    plain = capture(engine, text, *places)
+    changed = capture(engine, text, *places, interventions=[change])
+    positions = plain[0, "residual"].shape[1]
+    shown = np.reshape(norms, (30, positions))[::-1]
+    moved = np.reshape(changes, (30, positions))[::-1]
+    for layer in layers:
+        key = layer, "residual"
+        size = np.linalg.norm(plain[key][0], axis=-1)
+        assert 10 ** shown[layer] == pytest.approx(size, rel=1e-4)
+        difference = np.linalg.norm(changed[key][0] - plain[key][0], axis=-1)
+        assert moved[layer] == pytest.approx(difference, rel=1e-2, abs=1e-2)
+    assert not moved[:12].any()
+    assert moved[12].all()
+    assert restored == 1
+    assert svg == "<svg"
