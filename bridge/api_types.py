@@ -250,6 +250,11 @@ class GenerationStats(TypedDict):
     time_to_first_token: float
     generation_time: float
     stop_reason: Literal["eosFound", "stopStringFound", "maxPredictedTokensReached"]
+    draft_model: NotRequired[str | None]
+    total_draft_tokens_count: NotRequired[int | None]
+    accepted_draft_tokens_count: NotRequired[int | None]
+    rejected_draft_tokens_count: NotRequired[int | None]
+    ignored_draft_tokens_count: NotRequired[int | None]
 
 
 Head: TypeAlias = int
@@ -417,6 +422,10 @@ class PromotedTokensRequest(TypedDict):
     expert: NotRequired[int | None]
     top_k: NotRequired[int | None]
     model: NotRequired[str | None]
+
+
+class PromptTokensDetails(TypedDict):
+    cached_tokens: int
 
 
 class ReasoningText(TypedDict):
@@ -604,6 +613,7 @@ class Usage(TypedDict):
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
+    prompt_tokens_details: PromptTokensDetails
     completion_tokens_details: CompletionDetails
 
 
@@ -1210,6 +1220,8 @@ class ChatCompletionRequest(TypedDict):
     logit_bias: NotRequired[dict[str, float] | None]
     stream: NotRequired[bool | None]
     stream_options: NotRequired[StreamOptions | None]
+    draft_model: NotRequired[str | None]
+    num_draft_tokens: NotRequired[int | None]
     n: NotRequired[int | None]
     best_of: NotRequired[int | None]
     user: NotRequired[str | None]
@@ -1263,6 +1275,8 @@ class ChatCompletionWithActivationsRequest(TypedDict):
     logit_bias: NotRequired[dict[str, float] | None]
     stream: NotRequired[bool | None]
     stream_options: NotRequired[StreamOptions | None]
+    draft_model: NotRequired[str | None]
+    num_draft_tokens: NotRequired[int | None]
     n: NotRequired[int | None]
     best_of: NotRequired[int | None]
     user: NotRequired[str | None]
@@ -1329,6 +1343,8 @@ class CompletionRequest(TypedDict):
     logit_bias: NotRequired[dict[str, float] | None]
     stream: NotRequired[bool | None]
     stream_options: NotRequired[StreamOptions | None]
+    draft_model: NotRequired[str | None]
+    num_draft_tokens: NotRequired[int | None]
     n: NotRequired[int | None]
     best_of: NotRequired[int | None]
     user: NotRequired[str | None]
@@ -1384,6 +1400,8 @@ class CompletionSessionRequest(TypedDict):
     logit_bias: NotRequired[dict[str, float] | None]
     stream: NotRequired[Literal[False] | None]
     stream_options: NotRequired[StreamOptions | None]
+    draft_model: NotRequired[str | None]
+    num_draft_tokens: NotRequired[int | None]
     n: NotRequired[int | None]
     best_of: NotRequired[int | None]
     user: NotRequired[str | None]
@@ -1431,6 +1449,8 @@ class CompletionWithActivationsRequest(TypedDict):
     logit_bias: NotRequired[dict[str, float] | None]
     stream: NotRequired[bool | None]
     stream_options: NotRequired[StreamOptions | None]
+    draft_model: NotRequired[str | None]
+    num_draft_tokens: NotRequired[int | None]
     n: NotRequired[int | None]
     best_of: NotRequired[int | None]
     user: NotRequired[str | None]

@@ -7,6 +7,7 @@ from contextlib import aclosing, closing
 from types import TracebackType
 from typing import Any, Self, cast
 from urllib.parse import quote
+from uuid import uuid4
 
 import httpx
 import numpy as np
@@ -15,6 +16,7 @@ from bridge import api_types as api
 from bridge.errors import LMStudioError
 from bridge.wire import from_safetensors
 
+SESSION_HEADER = "X-Session-Id"
 DEFAULT_URL = "http://127.0.0.1:50111"
 TOKEN_VARIABLE = "NEUROSCOPE_TOKEN"
 Fields = Mapping[str, Any]
@@ -28,7 +30,9 @@ class Transport:
     `timeout` is in seconds, for a whole request. The bearer token, where the engine asks for one,
     is read from the environment variable NEUROSCOPE_TOKEN unless given. A refused request raises
     LMStudioError with the engine's message; an engine that cannot be reached raises
-    httpx.TransportError. A field that is None is not sent. Where an operation tells of its
+    httpx.TransportError. The hooks that a client registers act on its own requests: the engine
+    keeps them under its `session`, by default a name of its own; clients that are given the same
+    one share them. A field that is None is not sent. Where an operation tells of its
     progress, `progress` is called with it, such as a `ProgressBar`; what it raises ends the work.
     """
 
@@ -39,10 +43,14 @@ class Transport:
         token: str | None = None,
         timeout: float = 600,
         progress: Progress | None = None,
+        session: str | None = None,
     ) -> None:
         self.base_url = base_url
+        self.session = session or uuid4().hex
         self.progress = progress
-        self._http = httpx.Client(base_url=base_url, headers=_headers(token), timeout=timeout)
+        self._http = httpx.Client(
+            base_url=base_url, headers=_headers(token, self.session), timeout=timeout
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -106,10 +114,14 @@ class AsyncTransport:
         token: str | None = None,
         timeout: float = 600,
         progress: Progress | None = None,
+        session: str | None = None,
     ) -> None:
         self.base_url = base_url
+        self.session = session or uuid4().hex
         self.progress = progress
-        self._http = httpx.AsyncClient(base_url=base_url, headers=_headers(token), timeout=timeout)
+        self._http = httpx.AsyncClient(
+            base_url=base_url, headers=_headers(token, self.session), timeout=timeout
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -168,11 +180,11 @@ class AsyncTransport:
         return _check(await self._http.request(verb, **_content(route, parts)))
 
 
-def _headers(token: str | None) -> dict[bytes, bytes]:
-    token = token or os.environ.get(TOKEN_VARIABLE)
-    return (
-        {b"Authorization": b"Bearer " + token.encode("utf-8", "surrogateescape")} if token else {}
-    )
+def _headers(token: str | None, session: str) -> dict[bytes, bytes]:
+    headers = {SESSION_HEADER.encode(): session.encode()}
+    if given := token or os.environ.get(TOKEN_VARIABLE):
+        headers[b"Authorization"] = b"Bearer " + given.encode("utf-8", "surrogateescape")
+    return headers
 
 
 def _content(route: str, parts: Mapping[str, Fields], stream: bool = False) -> dict[str, Any]:

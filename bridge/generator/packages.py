@@ -103,6 +103,7 @@ CORE_CLASSES = (
     "AttentionAnalyzer",
     "AttentionVisualizer",
     "DataBridge",
+    "JSInterface",
     "ActivationAnalyzer",
     "NeuroScopeTokenActivation",
     "NeuroScopeActivatingExample",
@@ -234,7 +235,14 @@ def packages_of(client: Client, dialect: Dialect, templates: Templates) -> tuple
     core = Package(CORE, classes, requires=base, yielding=documented)
     shown = f"views/{dialect.name}.st"
     views = (
-        (Package(VIEWS, _classes(templates, shown), requires=(*base, core)),)
+        (
+            Package(
+                VIEWS,
+                _classes(templates, shown),
+                requires=(*base, core),
+                optional=dialect.views_are_optional,
+            ),
+        )
         if templates.has(shown)
         else ()
     )

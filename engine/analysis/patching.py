@@ -15,7 +15,7 @@ from engine.machine.gaps import gaps_explained
 from engine.runs.chunks import logits_of_chunks, passes_over
 from engine.runs.finite import not_finite
 from engine.runs.kit import ModelKit
-from engine.runs.steps import in_steps
+from engine.runs.steps import in_steps, rows_a_step
 from engine.taps.observation import observed
 from engine.taps.points import Point, Span, Visitor, Visitors, sequence_axis
 
@@ -89,7 +89,8 @@ def patched_scores(
 ) -> Iterator[np.ndarray]:
     """The scores of `base` with `values` in its pass where the masks of one row after another say.
 
-    Yields scores batch by batch; the activations of one take about `batch_bytes`. A batch starts
+    Yields scores batch by batch; the activations of one take about `batch_bytes`, or less where its
+    layers would be long steps. A batch starts
     with the residual stream of `base` before the first layer that any of its rows changes, and if
     only one point of that layer is changed, with the values of `base` there: MLX evaluates only
     what the scores depend on, so nothing that lies below is calculated again. Of a long sequence,
@@ -98,6 +99,7 @@ def patched_scores(
     remaining = iter(rows)
     length = len(base.tokens)
     most = max(1, batch_bytes // _row_bytes(kit, length))
+    most = min(most, rows_a_step(kit.structure, length))
     while most > 1 and not kit.footprint.fits(most, length):
         most //= 2
     size = _positions_a_pass(kit, most, length, ())

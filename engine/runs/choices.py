@@ -16,11 +16,17 @@ from engine.taps.rows import Row, failing
 
 
 class Step(NamedTuple):
-    """One generated token, its log-probability, and the likeliest tokens with theirs."""
+    """One generated token, its log-probability, and the likeliest tokens with theirs.
+
+    `drafted` tokens were proposed for the pass that chose it and those after it, which the first of
+    them has; `is_draft` says that it was one of these.
+    """
 
     token: int
     logprob: float
     likeliest: list[tuple[int, float]]
+    drafted: int = 0
+    is_draft: bool = False
 
 
 class Chooser:

@@ -25,6 +25,7 @@ from engine.runs.encoding import encode, framed
 from engine.runs.footprint import Footprint
 from engine.runs.grammars import Grammars
 from engine.runs.pieces import Pieces
+from engine.runs.reusing import reason_read_anew
 from engine.runs.sharing import reason_apart
 from engine.runs.steps import layer_by_layer
 from engine.runs.tokenizer import Tokenizer
@@ -157,12 +158,26 @@ class ModelKit:
     @cached_property
     def reason_apart(self) -> str | None:
         """Why passes of several generations cannot be one; None if they can."""
+        if self.reason_reads_apart is None:
+            return None
         return reason_apart(self.model, self.make_cache)
 
     @cached_property
     def reason_reads_apart(self) -> str | None:
         """Why prompts of several generations cannot be read in one pass; None if they can."""
-        return self.reason_apart or reason_apart(self.model, self.make_cache, padded=True)
+        return reason_apart(self.model, self.make_cache, padded=True)
+
+    @cached_property
+    def reason_read_anew(self) -> str | None:
+        """Why a prompt is read anew even if it begins as an earlier one; None if it need not be."""
+        if self.kv_bits is not None:
+            return "keys that a prompt's own pass sees exactly would be quantised ones"
+        return reason_read_anew(self.model, self.make_cache)
+
+    def try_caches(self) -> None:
+        """Find out now what passes can be shared and what caches reused, rather than when somebody
+        waits for it."""
+        _ = self.reason_apart, self.reason_read_anew
 
     def _check_quantised_cache(self) -> None:
         caches = self.make_cache()

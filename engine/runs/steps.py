@@ -60,8 +60,13 @@ def layer_by_layer(structure: Structure) -> Visitors:
 
 def is_long(structure: Structure, positions: int) -> bool:
     """Whether a pass over so many positions has several steps."""
-    weights = WEIGHTS * structure.hidden_size**2 * structure.layers
-    return A_WEIGHT * weights * positions >= 2 * _least()
+    work = _work(1, positions, positions, structure.hidden_size)
+    return work * structure.layers >= 2 * _least()
+
+
+def rows_a_step(structure: Structure, length: int) -> int:
+    """How many sequences of a length make one layer a step, where there are as many; at least 1."""
+    return max(1, int(_least() / _work(1, length, length, structure.hidden_size)))
 
 
 class _Steps:
@@ -78,9 +83,7 @@ class _Steps:
         def visit(value: mx.array, span: Span) -> mx.array:
             changed = visitor(value, span) if visitor else value
             rows, length, width = changed.shape
-            keys = span.first + length
-            weights = WEIGHTS * width * width
-            self._work += A_WEIGHT * rows * length * (weights + 2 * keys * width)
+            self._work += _work(rows, length, span.first + length, width)
             self._progress()
             if self._work >= self._least:
                 self._work = 0.0
@@ -89,6 +92,11 @@ class _Steps:
             return changed
 
         return visit
+
+
+def _work(rows: int, length: int, keys: int, width: int) -> float:
+    """What a layer calculates for some positions of each row, which see so many keys."""
+    return A_WEIGHT * rows * length * (WEIGHTS * width * width + 2 * keys * width)
 
 
 def _least() -> float:

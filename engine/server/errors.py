@@ -90,6 +90,12 @@ class ImpossibleError(RequestError):
     status, kind = 422, "impossible"
 
 
+class ImpossibleGrammarError(ImpossibleError):
+    """A form of the text, or parameters of a tool, that no grammar can be compiled of."""
+
+    kind = "impossible_grammar"
+
+
 class UnknownTokenError(ImpossibleError):
     """A token id outside the vocabulary."""
 

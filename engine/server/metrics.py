@@ -40,9 +40,17 @@ class Metrics:
             registry=self._registry,
             buckets=SECONDS,
         )
+        self._prefixes = Counter(
+            "prefixes",
+            "Prompts that began as an earlier one whose keys and values were kept, and others.",
+            ["result"],
+            namespace=PREFIX,
+            registry=self._registry,
+        )
         self._tokens = Counter(
             "tokens",
-            "Tokens of prompts, and tokens generated after them.",
+            "Tokens of prompts, those of them that did not go through the model again, and tokens "
+            "generated after them.",
             ["kind"],
             namespace=PREFIX,
             registry=self._registry,
@@ -89,6 +97,11 @@ class Metrics:
     def prompted(self, count: int) -> None:
         """Count the tokens of a prompt."""
         self._tokens.labels("prompt").inc(count)
+
+    def begun(self, cached_tokens: int) -> None:
+        """Count a prompt, of whose tokens so many did not go through the model again."""
+        self._prefixes.labels("hit" if cached_tokens else "miss").inc()
+        self._tokens.labels("cached").inc(cached_tokens)
 
     def generated(self) -> None:
         """Count a token that was generated."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import mlx.core as mx
 
 from engine.captures.host_memory import host_memory
+from engine.runs.prefixes import PrefixCache
 from engine.server.jobs.generation_thread import GenerationThread
 from engine.server.jobs.sessions import Sessions
 from engine.server.metrics import Gauges, Metrics
@@ -28,6 +29,7 @@ class Service:
     debug_sessions: DebugSessions
     conversations: Conversations
     metrics: Metrics
+    prefixes: PrefixCache
 
 
 def create_service(settings: Settings, on_death: Callable[[], None]) -> Service:
@@ -47,13 +49,28 @@ def create_service(settings: Settings, on_death: Callable[[], None]) -> Service:
     models = Models(settings.max_models)
     sessions = Sessions(settings.breakpoint_patience)
     debugging = DebugSessions(settings.capture_bytes, settings.debugger_patience)
-    metrics = Metrics(_gauges(worker, models, store, debugging))
+    prefixes = PrefixCache(settings.prefix_bytes)
+    metrics = Metrics(_gauges(worker, models, store, debugging, prefixes))
     worker.start()
-    return Service(settings, models, store, worker, sessions, debugging, Conversations(), metrics)
+    return Service(
+        settings=settings,
+        models=models,
+        captures=store,
+        worker=worker,
+        sessions=sessions,
+        debug_sessions=debugging,
+        conversations=Conversations(),
+        metrics=metrics,
+        prefixes=prefixes,
+    )
 
 
 def _gauges(
-    worker: GenerationThread, models: Models, store: CaptureStore, debugging: DebugSessions
+    worker: GenerationThread,
+    models: Models,
+    store: CaptureStore,
+    debugging: DebugSessions,
+    prefixes: PrefixCache,
 ) -> Gauges:
     pool = host_memory()
     return {
@@ -74,6 +91,10 @@ def _gauges(
         "mlx_memory_bytes": ("Bytes of arrays that MLX keeps.", mx.get_active_memory),
         "capture_bytes": ("Bytes of captures kept in memory.", lambda: store.nbytes),
         "spilled_bytes": ("Bytes of captures kept in files.", lambda: store.spilled_bytes),
+        "prefix_bytes": (
+            "Bytes of earlier prompts' keys and values kept for others that begin alike.",
+            lambda: prefixes.nbytes,
+        ),
         "debug_session_bytes": (
             "Bytes kept for debug sessions.",
             lambda: debugging.nbytes,

@@ -112,3 +112,16 @@ def test_a_client_is_told_of_the_progress_of_a_sweep(engine):
     assert found == whole == asyncio.run(asked())
     assert {(event["type"], event["total"]) for event in told} == {("progress", 2 * 5)}
     assert "/10" in screen.file.getvalue()
+
+
+def test_the_hooks_of_one_client_are_not_those_of_another(engine):
+    with (
+        LMStudioNeuroScopeClient(engine.base_url) as one,
+        LMStudioNeuroScopeClient(engine.base_url) as other,
+        LMStudioNeuroScopeClient(engine.base_url, session=one.session) as same,
+    ):
+        one.register_hooks([HOOK | {"hook_id": "mine"}])
+        assert "capture_id" in one.create_completion(PROMPT, max_tokens=1)
+        assert "capture_id" not in other.create_completion(PROMPT, max_tokens=1)
+        assert other.list_hooks() == {"hooks": []}
+        assert same.delete_hooks() == {"removed_hooks": ["mine"]} != one.list_hooks()

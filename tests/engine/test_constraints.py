@@ -260,3 +260,10 @@ def test_what_is_compiled_is_kept_within_a_bound(kit, monkeypatch):
     for other in ("second", "third"):
         kit.grammars.compiled(grammars.regex(other))
     assert kit.grammars.compiled(grammars.regex("first")) is not first
+
+
+def test_a_grammar_that_takes_too_long_is_given_up(kit, monkeypatch):
+    monkeypatch.setattr(grammars, "PATIENCE", 0.001)
+    slow = {"properties": {f"{n:x}": {} for n in range(1500)}}
+    with pytest.raises(GrammarError, match=r"not compiled within 0\.001 seconds"):
+        kit.grammars.compiled(grammars.json_schema(slow))

@@ -30,6 +30,10 @@ class Streams(BaseHTTPRequestHandler):
             self.sized(b"ok")
         elif kind == "closed":
             self.sized(b"yes" if self.closed.wait(PATIENCE / 2) else b"no")
+        elif kind == "file":
+            self.sized(b"whole")
+        elif kind == "none":
+            self.sized(b"", 404)
         elif kind == "stays":
             self.sized(b"whole")
             sleep(PATIENCE)
@@ -79,8 +83,8 @@ class Streams(BaseHTTPRequestHandler):
         self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data) if kind == "chunked" else data)
         self.wfile.flush()
 
-    def sized(self, body: bytes) -> None:
-        self.send_response(200)
+    def sized(self, body: bytes, status: int = 200) -> None:
+        self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.allow()
         self.end_headers()

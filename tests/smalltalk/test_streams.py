@@ -71,3 +71,19 @@ def test_a_response_ends_where_its_length_says_though_the_connection_stays(
     )
     assert text == "whole"
     assert milliseconds < PATIENCE * 500
+
+
+def test_neuroscopes_loaders_read_files_and_see_what_is_there(
+    system: System, server: tuple[type[Streams], str]
+) -> None:
+    base = server[1]
+    found = answer(
+        system,
+        f"{{JSInterface httpGet: '{base}/file'. (JSInterface downloadBinaryFile: '{base}/file') "
+        f"asArray. JSInterface checkUrlExists: '{base}/closing/endless'. "
+        f"JSInterface checkUrlExists: '{base}/none'. "
+        f"[JSInterface httpGet: '{base}/none'] on: LMStudioNotFoundError do: [:error | 'none'].  "
+        "[JSInterface checkUrlExists: 'http://127.0.0.1:9/'] "
+        "on: LMStudioConnectionError do: [:error | 'nobody']}",
+    )
+    assert found == ["whole", list(b"whole"), True, False, "none", "nobody"]

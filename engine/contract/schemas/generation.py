@@ -79,6 +79,12 @@ class Sampling(Request):
     logit_bias: Biases | None = Field(None, description="Token id to what is added to its logit.")
     stream: bool = False
     stream_options: StreamOptions | None = None
+    draft_model: str | None = Field(
+        None,
+        description="A smaller loaded model with the same vocabulary, which proposes tokens that "
+        "the model checks several at once. At temperature 0 the text is that without it.",
+    )
+    num_draft_tokens: int = Field(3, ge=1, le=64, description="How many it proposes at once.")
     n: ChoiceCount = Field(1, description="How many choices to generate for each prompt.")
     best_of: ChoiceCount | None = Field(None, description="Only as many as `n` are supported.")
     user: str | None = Field(None, description=UNUSED)
@@ -175,6 +181,14 @@ class ChatCompletionWithActivationsRequest(ChatCompletionRequest, Capturing):
     n: One = Field(1, description="A capture is of one sequence.")
 
 
+class PromptTokensDetails(Response):
+    cached_tokens: int = Field(
+        description="Those at the beginning, of which the keys and values of an earlier prompt "
+        "that began alike were used. Positions that a hook or an intervention names are never "
+        "among them; of several choices, what none of them had to read."
+    )
+
+
 class CompletionDetails(Response):
     reasoning_tokens: int = Field(
         description="Of all choices: the model's thinking, with the markers around it."
@@ -185,6 +199,7 @@ class Usage(Response):
     prompt_tokens: int = Field(description="Each prompt counts once, however many its choices.")
     completion_tokens: int = Field(description="Of all choices.")
     total_tokens: int
+    prompt_tokens_details: PromptTokensDetails
     completion_tokens_details: CompletionDetails
 
 
@@ -198,6 +213,15 @@ class GenerationStats(Response):
     time_to_first_token: float = Field(description="Seconds from the request's check.")
     generation_time: float = Field(description="Seconds from the first token to the last.")
     stop_reason: Literal["eosFound", "stopStringFound", "maxPredictedTokensReached"]
+    draft_model: str | None = Field(None, description="Where one proposed tokens.")
+    total_draft_tokens_count: int | None = Field(None, description="What it proposed.")
+    accepted_draft_tokens_count: int | None = Field(None, description="What became text of it.")
+    rejected_draft_tokens_count: int | None = Field(
+        None, description="What the model replaced, and what came after that."
+    )
+    ignored_draft_tokens_count: int | None = Field(
+        None, description="What came after the end of the text."
+    )
 
 
 class CompletionLogprobs(Response):

@@ -10,7 +10,7 @@ from engine.runs.chat import ChatOptions
 from engine.runs.kit import tokenize
 from engine.runs.tools import Tool
 from engine.server.errors import ImpossibleError
-from engine.server.http.prompts import check_length
+from engine.server.http.prompts import check_length, tokenizing
 from engine.server.state.models import LoadedModel
 from engine.server.state.settings import Settings
 
@@ -45,7 +45,7 @@ def chat_tokens(
     )
     plain = [_plain(message, f"{param}.{at}") for at, message in enumerate(messages)]
     try:
-        with model.lock:
+        with tokenizing(model):
             return tokenize(model.kit, plain, add_special_tokens=special, chat=options)
     except ChatTemplateError as reason:
         raise ImpossibleError(f"{param}: {reason}", param) from reason
@@ -66,7 +66,9 @@ def _plain(message: ChatMessage, param: str) -> dict[str, Any]:
         fields["content"] = ""
     for at, call in enumerate(fields.get("tool_calls", ())):
         function = call["function"]
-        function["arguments"] = _arguments(function["arguments"], f"{param}.tool_calls.{at}")
+        function["arguments"] = _arguments(
+            function["arguments"], f"{param}.tool_calls.{at}.function.arguments"
+        )
         call["type"] = "function"
     return fields
 
@@ -77,7 +79,7 @@ def _arguments(text: str, param: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         arguments = None
     if not isinstance(arguments, dict):
-        raise ImpossibleError(f"{param}.function.arguments: not an object as JSON.", param)
+        raise ImpossibleError(f"{param}: not an object as JSON.", param)
     return arguments
 
 

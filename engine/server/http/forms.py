@@ -12,7 +12,7 @@ from engine.runs.grammars import CompiledGrammar, Grammar
 from engine.runs.messages import FreeMessage, MessageParts
 from engine.runs.thinking import ThinkingMarkers
 from engine.runs.tools import Tool, calls_grammar, format_of
-from engine.server.errors import ImpossibleError
+from engine.server.errors import ImpossibleError, ImpossibleGrammarError
 from engine.server.state.models import LoadedModel
 
 ANY_OBJECT = {"type": "object"}
@@ -82,7 +82,7 @@ def tools_of(request: s.WithTools) -> list[Tool]:
             for each in named
         ]
     except GrammarError as reason:
-        raise ImpossibleError(f"tools: {reason}", "tools") from reason
+        raise ImpossibleGrammarError(f"tools: {reason}.", "tools") from reason
 
 
 def message_form(
@@ -168,7 +168,7 @@ def _json(schema: dict[str, Any], param: str) -> tuple[Grammar, str]:
     try:
         return grammars.json_schema(schema), param
     except GrammarError as reason:
-        raise ImpossibleError(f"{param}: {reason}.", param) from reason
+        raise ImpossibleGrammarError(f"{param}: {reason}.", param) from reason
 
 
 def _compiled(model: LoadedModel, grammar: Grammar, param: str) -> CompiledGrammar:
@@ -177,4 +177,4 @@ def _compiled(model: LoadedModel, grammar: Grammar, param: str) -> CompiledGramm
     try:
         return compiler.compiled(grammar)
     except GrammarError as reason:
-        raise ImpossibleError(f"{param}: {reason}.", param) from reason
+        raise ImpossibleGrammarError(f"{param}: {reason}.", param) from reason

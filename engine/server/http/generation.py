@@ -18,6 +18,7 @@ from engine.runs.scoring import Scores, score
 from engine.runs.thinking import ThinkingMarkers
 from engine.server.errors import LimitError
 from engine.server.http import specs
+from engine.server.http.drafts import draft_model
 from engine.server.http.prompts import Prompt
 from engine.server.http.requests import request_id, session
 from engine.server.jobs.job import Job
@@ -27,6 +28,8 @@ from engine.server.state.models import LoadedModel
 log = logging.getLogger(__name__)
 LONG_PROMPT = 2048
 """Tokens from which the progress of a prompt is logged."""
+PROMPT_PASS = 512
+"""Tokens of a prompt that go through the model at once: each layer of them is soon done."""
 UNTIL_THE_END = -1
 """As `max_tokens`: no limit but those of the context and of the server."""
 
@@ -51,6 +54,7 @@ class Generation:
     top_scores: int | None
     label: dict[str, str]
     not_captured: str | None
+    draft: LoadedModel | None
 
     @classmethod
     def of(
@@ -88,6 +92,7 @@ class Generation:
             scores if most else scores or 0,
             {"request_id": request_id()},
             not_captured,
+            draft_model(service, model, request.draft_model),
         )
 
     @property
@@ -108,6 +113,21 @@ class Generation:
             budget_bytes=self.service.captures.budget_bytes,
         )
 
+    def drafted(self, draft: LoadedModel, job: Job) -> Iterator[Generated]:
+        """Each token, of those that a draft model proposes or in their place. For the generation
+        thread."""
+        return generate(
+            self.model.kit,
+            self.prompt.tokens,
+            self.hooks,
+            self.sampling,
+            interventions=self.interventions,
+            draft_model=draft.kit.model,
+            prefixes=self.service.prefixes,
+            prompt_progress_callback=self._progress(job),
+            budget_bytes=self.service.captures.budget_bytes,
+        )
+
     def begun(self, job: Job) -> Run:
         """It as a run, which can share its passes with others. For the generation thread."""
         return Run(
@@ -116,6 +136,7 @@ class Generation:
             self.hooks,
             self.sampling,
             interventions=self.interventions,
+            prefixes=self.service.prefixes,
             progress=partial(self._tell, job),
             budget_bytes=self.service.captures.budget_bytes,
         )
@@ -187,6 +208,7 @@ def _sampling(
         "stop_strings": _stop_strings(request.stop),
         "top_logprobs": top_logprobs,
         "choice": choice,
+        "prefill_step_size": PROMPT_PASS,
         "grammar": grammar,
     }
     return Sampling(**(options | changed))

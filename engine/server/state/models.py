@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 
@@ -110,6 +111,12 @@ class LoadedModel:
                 self._hooks = others | {session: manager}
         return ids
 
+    @cached_property
+    def vocabulary(self) -> dict[str, int]:
+        """The id of each token, by its name in the tokenizer."""
+        with self.lock:
+            return self.kit.tokenizer.get_vocab()
+
     def token_texts(self, tokens: Iterable[int]) -> list[str]:
         """The exact text of each token."""
         with self.lock:
@@ -178,6 +185,7 @@ class Models:
         try:
             options = request.model_dump(exclude={"model_path", "model_id"})
             kit = load_model(request.model_path, model_id=model_id, progress=progress, **options)
+            kit.try_caches()
         finally:
             self.loading = False
         log.info("loaded %r in %.1f s", model_id, time.monotonic() - started)

@@ -14,7 +14,12 @@ from engine.analysis.task import Task
 from engine.analysis.verification import Verification, verify_circuit
 from engine.contract import schemas as s
 from engine.server.errors import ImpossibleError
-from engine.server.http.prompts import check_vocabulary, prompt_tokens, single_token
+from engine.server.http.prompts import (
+    check_all_lengths,
+    check_vocabulary,
+    prompt_tokens,
+    single_token,
+)
 from engine.server.http.sweeps import Report, Sweep
 from engine.server.http.warnings import warnings
 from engine.server.service import Service
@@ -82,7 +87,10 @@ def _check_unplaced(request: s.CircuitPatchRequest) -> None:
 
 def _tasks(service: Service, model: LoadedModel, request: s.OverExamples) -> list[Task]:
     tasks = []
-    for number, example in enumerate(request.all_examples()):
+    examples = request.all_examples()
+    texts = [text for each in examples for text in (each.clean, each.corrupted)]
+    check_all_lengths(texts, service.settings, "examples")
+    for number, example in enumerate(examples):
         names = {name: f"examples.{number}.{name}" for name in type(example).model_fields}
         if request.examples is None:
             names = {name: name.removesuffix("s") for name in names}
@@ -117,6 +125,7 @@ def _ablation(
     ablation = request.ablation
     if ablation is None:
         return None
+    check_all_lengths(ablation.references or (), service.settings, "ablation.references")
     references = (
         None
         if ablation.references is None

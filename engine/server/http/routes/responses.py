@@ -62,7 +62,9 @@ class _Reply:
         status = self._status
         told = s.ResponseUsage(
             input_tokens=usage["prompt_tokens"],
-            input_tokens_details=s.InputDetails(cached_tokens=0),
+            input_tokens_details=s.InputDetails(
+                cached_tokens=usage["prompt_tokens_details"]["cached_tokens"]
+            ),
             output_tokens=usage["completion_tokens"],
             output_tokens_details=s.OutputDetails(**usage["completion_tokens_details"]),
             total_tokens=usage["total_tokens"],

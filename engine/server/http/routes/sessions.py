@@ -8,6 +8,7 @@ import numpy as np
 from engine.captures.records import CapturedActivation, listed, step_of
 from engine.contract import schemas as s
 from engine.interventions.intervention import Intervention
+from engine.server.errors import ImpossibleError
 from engine.server.http.forward_pass import ForwardPass
 from engine.server.http.requests import client
 from engine.server.http.routes.generation import completion_choices
@@ -32,6 +33,10 @@ def begin_completion(service: Service, request: s.CompletionSessionRequest) -> d
     choices = completion_choices(service, request)
     (choice,) = choices.all
     generation = choice.generation
+    if generation.draft is not None:
+        raise ImpossibleError(
+            "draft_model: a session stops in passes over one token of the text each.", "draft_model"
+        )
     breakpoints = Breakpoints(
         request,
         generation.model,
