@@ -85,6 +85,7 @@ CORE_CLASSES = (
     "NeuroScopeAttentionPattern",
     "NeuroScopeAttentionAnalysis",
     "NeuroScopeAttentionComparison",
+    "NeuroScopeHeadBehavior",
     "AttentionAnalyzer",
     "AttentionVisualizer",
     "DataBridge",
@@ -115,7 +116,13 @@ CORE_CLASSES = (
     "NeuroScopeLogitMetric",
     "InterventionExperiment",
     "NeuroScopeResidualShares",
+    "NeuroScopeCircuitComparison",
+    "NeuroScopeCircuitCheckpoint",
+    "NeuroScopeCircuitEvolution",
+    "NeuroScopeDiscoveryFailure",
+    "NeuroScopeDiscoveryParameters",
     "CircuitFinder",
+    "CircuitLibrary",
 )
 TESTS = "NeuroScope-Tests"
 TEST_CLASSES = (
