@@ -99,6 +99,7 @@ CORE_CLASSES = (
     "NeuroScopeFeatureImportance",
     "NeuroScopeProbeTraining",
     "NeuroScopeProbeTrainer",
+    "NeuroScopeLabelCounts",
     "LinearProbe",
     "ProbeHook",
     "NeuroScopeCircuitConnection",
