@@ -6,6 +6,7 @@
 # make smalltalk    tests in real Smalltalk systems
 # make gpu          the engine's tests on the accelerator that is there, without a network
 # make fuzz         requests made at random from the API document, others in each run
+# make docs         the documents as a site, in .build/site
 # make regenerate   what is rendered, after a change of the API or of a template
 #
 # `make integration PYTEST="--architecture llama"` passes options on to pytest. All make .venv and
@@ -20,7 +21,7 @@ bin := .venv/bin
 VENV_PYTHON ?= $(bin)/python
 amber := systems/node_modules/.package-lock.json
 
-.PHONY: demo test check unit integration smalltalk gpu fuzz regenerate clean
+.PHONY: demo docs test check unit integration smalltalk gpu fuzz regenerate clean
 
 demo: .venv/demo $(amber)
 	$(bin)/python examples/demo.py
@@ -48,6 +49,9 @@ gpu: $(if $(findstring $(bin),$(VENV_PYTHON)),.venv/test)
 
 fuzz: .venv/test
 	$(VENV_PYTHON) -m pytest tests/engine/server/test_contract.py --hypothesis-profile fuzz $(PYTEST)
+
+docs: .venv/test
+	$(bin)/mkdocs build
 
 # After a change of the API: the document, the names of hook points, the Python client's types, the Smalltalk bindings.
 regenerate: .venv/test

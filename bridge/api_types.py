@@ -17,9 +17,20 @@ class Adapter(TypedDict):
     scale: float | None
 
 
-class AssistantMessage(TypedDict):
-    role: NotRequired[Literal["assistant"]]
-    content: str
+class CalledFunction(TypedDict):
+    name: str
+    arguments: str
+
+
+class CalledTool(TypedDict):
+    """
+    A call in a message of the history.
+    """
+
+    id: str
+    type: NotRequired[Literal["function"] | None]
+    function: CalledFunction
+    index: NotRequired[int | None]
 
 
 class CancelledJob(TypedDict):
@@ -83,6 +94,10 @@ class CircuitVerification(TypedDict):
     minimality: list[CircuitMinimality]
 
 
+class CompletionDetails(TypedDict):
+    reasoning_tokens: int
+
+
 class CompletionLogprobs(TypedDict):
     """
     Of the tokens whose text, or some of it, is in the choice's text.
@@ -130,6 +145,31 @@ class Correction(TypedDict):
     reason: str
 
 
+class DebugPlace(TypedDict):
+    """
+    A value that the model calculates: a component of a layer.
+    """
+
+    layer: int | None
+    component: ComponentType
+    is_input: bool
+    field_name: str | None
+
+
+class DebugRestartRequest(TypedDict):
+    layer: int
+
+
+class DebugStepRequest(TypedDict):
+    """
+    How far to go on: to what comes next, or to a place that is ahead.
+    """
+
+    to: NotRequired[Literal["layer", "point", "end"] | None]
+    layer_name: NotRequired[str | None]
+    component: NotRequired[ComponentName | None]
+
+
 class DetokenizeResponse(TypedDict):
     text: str
     texts: list[str]
@@ -149,6 +189,10 @@ class EmbeddingsUsage(TypedDict):
     total_tokens: int
 
 
+class EndedDebugSession(TypedDict):
+    session_id: str
+
+
 class ErrorDetail(TypedDict):
     message: str
     type: str
@@ -164,6 +208,39 @@ class ForgottenCapture(TypedDict):
     capture_id: str
 
 
+class FunctionCall(TypedDict):
+    name: str
+    arguments: str
+
+
+class FunctionChoice(TypedDict):
+    """
+    A call of this function.
+    """
+
+    type: Literal["function"]
+    name: str
+
+
+class FunctionReference(TypedDict):
+    name: str
+
+
+class FunctionSpec(TypedDict):
+    name: str
+    description: NotRequired[str | None]
+    parameters: NotRequired[dict[str, Any] | None]
+    strict: NotRequired[bool | None]
+
+
+class FunctionTool(TypedDict):
+    type: Literal["function"]
+    name: str
+    description: NotRequired[str | None]
+    parameters: NotRequired[dict[str, Any] | None]
+    strict: NotRequired[bool | None]
+
+
 class GenerationStats(TypedDict):
     """
     How fast a reply was generated, all its choices together, as LM Studio tells it.
@@ -173,6 +250,11 @@ class GenerationStats(TypedDict):
     time_to_first_token: float
     generation_time: float
     stop_reason: Literal["eosFound", "stopStringFound", "maxPredictedTokensReached"]
+    draft_model: NotRequired[str | None]
+    total_draft_tokens_count: NotRequired[int | None]
+    accepted_draft_tokens_count: NotRequired[int | None]
+    rejected_draft_tokens_count: NotRequired[int | None]
+    ignored_draft_tokens_count: NotRequired[int | None]
 
 
 Head: TypeAlias = int
@@ -191,6 +273,19 @@ class IncompleteDetails(TypedDict):
     reason: Literal["max_output_tokens"]
 
 
+class InputCall(TypedDict):
+    """
+    What the model called before.
+    """
+
+    type: Literal["function_call"]
+    call_id: str
+    name: str
+    arguments: str
+    id: NotRequired[str | None]
+    status: NotRequired[str | None]
+
+
 class InputDetails(TypedDict):
     cached_tokens: int
 
@@ -198,12 +293,22 @@ class InputDetails(TypedDict):
 class InputText(TypedDict):
     type: Literal["input_text", "output_text", "text"]
     text: str
+    annotations: NotRequired[list[Any] | None]
+    logprobs: NotRequired[list[Any] | None]
 
 
 class JobProgress(TypedDict):
     done: int
     total: int
-    unit: Literal["prompt tokens", "tokens", "passes"]
+    unit: Literal["prompt tokens", "tokens", "passes", "layers", "texts", "weights"]
+
+
+class JsonObjectFormat(TypedDict):
+    """
+    Any JSON object.
+    """
+
+    type: Literal["json_object"]
 
 
 class KeptSession(TypedDict):
@@ -252,8 +357,42 @@ class ModelList(TypedDict):
     data: list[ModelEntry]
 
 
+class NamedSchema(TypedDict):
+    name: str
+    description: NotRequired[str | None]
+    schema: dict[str, Any]
+    strict: NotRequired[bool | None]
+
+
+class NamedTool(TypedDict):
+    """
+    A call of this function.
+    """
+
+    type: Literal["function"]
+    function: FunctionReference
+
+
+class OutputCall(TypedDict):
+    """
+    A call that the model asks for.
+    """
+
+    id: str
+    type: NotRequired[Literal["function_call"]]
+    status: Literal["in_progress", "completed", "incomplete"]
+    call_id: str
+    name: str
+    arguments: str
+
+
 class OutputDetails(TypedDict):
     reasoning_tokens: int
+
+
+class OutputReasoningText(TypedDict):
+    type: NotRequired[Literal["reasoning_text"]]
+    text: str
 
 
 class OutputText(TypedDict):
@@ -265,12 +404,33 @@ class OutputText(TypedDict):
 Position: TypeAlias = int
 
 
+class ProgressEvent(TypedDict):
+    """
+    What a stream tells of a job until its result is there.
+    """
+
+    done: int
+    total: int
+    unit: Literal["prompt tokens", "tokens", "passes", "layers", "texts", "weights"]
+    type: Literal["progress"]
+    job_id: str
+
+
 class PromotedTokensRequest(TypedDict):
     layer: int
     neuron: int
     expert: NotRequired[int | None]
     top_k: NotRequired[int | None]
     model: NotRequired[str | None]
+
+
+class PromptTokensDetails(TypedDict):
+    cached_tokens: int
+
+
+class ReasoningText(TypedDict):
+    type: Literal["reasoning_text"]
+    text: str
 
 
 class RegisteredHooks(TypedDict):
@@ -289,12 +449,76 @@ class ResponseUsage(TypedDict):
     total_tokens: int
 
 
+class SchemaFormat(TypedDict):
+    """
+    JSON that a schema allows.
+    """
+
+    type: Literal["json_schema"]
+    name: str
+    description: NotRequired[str | None]
+    schema: dict[str, Any]
+    strict: NotRequired[bool | None]
+
+
 StopString: TypeAlias = str
 
 
 class StreamOptions(TypedDict):
     include_usage: NotRequired[bool | None]
     include_obfuscation: NotRequired[Literal[False] | None]
+
+
+ChoiceItem: TypeAlias = str
+
+
+class StructuredOutputs1(TypedDict):
+    """
+    A form by vLLM's names: exactly one is given.
+    """
+
+    json: dict[str, Any] | None
+    regex: NotRequired[str | None]
+    choice: NotRequired[list[ChoiceItem] | None]
+    grammar: NotRequired[str | None]
+
+
+class StructuredOutputs2(TypedDict):
+    """
+    A form by vLLM's names: exactly one is given.
+    """
+
+    json: NotRequired[dict[str, Any] | None]
+    regex: str | None
+    choice: NotRequired[list[ChoiceItem] | None]
+    grammar: NotRequired[str | None]
+
+
+class StructuredOutputs3(TypedDict):
+    """
+    A form by vLLM's names: exactly one is given.
+    """
+
+    json: NotRequired[dict[str, Any] | None]
+    regex: NotRequired[str | None]
+    choice: list[ChoiceItem] | None
+    grammar: NotRequired[str | None]
+
+
+class StructuredOutputs4(TypedDict):
+    """
+    A form by vLLM's names: exactly one is given.
+    """
+
+    json: NotRequired[dict[str, Any] | None]
+    regex: NotRequired[str | None]
+    choice: NotRequired[list[ChoiceItem] | None]
+    grammar: str | None
+
+
+StructuredOutputs: TypeAlias = (
+    StructuredOutputs1 | StructuredOutputs2 | StructuredOutputs3 | StructuredOutputs4
+)
 
 
 class Tensor(TypedDict):
@@ -327,7 +551,8 @@ class TextFormat(TypedDict):
 
 
 class TextOptions(TypedDict):
-    format: NotRequired[TextFormat | None]
+    format: NotRequired[TextFormat | JsonObjectFormat | SchemaFormat | None]
+    verbosity: NotRequired[Literal["medium"] | None]
 
 
 class TextPart(TypedDict):
@@ -350,6 +575,17 @@ TokenIds: TypeAlias = list[TokenId]
 class TokenizeResponse(TypedDict):
     tokens: list[int]
     texts: list[str]
+
+
+class ToolCall(TypedDict):
+    id: str
+    type: NotRequired[Literal["function"]]
+    function: FunctionCall
+
+
+class ToolSpec(TypedDict):
+    type: Literal["function"]
+    function: FunctionSpec
 
 
 class TopLogprob(TypedDict):
@@ -377,6 +613,8 @@ class Usage(TypedDict):
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
+    prompt_tokens_details: PromptTokensDetails
+    completion_tokens_details: CompletionDetails
 
 
 class WeightEntry(TypedDict):
@@ -417,6 +655,13 @@ class ActivationRecord(TypedDict):
     tensor: NotRequired[str | None]
 
 
+class AssistantMessage(TypedDict):
+    role: NotRequired[Literal["assistant"]]
+    content: str | None
+    reasoning_content: NotRequired[str | None]
+    tool_calls: NotRequired[list[ToolCall] | None]
+
+
 class BreakpointSpec(TypedDict):
     """
     A hook point at which a forward pass pauses and shows its value; all of it, or a part.
@@ -445,8 +690,15 @@ class CaptureManifest(TypedDict):
 
 class ChatMessage(TypedDict):
     role: Literal["system", "user", "assistant", "tool", "developer"]
-    content: str | list[TextPart]
+    content: NotRequired[str | list[TextPart] | None]
     name: NotRequired[str | None]
+    tool_calls: NotRequired[list[CalledTool] | None]
+    tool_call_id: NotRequired[str | None]
+    reasoning_content: NotRequired[str | None]
+    refusal: NotRequired[None]
+    annotations: NotRequired[list[Any] | None]
+    audio: NotRequired[None]
+    function_call: NotRequired[None]
 
 
 class CircuitAblation(TypedDict):
@@ -538,6 +790,7 @@ class CircuitPatchRequest1(TypedDict):
     pooling: NotRequired[Literal["mean", "logsumexp"] | None]
     add_special_tokens: NotRequired[bool | None]
     model: NotRequired[str | None]
+    stream: NotRequired[bool | None]
     component: NotRequired[
         Literal[
             "residual",
@@ -582,6 +835,7 @@ class CircuitPatchRequest2(TypedDict):
     pooling: NotRequired[Literal["mean", "logsumexp"] | None]
     add_special_tokens: NotRequired[bool | None]
     model: NotRequired[str | None]
+    stream: NotRequired[bool | None]
     component: NotRequired[
         Literal[
             "residual",
@@ -626,6 +880,7 @@ class CircuitVerifyRequest1(TypedDict):
     pooling: NotRequired[Literal["mean", "logsumexp"] | None]
     add_special_tokens: NotRequired[bool | None]
     model: NotRequired[str | None]
+    stream: NotRequired[bool | None]
     circuit: list[CircuitPart]
     ablation: NotRequired[CircuitAblation | None]
     subsets: NotRequired[int | None]
@@ -645,6 +900,7 @@ class CircuitVerifyRequest2(TypedDict):
     pooling: NotRequired[Literal["mean", "logsumexp"] | None]
     add_special_tokens: NotRequired[bool | None]
     model: NotRequired[str | None]
+    stream: NotRequired[bool | None]
     circuit: list[CircuitPart]
     ablation: NotRequired[CircuitAblation | None]
     subsets: NotRequired[int | None]
@@ -662,49 +918,6 @@ class CompletionChoice(TypedDict):
     capture_id: NotRequired[str | None]
 
 
-class CompletionRequest(TypedDict):
-    model: NotRequired[str | None]
-    max_tokens: NotRequired[int | None]
-    temperature: NotRequired[float | None]
-    top_p: NotRequired[float | None]
-    top_k: NotRequired[int | None]
-    min_p: NotRequired[float | None]
-    seed: NotRequired[int | None]
-    stop: NotRequired[StopString | list[StopString] | None]
-    presence_penalty: NotRequired[float | None]
-    frequency_penalty: NotRequired[float | None]
-    repetition_penalty: NotRequired[float | None]
-    logit_bias: NotRequired[dict[str, float] | None]
-    stream: NotRequired[bool | None]
-    stream_options: NotRequired[StreamOptions | None]
-    n: NotRequired[int | None]
-    best_of: NotRequired[int | None]
-    user: NotRequired[str | None]
-    safety_identifier: NotRequired[str | None]
-    prompt_cache_key: NotRequired[str | None]
-    prompt_cache_retention: NotRequired[str | None]
-    metadata: NotRequired[dict[str, str] | None]
-    service_tier: NotRequired[Literal["auto", "default"] | None]
-    store: NotRequired[Literal[False] | None]
-    parallel_tool_calls: NotRequired[bool | None]
-    tools: NotRequired[list[Any] | None]
-    tool_choice: NotRequired[Literal["none", "auto"] | None]
-    functions: NotRequired[list[Any] | None]
-    function_call: NotRequired[Literal["none", "auto"] | None]
-    response_format: NotRequired[TextFormat | None]
-    modalities: NotRequired[list[Literal["text"]] | None]
-    audio: NotRequired[None]
-    prediction: NotRequired[None]
-    web_search_options: NotRequired[None]
-    reasoning_effort: NotRequired[None]
-    verbosity: NotRequired[Literal["medium"] | None]
-    suffix: NotRequired[Literal[""] | None]
-    prompt: str | TokenIds | list[PromptItem] | list[TokenIds]
-    add_special_tokens: NotRequired[bool | None]
-    echo: NotRequired[bool | None]
-    logprobs: NotRequired[int | None]
-
-
 class CompletionWithActivations(TypedDict):
     warnings: NotRequired[list[str]]
     id: str
@@ -720,6 +933,43 @@ class CompletionWithActivations(TypedDict):
 
 class ContinueSessionRequest(TypedDict):
     value: NotRequired[TensorValue | None]
+
+
+class DebugChangeRequest(TypedDict):
+    value: NotRequired[TensorValue | None]
+
+
+class DebugForkRequest(TypedDict):
+    value: NotRequired[TensorValue | None]
+    top_k: NotRequired[int | None]
+
+
+class DebugLens(TypedDict):
+    """
+    The likeliest next tokens, read from the residual stream as it is here.
+    """
+
+    session_id: str
+    at: DebugPlace | None
+    position: int
+    top: list[TopToken]
+
+
+class DebugState(TypedDict):
+    warnings: NotRequired[list[str]]
+    session_id: str
+    model: str
+    tokens: list[int]
+    texts: list[str]
+    state: Literal["stopped", "done"]
+    at: DebugPlace | None
+    layer: int | None
+    shape: list[int]
+    is_changed: bool
+    changes: list[DebugPlace]
+    top: list[TopToken]
+    bytes: int
+    seconds: float
 
 
 class DetokenizeRequest(TypedDict):
@@ -748,6 +998,14 @@ class EmbeddingsRequest(TypedDict):
     user: NotRequired[str | None]
 
 
+class ForkedLayer(TypedDict):
+    layer: int
+    distance: float
+    last_distance: float
+    divergence: float
+    top: list[TopToken]
+
+
 class Forward(TypedDict):
     warnings: NotRequired[list[str]]
     capture_id: str
@@ -774,10 +1032,37 @@ class HookSpec(TypedDict):
     exclude_special_tokens: NotRequired[bool | None]
 
 
+class InputCallOutput(TypedDict):
+    """
+    The result of a call.
+    """
+
+    type: Literal["function_call_output"]
+    call_id: str
+    output: str | list[InputText]
+    id: NotRequired[str | None]
+    status: NotRequired[str | None]
+
+
 class InputMessage(TypedDict):
     type: NotRequired[Literal["message"] | None]
     role: Literal["system", "user", "assistant", "developer"]
     content: str | list[InputText]
+    id: NotRequired[str | None]
+    status: NotRequired[str | None]
+
+
+class InputReasoning(TypedDict):
+    """
+    What the model thought before: it goes before the message or the call that it led to.
+    """
+
+    type: Literal["reasoning"]
+    content: NotRequired[list[ReasoningText] | None]
+    summary: NotRequired[list[Any] | None]
+    encrypted_content: NotRequired[None]
+    id: NotRequired[str | None]
+    status: NotRequired[str | None]
 
 
 class InterventionSpec(TypedDict):
@@ -814,6 +1099,15 @@ class JobList(TypedDict):
     jobs: list[JobEntry]
 
 
+class JsonSchemaFormat(TypedDict):
+    """
+    JSON that a schema allows.
+    """
+
+    type: Literal["json_schema"]
+    json_schema: NamedSchema
+
+
 class LensLayer(TypedDict):
     layer: int
     top: list[list[TopToken]]
@@ -841,6 +1135,18 @@ class OutputMessage(TypedDict):
     content: list[OutputText]
 
 
+class OutputReasoning(TypedDict):
+    """
+    What the model thought before it answered.
+    """
+
+    id: str
+    type: NotRequired[Literal["reasoning"]]
+    status: Literal["in_progress", "completed", "incomplete"]
+    summary: NotRequired[list[Any]]
+    content: list[OutputReasoningText]
+
+
 class PromotedTokens(TypedDict):
     layer: int
     neuron: int
@@ -855,7 +1161,7 @@ class RegisterHooksRequest(TypedDict):
 
 
 class ResponseRequest(TypedDict):
-    input: str | list[InputMessage]
+    input: str | list[InputMessage | InputCall | InputCallOutput | InputReasoning]
     model: NotRequired[str | None]
     instructions: NotRequired[str | None]
     previous_response_id: NotRequired[str | None]
@@ -865,8 +1171,8 @@ class ResponseRequest(TypedDict):
     temperature: NotRequired[float | None]
     top_p: NotRequired[float | None]
     text: NotRequired[TextOptions | None]
-    tools: NotRequired[list[Any] | None]
-    tool_choice: NotRequired[Literal["none", "auto"] | None]
+    tools: NotRequired[list[FunctionTool] | None]
+    tool_choice: NotRequired[Literal["none", "auto", "required"] | FunctionChoice | None]
     parallel_tool_calls: NotRequired[bool | None]
     truncation: NotRequired[Literal["disabled"] | None]
     metadata: NotRequired[dict[str, str] | None]
@@ -914,6 +1220,8 @@ class ChatCompletionRequest(TypedDict):
     logit_bias: NotRequired[dict[str, float] | None]
     stream: NotRequired[bool | None]
     stream_options: NotRequired[StreamOptions | None]
+    draft_model: NotRequired[str | None]
+    num_draft_tokens: NotRequired[int | None]
     n: NotRequired[int | None]
     best_of: NotRequired[int | None]
     user: NotRequired[str | None]
@@ -921,18 +1229,19 @@ class ChatCompletionRequest(TypedDict):
     continue_final_message: NotRequired[bool | None]
     enable_thinking: NotRequired[bool | None]
     chat_template_kwargs: NotRequired[dict[str, Any] | None]
+    response_format: NotRequired[TextFormat | JsonObjectFormat | JsonSchemaFormat | None]
+    structured_outputs: NotRequired[StructuredOutputs | None]
+    tools: NotRequired[list[ToolSpec] | None]
+    tool_choice: NotRequired[Literal["none", "auto", "required"] | NamedTool | None]
+    parallel_tool_calls: NotRequired[bool | None]
     safety_identifier: NotRequired[str | None]
     prompt_cache_key: NotRequired[str | None]
     prompt_cache_retention: NotRequired[str | None]
     metadata: NotRequired[dict[str, str] | None]
     service_tier: NotRequired[Literal["auto", "default"] | None]
     store: NotRequired[Literal[False] | None]
-    parallel_tool_calls: NotRequired[bool | None]
-    tools: NotRequired[list[Any] | None]
-    tool_choice: NotRequired[Literal["none", "auto"] | None]
     functions: NotRequired[list[Any] | None]
     function_call: NotRequired[Literal["none", "auto"] | None]
-    response_format: NotRequired[TextFormat | None]
     modalities: NotRequired[list[Literal["text"]] | None]
     audio: NotRequired[None]
     prediction: NotRequired[None]
@@ -966,6 +1275,8 @@ class ChatCompletionWithActivationsRequest(TypedDict):
     logit_bias: NotRequired[dict[str, float] | None]
     stream: NotRequired[bool | None]
     stream_options: NotRequired[StreamOptions | None]
+    draft_model: NotRequired[str | None]
+    num_draft_tokens: NotRequired[int | None]
     n: NotRequired[int | None]
     best_of: NotRequired[int | None]
     user: NotRequired[str | None]
@@ -973,18 +1284,19 @@ class ChatCompletionWithActivationsRequest(TypedDict):
     continue_final_message: NotRequired[bool | None]
     enable_thinking: NotRequired[bool | None]
     chat_template_kwargs: NotRequired[dict[str, Any] | None]
+    response_format: NotRequired[TextFormat | JsonObjectFormat | JsonSchemaFormat | None]
+    structured_outputs: NotRequired[StructuredOutputs | None]
+    tools: NotRequired[list[ToolSpec] | None]
+    tool_choice: NotRequired[Literal["none", "auto", "required"] | NamedTool | None]
+    parallel_tool_calls: NotRequired[bool | None]
     safety_identifier: NotRequired[str | None]
     prompt_cache_key: NotRequired[str | None]
     prompt_cache_retention: NotRequired[str | None]
     metadata: NotRequired[dict[str, str] | None]
     service_tier: NotRequired[Literal["auto", "default"] | None]
     store: NotRequired[Literal[False] | None]
-    parallel_tool_calls: NotRequired[bool | None]
-    tools: NotRequired[list[Any] | None]
-    tool_choice: NotRequired[Literal["none", "auto"] | None]
     functions: NotRequired[list[Any] | None]
     function_call: NotRequired[Literal["none", "auto"] | None]
-    response_format: NotRequired[TextFormat | None]
     modalities: NotRequired[list[Literal["text"]] | None]
     audio: NotRequired[None]
     prediction: NotRequired[None]
@@ -1016,6 +1328,52 @@ class Completion(TypedDict):
     capture_id: NotRequired[str | None]
 
 
+class CompletionRequest(TypedDict):
+    model: NotRequired[str | None]
+    max_tokens: NotRequired[int | None]
+    temperature: NotRequired[float | None]
+    top_p: NotRequired[float | None]
+    top_k: NotRequired[int | None]
+    min_p: NotRequired[float | None]
+    seed: NotRequired[int | None]
+    stop: NotRequired[StopString | list[StopString] | None]
+    presence_penalty: NotRequired[float | None]
+    frequency_penalty: NotRequired[float | None]
+    repetition_penalty: NotRequired[float | None]
+    logit_bias: NotRequired[dict[str, float] | None]
+    stream: NotRequired[bool | None]
+    stream_options: NotRequired[StreamOptions | None]
+    draft_model: NotRequired[str | None]
+    num_draft_tokens: NotRequired[int | None]
+    n: NotRequired[int | None]
+    best_of: NotRequired[int | None]
+    user: NotRequired[str | None]
+    response_format: NotRequired[TextFormat | JsonObjectFormat | JsonSchemaFormat | None]
+    structured_outputs: NotRequired[StructuredOutputs | None]
+    parallel_tool_calls: NotRequired[bool | None]
+    tools: NotRequired[list[Any] | None]
+    tool_choice: NotRequired[Literal["none", "auto"] | None]
+    safety_identifier: NotRequired[str | None]
+    prompt_cache_key: NotRequired[str | None]
+    prompt_cache_retention: NotRequired[str | None]
+    metadata: NotRequired[dict[str, str] | None]
+    service_tier: NotRequired[Literal["auto", "default"] | None]
+    store: NotRequired[Literal[False] | None]
+    functions: NotRequired[list[Any] | None]
+    function_call: NotRequired[Literal["none", "auto"] | None]
+    modalities: NotRequired[list[Literal["text"]] | None]
+    audio: NotRequired[None]
+    prediction: NotRequired[None]
+    web_search_options: NotRequired[None]
+    reasoning_effort: NotRequired[None]
+    verbosity: NotRequired[Literal["medium"] | None]
+    suffix: NotRequired[Literal[""] | None]
+    prompt: str | TokenIds | list[PromptItem] | list[TokenIds]
+    add_special_tokens: NotRequired[bool | None]
+    echo: NotRequired[bool | None]
+    logprobs: NotRequired[int | None]
+
+
 class CompletionSessionRequest(TypedDict):
     """
     A completion each of whose forward passes pauses: the prompt but its last token, that token,
@@ -1042,21 +1400,24 @@ class CompletionSessionRequest(TypedDict):
     logit_bias: NotRequired[dict[str, float] | None]
     stream: NotRequired[Literal[False] | None]
     stream_options: NotRequired[StreamOptions | None]
+    draft_model: NotRequired[str | None]
+    num_draft_tokens: NotRequired[int | None]
     n: NotRequired[int | None]
     best_of: NotRequired[int | None]
     user: NotRequired[str | None]
+    response_format: NotRequired[TextFormat | JsonObjectFormat | JsonSchemaFormat | None]
+    structured_outputs: NotRequired[StructuredOutputs | None]
+    parallel_tool_calls: NotRequired[bool | None]
+    tools: NotRequired[list[Any] | None]
+    tool_choice: NotRequired[Literal["none", "auto"] | None]
     safety_identifier: NotRequired[str | None]
     prompt_cache_key: NotRequired[str | None]
     prompt_cache_retention: NotRequired[str | None]
     metadata: NotRequired[dict[str, str] | None]
     service_tier: NotRequired[Literal["auto", "default"] | None]
     store: NotRequired[Literal[False] | None]
-    parallel_tool_calls: NotRequired[bool | None]
-    tools: NotRequired[list[Any] | None]
-    tool_choice: NotRequired[Literal["none", "auto"] | None]
     functions: NotRequired[list[Any] | None]
     function_call: NotRequired[Literal["none", "auto"] | None]
-    response_format: NotRequired[TextFormat | None]
     modalities: NotRequired[list[Literal["text"]] | None]
     audio: NotRequired[None]
     prediction: NotRequired[None]
@@ -1088,21 +1449,24 @@ class CompletionWithActivationsRequest(TypedDict):
     logit_bias: NotRequired[dict[str, float] | None]
     stream: NotRequired[bool | None]
     stream_options: NotRequired[StreamOptions | None]
+    draft_model: NotRequired[str | None]
+    num_draft_tokens: NotRequired[int | None]
     n: NotRequired[int | None]
     best_of: NotRequired[int | None]
     user: NotRequired[str | None]
+    response_format: NotRequired[TextFormat | JsonObjectFormat | JsonSchemaFormat | None]
+    structured_outputs: NotRequired[StructuredOutputs | None]
+    parallel_tool_calls: NotRequired[bool | None]
+    tools: NotRequired[list[Any] | None]
+    tool_choice: NotRequired[Literal["none", "auto"] | None]
     safety_identifier: NotRequired[str | None]
     prompt_cache_key: NotRequired[str | None]
     prompt_cache_retention: NotRequired[str | None]
     metadata: NotRequired[dict[str, str] | None]
     service_tier: NotRequired[Literal["auto", "default"] | None]
     store: NotRequired[Literal[False] | None]
-    parallel_tool_calls: NotRequired[bool | None]
-    tools: NotRequired[list[Any] | None]
-    tool_choice: NotRequired[Literal["none", "auto"] | None]
     functions: NotRequired[list[Any] | None]
     function_call: NotRequired[Literal["none", "auto"] | None]
-    response_format: NotRequired[TextFormat | None]
     modalities: NotRequired[list[Literal["text"]] | None]
     audio: NotRequired[None]
     prediction: NotRequired[None]
@@ -1114,6 +1478,28 @@ class CompletionWithActivationsRequest(TypedDict):
     add_special_tokens: NotRequired[bool | None]
     echo: NotRequired[bool | None]
     logprobs: NotRequired[int | None]
+
+
+class DebugFork(TypedDict):
+    """
+    Two continuations of one pass, of which neither moves the session.
+    """
+
+    session_id: str
+    divergence: float
+    top: list[list[TopToken]]
+    layers: list[ForkedLayer]
+
+
+class DebugRequest(TypedDict):
+    """
+    A forward pass to be run in steps, with the changes of `interventions` at each run.
+    """
+
+    prompt: str | TokenIds
+    add_special_tokens: NotRequired[bool | None]
+    model: NotRequired[str | None]
+    interventions: NotRequired[list[InterventionSpec] | None]
 
 
 class ForwardRequest(TypedDict):
@@ -1165,19 +1551,19 @@ class ModelResponse(TypedDict):
     max_output_tokens: int | None
     temperature: float
     top_p: float
-    parallel_tool_calls: NotRequired[bool]
-    tool_choice: NotRequired[Literal["none", "auto"]]
-    tools: NotRequired[list[Any]]
+    parallel_tool_calls: bool
+    tool_choice: Literal["none", "auto", "required"] | FunctionChoice
+    tools: list[FunctionTool]
     metadata: dict[str, str]
     store: bool
-    output: list[OutputMessage]
+    output: list[OutputReasoning | OutputMessage | OutputCall]
     usage: NotRequired[ResponseUsage | None]
 
 
 class ChatChoice(TypedDict):
     index: int
     message: AssistantMessage
-    finish_reason: Literal["stop", "length"] | None
+    finish_reason: Literal["stop", "length", "tool_calls"] | None
     logprobs: NotRequired[ChatLogprobs | None]
     capture_id: NotRequired[str | None]
 

@@ -2,20 +2,26 @@
 
 import json
 import os
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import aclosing, closing
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 from urllib.parse import quote
+from uuid import uuid4
 
 import httpx
 import numpy as np
 
+from bridge import api_types as api
 from bridge.errors import LMStudioError
 from bridge.wire import from_safetensors
 
+SESSION_HEADER = "X-Session-Id"
 DEFAULT_URL = "http://127.0.0.1:50111"
 TOKEN_VARIABLE = "NEUROSCOPE_TOKEN"
 Fields = Mapping[str, Any]
+Progress = Callable[[api.ProgressEvent], None]
+"""Called with how much of a long request is done, again and again until its reply is there."""
 
 
 class Transport:
@@ -24,14 +30,27 @@ class Transport:
     `timeout` is in seconds, for a whole request. The bearer token, where the engine asks for one,
     is read from the environment variable NEUROSCOPE_TOKEN unless given. A refused request raises
     LMStudioError with the engine's message; an engine that cannot be reached raises
-    httpx.TransportError. A field that is None is not sent.
+    httpx.TransportError. The hooks that a client registers act on its own requests: the engine
+    keeps them under its `session`, by default a name of its own; clients that are given the same
+    one share them. A field that is None is not sent. Where an operation tells of its
+    progress, `progress` is called with it, such as a `ProgressBar`; what it raises ends the work.
     """
 
     def __init__(
-        self, base_url: str = DEFAULT_URL, *, token: str | None = None, timeout: float = 600
+        self,
+        base_url: str = DEFAULT_URL,
+        *,
+        token: str | None = None,
+        timeout: float = 600,
+        progress: Progress | None = None,
+        session: str | None = None,
     ) -> None:
         self.base_url = base_url
-        self._http = httpx.Client(base_url=base_url, headers=_headers(token), timeout=timeout)
+        self.session = session or uuid4().hex
+        self.progress = progress
+        self._http = httpx.Client(
+            base_url=base_url, headers=_headers(token, self.session), timeout=timeout
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -52,6 +71,13 @@ class Transport:
         """Send one request; returns its JSON reply."""
         return self._send(verb, route, parts).json()
 
+    def _result(self, verb: str, route: str, **parts: Fields) -> Any:
+        """Send one request that tells of its progress; returns its JSON reply."""
+        if self.progress is None:
+            return self._json(verb, route, **parts)
+        with closing(self._events(verb, route, **parts)) as events:
+            return next(each["result"] for each in events if _is_result(each, self.progress))
+
     def _text(self, verb: str, route: str, **parts: Fields) -> str:
         """Send one request; returns its reply of plain text."""
         return self._send(verb, route, parts).text
@@ -60,7 +86,9 @@ class Transport:
         """Send one request; returns the arrays of its safetensors reply by their names."""
         return from_safetensors(self._send(verb, route, parts).content)
 
-    def _events(self, verb: str, route: str, **parts: Fields) -> Iterator[dict[str, Any]]:
+    def _events(
+        self, verb: str, route: str, **parts: Fields
+    ) -> Generator[dict[str, Any], None, None]:
         """Send one request; yields the events of its streamed reply."""
         request = self._http.build_request(verb, **_content(route, parts, stream=True))
         response = self._http.send(request, stream=True)
@@ -80,10 +108,20 @@ class AsyncTransport:
     """As `Transport`, for asynchronous code."""
 
     def __init__(
-        self, base_url: str = DEFAULT_URL, *, token: str | None = None, timeout: float = 600
+        self,
+        base_url: str = DEFAULT_URL,
+        *,
+        token: str | None = None,
+        timeout: float = 600,
+        progress: Progress | None = None,
+        session: str | None = None,
     ) -> None:
         self.base_url = base_url
-        self._http = httpx.AsyncClient(base_url=base_url, headers=_headers(token), timeout=timeout)
+        self.session = session or uuid4().hex
+        self.progress = progress
+        self._http = httpx.AsyncClient(
+            base_url=base_url, headers=_headers(token, self.session), timeout=timeout
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -104,6 +142,16 @@ class AsyncTransport:
         """Send one request; returns its JSON reply."""
         return (await self._send(verb, route, parts)).json()
 
+    async def _result(self, verb: str, route: str, **parts: Fields) -> Any:
+        """Send one request that tells of its progress; returns its JSON reply."""
+        if self.progress is None:
+            return await self._json(verb, route, **parts)
+        async with aclosing(self._events(verb, route, **parts)) as events:
+            async for each in events:
+                if _is_result(each, self.progress):
+                    return each["result"]
+        raise AssertionError("a stream of progress ends with a result or an error")
+
     async def _text(self, verb: str, route: str, **parts: Fields) -> str:
         """Send one request; returns its reply of plain text."""
         return (await self._send(verb, route, parts)).text
@@ -114,7 +162,7 @@ class AsyncTransport:
 
     async def _events(
         self, verb: str, route: str, **parts: Fields
-    ) -> AsyncIterator[dict[str, Any]]:
+    ) -> AsyncGenerator[dict[str, Any], None]:
         """Send one request; yields the events of its streamed reply."""
         request = self._http.build_request(verb, **_content(route, parts, stream=True))
         response = await self._http.send(request, stream=True)
@@ -132,11 +180,11 @@ class AsyncTransport:
         return _check(await self._http.request(verb, **_content(route, parts)))
 
 
-def _headers(token: str | None) -> dict[bytes, bytes]:
-    token = token or os.environ.get(TOKEN_VARIABLE)
-    return (
-        {b"Authorization": b"Bearer " + token.encode("utf-8", "surrogateescape")} if token else {}
-    )
+def _headers(token: str | None, session: str) -> dict[bytes, bytes]:
+    headers = {SESSION_HEADER.encode(): session.encode()}
+    if given := token or os.environ.get(TOKEN_VARIABLE):
+        headers[b"Authorization"] = b"Bearer " + given.encode("utf-8", "surrogateescape")
+    return headers
 
 
 def _content(route: str, parts: Mapping[str, Fields], stream: bool = False) -> dict[str, Any]:
@@ -163,6 +211,13 @@ def _parsed(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
             if "error" in event:
                 raise _error(event["error"])
             yield event
+
+
+def _is_result(event: dict[str, Any], progress: Progress) -> bool:
+    """Whether an event is the result; others are told of as progress."""
+    if event["type"] != "result":
+        progress(cast(api.ProgressEvent, event))
+    return event["type"] == "result"
 
 
 def _check(response: httpx.Response) -> httpx.Response:

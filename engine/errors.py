@@ -1,8 +1,13 @@
 """What can go wrong, each as an exception that says what was asked and what exists."""
 
-PROCESS_EXITS = (SystemExit, KeyboardInterrupt, GeneratorExit)
-"""What ends a process or a generator, and is no failure. Everything else that is raised is one,
-a panic in Rust too, which is no Exception."""
+
+class AbandonedError(BaseException):
+    """Raised at a checkpoint of work that nobody waits for any more, to unwind it: no failure."""
+
+
+PROCESS_EXITS = (SystemExit, KeyboardInterrupt, GeneratorExit, AbandonedError)
+"""What ends a process, a generator or a job, and is no failure. Everything else that is raised is
+one, a panic in Rust too, which is no Exception."""
 
 
 class EngineError(Exception):
@@ -51,6 +56,10 @@ class UnequalPromptsError(InvalidRequestError):
 
 class ChatTemplateError(EngineError):
     """Messages that the model's chat template does not render; says what the template says."""
+
+
+class GrammarError(EngineError):
+    """A grammar that cannot be compiled, or that no text can go on to fulfil; says why."""
 
 
 class ModelNotFoundError(EngineError):

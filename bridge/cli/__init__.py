@@ -7,6 +7,7 @@ import click
 from bridge import __version__
 
 COMMANDS = (
+    "demo",
     "doctor",
     "generate",
     "hook-points",

@@ -75,6 +75,14 @@ LARGEST = 2**31 - 1
     help="MB of captures kept there; the oldest are dropped.",
 )
 @click.option(
+    "--prefix-cache",
+    type=click.IntRange(0, LARGEST),
+    default=1024,
+    show_default=True,
+    help="MB of earlier prompts' keys and values kept for prompts that begin alike, until other "
+    "work needs the memory; 0: none.",
+)
+@click.option(
     "--memory-limit",
     type=click.IntRange(1, LARGEST),
     help="MB that the engine may take, the model included; default: what the machine has.",
@@ -101,6 +109,13 @@ LARGEST = 2**31 - 1
     show_default=True,
     help="Seconds that a paused pass waits for its client.",
 )
+@click.option(
+    "--debugger-wait",
+    type=click.FloatRange(min=0, min_open=True),
+    default=600,
+    show_default=True,
+    help="Seconds that a debug session is kept which nothing is asked of.",
+)
 @click.option("--log-json", is_flag=True, help="Log one JSON object a line.")
 def serve(
     model: str | None,
@@ -119,11 +134,13 @@ def serve(
     capture_budget: int,
     spill_folder: Path | None,
     spill_budget: int,
+    prefix_cache: int,
     memory_limit: int | None,
     tf32: bool,
     queue_size: int,
     max_models: int,
     breakpoint_wait: float,
+    debugger_wait: float,
     log_json: bool,
 ) -> None:
     """Serve a model's activations over HTTP.
@@ -158,10 +175,12 @@ def serve(
         capture_bytes=capture_budget * MEGABYTE,
         spill_folder=spill_folder,
         spill_bytes=spill_budget * MEGABYTE,
+        prefix_bytes=prefix_cache * MEGABYTE,
         memory_bytes=memory_limit and memory_limit * MEGABYTE,
         queue_size=queue_size,
         max_models=max_models,
         breakpoint_patience=breakpoint_wait,
+        debugger_patience=debugger_wait,
     )
     wanted = None
     if model:

@@ -13,7 +13,8 @@ class Dialect:
     that only this system can have, `needs` the packages of that system which the shim uses,
     `globals` the classes of the system that the code names, `dictionary` the expression for the
     dictionary of its globals, `comment` the template of a class comment in a file-out, `hosted`
-    whether smalltalkCI runs the tests on a hosted machine.
+    whether smalltalkCI runs the tests on a hosted machine, `views_are_optional` whether the package
+    that shows pictures needs more than the base image has.
     """
 
     name: str
@@ -26,9 +27,12 @@ class Dialect:
     dictionary: str = "Smalltalk"
     comment: str = "formats/comment_chunk.st"
     hosted: bool = False
+    views_are_optional: bool = False
 
 
 OWN_JSON = ("LMStudioJson", "LMStudioBase64")
+OWN_HTTP = ("LMStudioBodyDecoder",)
+OWN_FETCH = ("NeuroScopeJavaScript", "NeuroScopeFetch")
 EVERYWHERE = frozenset(
     (
         "Array",
@@ -54,7 +58,17 @@ EVERYWHERE = frozenset(
     )
 )
 NATIVE = EVERYWHERE | {"Boolean", "ByteArray", "Character", "Delay", "WriteStream"}
-BIT_BLOCK = NATIVE | {"BitBlt", "FloatArray", "Form", "NetworkError", "WebClient"}
+BIT_BLOCK = (
+    NATIVE
+    | {"BitBlt", "Compiler", "FloatArray", "Form"}
+    | {"ConnectionClosed", "NetworkError", "WebClient"}
+)
+MORPHS = {"Color", "Model", "Morph", "PluggableButtonMorph", "PluggableListMorph"} | {
+    "PluggableTextMorph",
+    "ScrollPane",
+    "SystemWindow",
+    "Workspace",
+}
 
 DIALECTS: dict[str, Dialect] = {
     dialect.name: dialect
@@ -71,19 +85,28 @@ DIALECTS: dict[str, Dialect] = {
             "cuis",
             "Cuis 7",
             ("cuis",),
-            extras=("LMStudioBase64",),
+            extras=("LMStudioBase64", *OWN_HTTP, *OWN_FETCH),
             needs=("WebClient", "JSON"),
-            globals=BIT_BLOCK | {"CodePackageFile", "Feature", "Json", "JsonObject"},
+            globals=BIT_BLOCK
+            | MORPHS
+            | {"ActiveModel", "CodePackageFile", "ImageMorph", "TextModelMorph"}
+            | {"CodePackageFile", "Feature", "Json", "JsonObject"},
         ),
         Dialect(
             "gst",
             "GNU Smalltalk 3.2 and later",
             ("fileout",),
-            extras=OWN_JSON,
+            extras=(*OWN_JSON, *OWN_HTTP),
             variants=("NeuroScopeGnuSupplement",),
             comment="formats/comment_message.st",
             globals=NATIVE
-            | {"ArrayedCollection", "ReadStream", "SystemExceptions.FileError", "UndefinedObject"}
+            | {
+                "ArrayedCollection",
+                "Behavior",
+                "ReadStream",
+                "SystemExceptions.FileError",
+                "UndefinedObject",
+            }
             | {"FileStream", "ObjectMemory", "PackageLoader", "Sockets.Socket"},
         ),
         Dialect(
@@ -92,17 +115,22 @@ DIALECTS: dict[str, Dialect] = {
             ("tonel",),
             extras=("LMStudioJson",),
             hosted=True,
+            views_are_optional=True,
             globals=NATIVE
             | {"Metacello", "NetworkError", "ZnBase64Encoder", "ZnByteArrayEntity"}
-            | {"ZnClient"},
+            | {"ZnClient", "ImageReadWriter", "SpImagePresenter", "SpStringTableColumn"}
+            | {"SpTablePresenter", "SpTextPresenter", "SpPresenter", "SpBoxLayout", "Color"}
+            | {"RSBox", "RSCanvas", "RSLabel", "RSLine", "RSPopup"},
         ),
         Dialect(
             "squeak",
-            "Squeak 5.3, 6.0 and in the browser",
+            "Squeak 5.3 and 6.0, native or in a browser by SqueakJS",
             ("fileout",),
-            extras=OWN_JSON,
+            extras=(*OWN_JSON, *OWN_HTTP, *OWN_FETCH),
             hosted=True,
-            globals=BIT_BLOCK | {"FileDirectory", "StandardFileStream"},
+            globals=BIT_BLOCK
+            | MORPHS
+            | {"AlignmentMorph", "FileDirectory", "Sensor", "StandardFileStream"},
         ),
     )
 }

@@ -52,13 +52,15 @@ class SmalltalkClass:
 class Package:
     """Classes that are filed in together, superclasses first, and the packages they rest on.
 
-    `yielding` names those that step aside where the image has another class of their name.
+    `yielding` names those that step aside where the image has another class of their name;
+    an `optional` package is not installed unless it is asked for.
     """
 
     name: str
     classes: tuple[SmalltalkClass, ...]
     requires: tuple["Package", ...] = ()
     yielding: frozenset[str] = frozenset()
+    optional: bool = False
 
 
 def protocols(methods: tuple[Method, ...]) -> dict[str, list[Method]]:

@@ -17,7 +17,8 @@ OURS = ("LMStudio", "NeuroScope")
 RUNTIME = (
     *("Connection", "Record", "Request", "Response", "Error", "Platform", "Installer", "Json"),
     *("Base64", "Text", "Claim", "Server", "Parameter", "Body", "Part", "Multipart"),
-    *("Timestamp", "Address", "Call", "Pages", "Events", "Model"),
+    *("Timestamp", "Address", "Call", "Pages", "Events", "Model", "BodyDecoder"),
+    *("JavaScript", "Fetch"),
 )
 
 

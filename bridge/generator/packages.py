@@ -2,7 +2,7 @@
 
 from bridge.generator.client import Client
 from bridge.generator.client_tests import tests_of
-from bridge.generator.dialects import OWN_JSON, Dialect
+from bridge.generator.dialects import OWN_FETCH, OWN_HTTP, OWN_JSON, Dialect
 from bridge.generator.methods import BaseClass
 from bridge.generator.model import Package, SmalltalkClass
 from bridge.generator.naming import RUNTIME, Naming
@@ -48,6 +48,7 @@ CORE = "NeuroScope-Core"
 CORE_CLASSES = (
     "NeuroScopeErrors",
     "NeuroScopeRandom",
+    "NeuroScopeProgress",
     "NeuroScopeHookPoint",
     "ActivationCache",
     "NeuroScopeChoice",
@@ -74,11 +75,25 @@ CORE_CLASSES = (
     "MLPLayer",
     "EmbeddingLayer",
     "NeuroScopeWeights",
+    "NeuroScopeLogitLens",
+    "NeuroScopeCapturedTexts",
     "TransformerModel",
     "NeuroScopeTextPlot",
+    "NeuroScopeForkedPass",
+    "NeuroScopePassDebugger",
+    "NeuroScopeDeflater",
     "NeuroScopePngEncoder",
+    "NeuroScopeFont",
+    "ColorScheme",
+    "NeuroScopeColorScale",
+    "NeuroScopeMark",
+    "NeuroScopeSvgCanvas",
+    "NeuroScopeRaster",
+    "NeuroScopeScreen",
     "NeuroScopePicture",
+    "NeuroScopeHeatmapDrawing",
     "NeuroScopeHeatmap",
+    "NeuroScopeExport",
     "NeuroScopeCircuitComponent",
     "NeuroScopeCircuitExample",
     "NeuroScopeCircuitDataset",
@@ -89,6 +104,7 @@ CORE_CLASSES = (
     "AttentionAnalyzer",
     "AttentionVisualizer",
     "DataBridge",
+    "JSInterface",
     "ActivationAnalyzer",
     "NeuroScopeTokenActivation",
     "NeuroScopeActivatingExample",
@@ -124,7 +140,12 @@ CORE_CLASSES = (
     "NeuroScopeDiscoveryParameters",
     "CircuitFinder",
     "CircuitLibrary",
+    "NeuroScopeHookEffect",
+    "NeuroScopeBrowserNode",
+    "NeuroScopeModelBrowser",
+    "InteractiveLens",
 )
+VIEWS = "NeuroScope-Views"
 TESTS = "NeuroScope-Tests"
 TEST_CLASSES = (
     "NeuroScopeTestCase",
@@ -138,6 +159,7 @@ TEST_CLASSES = (
     "NeuroScopeAttentionPatternTest",
     "NeuroScopePictureTest",
     "NeuroScopeLinearProbeTest",
+    "NeuroScopeProgressTest",
     "NeuroScopeCircuitTest",
 )
 SERVER_TESTS = "NeuroScope-Server-Tests"
@@ -149,6 +171,8 @@ SERVER_TEST_CLASSES = (
     "NeuroScopeLayerTest",
     "NeuroScopeInterventionTest",
     "NeuroScopePassCachingTest",
+    "NeuroScopePassDebuggerTest",
+    "NeuroScopeProgressServerTest",
     "NeuroScopeAnalysisTest",
     "NeuroScopeCircuitFinderTest",
 )
@@ -167,7 +191,13 @@ def base_class(templates: Templates) -> BaseClass:
         frozenset(method.selector for method in classes[MODEL_BASE].methods),
         frozenset(
             name.removeprefix("LMStudio").removeprefix(PREFIX)
-            for name in (*classes, *OWN_JSON, *(f"{PREFIX}{role}" for role in RUNTIME))
+            for name in (
+                *classes,
+                *OWN_JSON,
+                *OWN_HTTP,
+                *OWN_FETCH,
+                *(f"{PREFIX}{role}" for role in RUNTIME),
+            )
         ),
     )
 
@@ -179,7 +209,7 @@ def packages_of(client: Client, dialect: Dialect, templates: Templates) -> tuple
         Package(
             CONNECTION,
             (
-                *_classes(templates, f"shims/{dialect.name}.st"),
+                *_classes(templates, f"shims/{dialect.name}.st", bridge=own),
                 *_from(templates, *dialect.extras),
                 *_from(
                     templates, *(c for c in CONNECTION_CLASSES if own or c != CLAIM), bridge=own
@@ -208,16 +238,29 @@ def packages_of(client: Client, dialect: Dialect, templates: Templates) -> tuple
         )
         return (connection, package, tests)
     base = (connection, package)
-    classes = _from(templates, *CORE_CLASSES, folder="neuroscope")
+    classes = _from(templates, *CORE_CLASSES, folder="neuroscope", dialect=dialect)
     documented = frozenset(c.name for c in classes if not c.name.startswith(PREFIX))
     core = Package(CORE, classes, requires=base, yielding=documented)
+    shown = f"views/{dialect.name}.st"
+    views = (
+        (
+            Package(
+                VIEWS,
+                _classes(templates, shown),
+                requires=(*base, core),
+                optional=dialect.views_are_optional,
+            ),
+        )
+        if templates.has(shown)
+        else ()
+    )
     tests = Package(TESTS, _from(templates, *TEST_CLASSES, folder="tests"), requires=(*base, core))
     server_tests = Package(
         SERVER_TESTS,
         _from(templates, *SERVER_TEST_CLASSES, folder="tests/server", client=client),
         requires=(*base, core, tests),
     )
-    return (*base, core, tests, server_tests)
+    return (*base, core, *views, tests, server_tests)
 
 
 def readme_of(

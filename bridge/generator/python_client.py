@@ -46,7 +46,16 @@ class Method:
     main: tuple[Argument, ...]
     options: tuple[Argument, ...]
     returns: str
-    streams: bool
+    streams: str | None  # what its events are: parts of the reply, or its progress
+
+    @property
+    def sender(self) -> str:
+        """The transport's method that sends its requests."""
+        if self.streams == "progress":
+            return "_result"
+        if "ndarray" in self.returns:
+            return "_arrays"
+        return "_text" if self.returns == "str" else "_json"
 
     def of(self, place: str) -> tuple[Argument, ...]:
         """The arguments that go into one part of the request."""
@@ -80,7 +89,7 @@ def _method(schemas: Schema, path: str, verb: str, operation: Schema) -> Method:
         main=tuple(_defaults_last(main.values())),
         options=tuple(arguments.values()),
         returns=_returned(responses),
-        streams=EVENTS in responses,
+        streams=responses[EVENTS]["x-events"] if EVENTS in responses else None,
     )
 
 

@@ -61,7 +61,7 @@ DIRECTIONS = ("denoising", "noising")
 BATCH_BYTES = 256 << 20
 
 Progress = Callable[[int, int], None]
-"""Called after each batch with how many passes of how many are done."""
+"""Called at the beginning and after each batch with how many passes of how many are done."""
 
 
 @dataclass(frozen=True)
@@ -255,8 +255,10 @@ class _Experiment:
                     "nothing to share out"
                 )
             base, other = (corrupted, clean) if self._denoises else (clean, corrupted)
+            report.add(0)
             if self._estimates:
                 found = self._estimated(task, base, other, rows)
+                report.add(1)
             else:
                 found = self._measured(task, number, base, other, rows, batch_bytes, report)
             clean_scores.append(clean.score)
@@ -273,7 +275,7 @@ class _Experiment:
     def _passes(self, length: int, blocks: Sequence[Sequence[Row]]) -> int:
         """How many passes an example takes, beyond those of its prompts."""
         if self._estimates:
-            return 0
+            return 1
         each = self._ablated.passes(length) if self._ablated else 1
         return each * sum(map(len, blocks))
 

@@ -1,7 +1,7 @@
 """Texts as vectors: a layer's residual stream, pooled over each text's positions."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -11,6 +11,8 @@ from engine.components import ComponentType
 from engine.runs.finite import not_finite
 from engine.runs.forward import run_forward
 from engine.runs.kit import ModelKit
+from engine.runs.steps import Progress
+from engine.turns import give_way
 
 Pooling = Literal["mean", "last"]
 TOKENS_A_PASS = 2048
@@ -23,13 +25,14 @@ def embeddings(
     sequences: Sequence[Sequence[int]],
     layer: int | None = None,
     pooling: Pooling = "mean",
-    checkpoint: Callable[[], None] = lambda: None,
+    progress: Progress = lambda done, total: None,
 ) -> np.ndarray:
     """A vector for each token sequence, ``[sequences, hidden]`` in float32, lengths as they are.
 
     It is the residual stream after `layer`, or what the final norm returns where that is None:
     the mean over all positions, or the last one, which alone has seen the whole text. Sequences of
-    equal length run together, up to 64 and 2,048 tokens a pass; `checkpoint` is called before each.
+    equal length run together, up to 64 and 2,048 tokens a pass; before each `progress` is called
+    with how many sequences of how many are done.
     Raises UnknownLayerError, UnknownComponentError, and what `run_forward` raises.
     """
     spec = (
@@ -46,7 +49,8 @@ def embeddings(
         size = max(1, min(ROWS_A_PASS, TOKENS_A_PASS // max(1, length)))
         for start in range(0, len(indices), size):
             together = indices[start : start + size]
-            checkpoint()
+            progress(len(vectors), len(sequences))
+            give_way()
             batch = [sequences[index] for index in together]
             vectors |= zip(together, _pooled(kit, batch, hooks, pooling), strict=True)
     return np.stack([vectors[index] for index in range(len(sequences))])

@@ -9,6 +9,7 @@ from engine.errors import InterventionError
 from engine.runs.kit import ModelKit
 from engine.taps.observation import observed
 from engine.taps.points import Point, Span, Visitor
+from engine.turns import give_way
 
 Score = Callable[[mx.array], mx.array]
 """From logits ``[batch, seq, vocab]`` to one number."""
@@ -39,6 +40,9 @@ def gradients(kit: ModelKit, tokens: mx.array, points: Sequence[Point], score: S
     perturbed = _Perturbed(kit, tokens, points)
     run = mx.value_and_grad(lambda perturbations: perturbed.score(perturbations, score))
     (value, values), found = run(perturbed.zeros())
+    for each in [*values, value, *reversed(found)]:  # the order in which they are calculated
+        mx.eval(each)
+        give_way()
     return Gradients(
         value, dict(zip(points, values, strict=True)), dict(zip(points, found, strict=True))
     )

@@ -33,23 +33,36 @@ def logit_lens(kit: ModelKit, tokens: Sequence[int]) -> Iterator[tuple[int, np.n
     size = LONG if FINAL_NORM_INPUT in kit.structure.shapes else length
     kit.footprint.check_logits(length)
     for point in points:
-        rows = []
-        for first in range(0, length, size):
-            visitors = {points[-1]: _returning(streams[point])}
-            if length > size:
-                visitors[FINAL_NORM_INPUT] = _rows(first, size)
-            with observed(kit.structure, visitors):
-                logits = kit.structure.logits(mx.array([list(tokens)]))[0]
-            rows.append(np.array(logits.astype(mx.float32)))
+        parts = [streams[point][:, first : first + size] for first in range(0, length, size)]
+        rows = [unembedded(kit, tokens, part) for part in parts]
         if not all(map(are_finite, rows)):
             raise not_finite(kit, [tokens], {points[-1]: _returning(streams[point])})
         yield point.in_layer, rows[0] if len(rows) == 1 else np.concatenate(rows)
+
+
+def unembedded(kit: ModelKit, tokens: Sequence[int], streams: mx.array) -> np.ndarray:
+    """The logits ``[rows, vocab]``, in float32, of rows of residual streams, ``[1, rows, hidden]``,
+    as what follows the last block reads them: at any positions of a pass over `tokens`."""
+    length = len(tokens)
+    last = Point(kit.structure.layers - 1, ComponentType.RESIDUAL)
+    logits = []
+    for first in range(0, streams.shape[1], length):
+        part = streams[:, first : first + length]
+        rows = part.shape[1]
+        stream = mx.pad(part, [(0, 0), (0, length - rows), (0, 0)])
+        visitors = {last: _returning(stream)}
+        if rows < length and FINAL_NORM_INPUT in kit.structure.shapes:
+            visitors[FINAL_NORM_INPUT] = _first(rows)
+        with observed(kit.structure, visitors):
+            part = kit.structure.logits(mx.array([list(tokens)]))[0, :rows]
+        logits.append(np.array(part.astype(mx.float32)))
+    return np.concatenate(logits)
 
 
 def _returning(stream: mx.array) -> Visitor:
     return lambda value, span: stream
 
 
-def _rows(first: int, size: int) -> Visitor:
-    """What is unembedded at once of a long sequence."""
-    return lambda value, span: value[:, first : first + size]
+def _first(rows: int) -> Visitor:
+    """Keep the first positions alone."""
+    return lambda value, span: value[:, :rows]

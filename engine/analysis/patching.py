@@ -15,6 +15,7 @@ from engine.machine.gaps import gaps_explained
 from engine.runs.chunks import logits_of_chunks, passes_over
 from engine.runs.finite import not_finite
 from engine.runs.kit import ModelKit
+from engine.runs.steps import in_steps, rows_a_step
 from engine.taps.observation import observed
 from engine.taps.points import Point, Span, Visitor, Visitors, sequence_axis
 
@@ -61,7 +62,7 @@ def run(kit: ModelKit, tokens: Sequence[int], points: Sequence[Point], score: Sc
     wanted = {*points, *map(_stream_before, points), FINAL_NORM_INPUT} & kit.structure.shapes.keys()
     size = _positions_a_pass(kit, 1, len(tokens), wanted)
     visitors = {point: keep(point) for point in wanted}
-    scores = _scores(kit, [list(tokens)], visitors, score, size)
+    scores = _scores(kit, [list(tokens)], visitors, score, size, 0)
     passes = passes_over(len(tokens), size)
     for point in points:
         times = len(seen.get(point, ()))
@@ -88,7 +89,8 @@ def patched_scores(
 ) -> Iterator[np.ndarray]:
     """The scores of `base` with `values` in its pass where the masks of one row after another say.
 
-    Yields scores batch by batch; the activations of one take about `batch_bytes`. A batch starts
+    Yields scores batch by batch; the activations of one take about `batch_bytes`, or less where its
+    layers would be long steps. A batch starts
     with the residual stream of `base` before the first layer that any of its rows changes, and if
     only one point of that layer is changed, with the values of `base` there: MLX evaluates only
     what the scores depend on, so nothing that lies below is calculated again. Of a long sequence,
@@ -97,21 +99,26 @@ def patched_scores(
     remaining = iter(rows)
     length = len(base.tokens)
     most = max(1, batch_bytes // _row_bytes(kit, length))
+    most = min(most, rows_a_step(kit.structure, length))
     while most > 1 and not kit.footprint.fits(most, length):
         most //= 2
     size = _positions_a_pass(kit, most, length, ())
+    is_cut = passes_over(length, size) > 1
     while batch := list(islice(remaining, most)):
         visitors = _visitors(base, batch, values)
         tokens = [base.tokens] * len(batch)
-        scores = np.array(_scores(kit, tokens, visitors, score, size))
+        first = 0 if is_cut else min((p.in_layer for row in batch for p in row), default=0)
+        scores = np.array(_scores(kit, tokens, visitors, score, size, first))
         _check(kit, scores, tokens, visitors)
         yield scores
 
 
 def _scores(
-    kit: ModelKit, batch: list[list[int]], visitors: Visitors, score: Score, size: int
+    kit: ModelKit, batch: list[list[int]], visitors: Visitors, score: Score, size: int, first: int
 ) -> mx.array:
-    """The scores of a batch, whose passes run at most `size` positions each."""
+    """The scores of a batch, whose passes run at most `size` positions each, and from layer
+    `first` on: they depend on nothing below."""
+    visitors = in_steps(kit.structure, visitors, len(batch) * size, first=first)
     with observed(kit.structure, visitors):
         for logits in logits_of_chunks(kit.structure, mx.array(batch), size):
             scores = score(logits)

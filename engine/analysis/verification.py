@@ -184,7 +184,8 @@ class _Knockouts:
         self, knockouts: Sequence[Knockout], batch_bytes: int, progress: Progress
     ) -> list[float]:
         """The mean score over the tasks with each of some knockouts."""
-        means, done = np.zeros(len(knockouts)), 0
+        means, done, total = np.zeros(len(knockouts)), 0, self._total * len(knockouts)
+        progress(done, total)
         for number, (task, base) in enumerate(zip(self._tasks, self._bases, strict=True)):
             parts = self._resolved(base)
             changes = self._ablated.of(base, number)
@@ -194,7 +195,7 @@ class _Knockouts:
                 for batch in patched_scores(self._kit, base, rows, values, task.score, batch_bytes):
                     found.extend(batch)
                     done += len(batch)
-                    progress(done, self._total * len(knockouts))
+                    progress(done, total)
                 means += np.array(found, np.float64) / len(changes)
         return (means / len(self._tasks)).tolist()
 

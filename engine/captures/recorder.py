@@ -10,7 +10,7 @@ from engine.captures.passes import Pass, PassPart
 from engine.captures.subsets import Selection, Subset
 from engine.errors import CaptureTooLargeError, UnknownPositionError
 from engine.taps.points import UNSEEN, Point, Span, sequence_axis
-from engine.taps.position_sets import positions_of_run, within
+from engine.taps.position_sets import first_of, positions_of_run, within
 
 
 class Recorder:
@@ -75,6 +75,13 @@ class Recorder:
     def keeps(self, subset: Subset) -> bool:
         """Whether the last pass has a position that a subset keeps."""
         return bool(subset.positions_in(self.passes[-1].positions))
+
+    @property
+    def first(self) -> int:
+        """The first position that it keeps something at; that after the run's if there is none."""
+        end = self.run_positions.stop
+        kept = (first_of(each.positions_in(self.run_positions)) for each in self.subsets)
+        return min((each for each in kept if each is not None), default=end)
 
     @property
     def subsets(self) -> Iterable[Subset]:

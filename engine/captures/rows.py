@@ -23,6 +23,15 @@ class RowMark(NamedTuple):
     selection: Selection
 
 
+def marks_of(recorders: Mapping[int, Recorder]) -> dict[Point, list[RowMark]]:
+    """What the recorders of some rows keep, by point."""
+    marks: dict[Point, list[RowMark]] = {}
+    for row, recorder in recorders.items():
+        for point, selections in recorder.marks.items():
+            marks.setdefault(point, []).extend(RowMark(row, each) for each in selections)
+    return marks
+
+
 class Form(NamedTuple):
     """How values are alike that can be joined: also in the rows that they are kept of."""
 
@@ -53,15 +62,11 @@ class RowsRecorder:
         self._recorders = {row: each for row, each in enumerate(recorders) if each.marks}
         self._found_for: tuple | None = None
         self._groups: dict[Form, RowGroup] = {}
-        self.marks: dict[Point, list[RowMark]] = {}
-        for row, recorder in self._recorders.items():
-            for point, selections in recorder.marks.items():
-                marks = self.marks.setdefault(point, [])
-                marks.extend(RowMark(row, selection) for selection in selections)
+        self.marks = marks_of(self._recorders)
 
     def begin_pass(self, span: Span, batch: int) -> None:
         for row, recorder in self._recorders.items():
-            recorder.begin_pass(Span(self._rows[row].position, 1), 1)
+            recorder.begin_pass(self._rows[row].span, 1)
 
     def end_pass(
         self, result: mx.array, seen: list[list[RowMark]], values: list[mx.array]
@@ -87,7 +92,7 @@ class RowsRecorder:
         part = mx.contiguous(value)
         joined = Joined(len(several), part)
         for place, row in enumerate(form.rows):
-            recorder, position = self._recorders[row], self._rows[row].position
+            recorder, position = self._recorders[row], self._rows[row].span.first
             keys = position + 1 if form.subset.has_keys else None
             own = part[place :: len(form.rows)]  # only looked at, for the size of it
             own = own if keys is None else own[..., part.shape[-1] - keys :]

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from engine.contract.operations import OPERATIONS, Operation
-from engine.contract.schemas import LARGEST, ErrorResponse
+from engine.contract.schemas import LARGEST, ErrorResponse, ProgressEvent
 from engine.field_names import FIELD_NAMES
 
 API_VERSION = "1.0.0"
@@ -27,17 +27,18 @@ REASONS = {
 }
 EVERYWHERE = (401, 403)
 JSON = "application/json"
-EVENT = {
-    "type": "object",
-    "description": "Each event: `data` is a part of the reply as JSON, and at last `[DONE]`.",
-    "properties": {"data": {"type": "string"}},
-    "required": ["data"],
+EVENTS = {
+    "parts": "Each event: `data` is a part of the reply as JSON, and at last `[DONE]`.",
+    "progress": "Each event: `data` is a ProgressEvent as JSON; then, in the last but one, "
+    '`{"type": "result", "result": …}` with the reply as it is without `stream`; and at last '
+    "`[DONE]`. What fails after the first event is the last one: an ErrorResponse.",
 }
 
 
 def openapi_document() -> dict[str, Any]:
     """The document as JSON-ready dictionaries, in a stable order."""
-    models = {m for o in OPERATIONS for m in (o.request, o.response) if m} | {ErrorResponse}
+    models = {m for o in OPERATIONS for m in (o.request, o.response) if m}
+    models |= {ErrorResponse, ProgressEvent}
     ordered = sorted(models, key=lambda model: model.__name__)
     _, definitions = models_json_schema(
         [(m, "validation") for m in ordered], ref_template="#/components/schemas/{model}"
@@ -130,10 +131,22 @@ def _success(operation: Operation) -> dict[str, Any]:
         schema = {"type": "string"}
     else:
         schema = {"type": "string", "format": "binary"}
-    content = {operation.media_type: {"schema": schema}}
+    content: dict[str, Any] = {operation.media_type: {"schema": schema}}
     if operation.streams:
-        content["text/event-stream"] = {"schema": EVENT}
+        content["text/event-stream"] = {
+            "schema": _event(operation.streams),
+            "x-events": operation.streams,
+        }
     return {"description": "Done.", "content": content}
+
+
+def _event(streams: str) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "description": EVENTS[streams],
+        "properties": {"data": {"type": "string"}},
+        "required": ["data"],
+    }
 
 
 def _ref(model: type) -> dict[str, str]:

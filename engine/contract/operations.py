@@ -30,7 +30,7 @@ class Operation:
     request: type[s.Request] | None = None
     query: Mapping[str, tuple[QueryKind, str]] = field(default_factory=dict)
     media_type: str = "application/json"
-    streams: bool = False  # returns server-sent events when the request says stream
+    streams: Literal["parts", "progress"] | None = None  # as events, when the request says stream
     errors: tuple[int, ...] = ()
 
 
@@ -47,6 +47,7 @@ OF_WEIGHT: dict[str, tuple[QueryKind, str]] = {
     ),
 }
 GENERATION_ERRORS = (400, 404, 409, 413, 422, 503, 507)
+DEBUG_ERRORS = (400, 404, 409, 410, 413, 422, 503, 507)
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
@@ -176,7 +177,7 @@ OPERATIONS: tuple[Operation, ...] = (
         ),
         s.Completion,
         s.CompletionRequest,
-        streams=True,
+        streams="parts",
         errors=GENERATION_ERRORS,
     ),
     Operation(
@@ -191,7 +192,7 @@ OPERATIONS: tuple[Operation, ...] = (
         ),
         s.ChatCompletion,
         s.ChatCompletionRequest,
-        streams=True,
+        streams="parts",
         errors=GENERATION_ERRORS,
     ),
     Operation(
@@ -205,7 +206,7 @@ OPERATIONS: tuple[Operation, ...] = (
         ),
         s.CompletionWithActivations,
         s.CompletionWithActivationsRequest,
-        streams=True,
+        streams="parts",
         errors=GENERATION_ERRORS,
     ),
     Operation(
@@ -220,7 +221,7 @@ OPERATIONS: tuple[Operation, ...] = (
         ),
         s.ChatCompletionWithActivations,
         s.ChatCompletionWithActivationsRequest,
-        streams=True,
+        streams="parts",
         errors=GENERATION_ERRORS,
     ),
     Operation(
@@ -246,7 +247,7 @@ OPERATIONS: tuple[Operation, ...] = (
         ("respondTo: input", "respondTo: input previous: previous_response_id"),
         s.ModelResponse,
         s.ResponseRequest,
-        streams=True,
+        streams="parts",
         errors=GENERATION_ERRORS,
     ),
     Operation(
@@ -301,6 +302,7 @@ OPERATIONS: tuple[Operation, ...] = (
         ),
         s.CircuitEffects,
         s.CircuitPatchRequest,
+        streams="progress",
         errors=(400, 404, 413, 422, 503, 507),
     ),
     Operation(
@@ -314,6 +316,7 @@ OPERATIONS: tuple[Operation, ...] = (
         ),
         s.CircuitVerification,
         s.CircuitVerifyRequest,
+        streams="progress",
         errors=(400, 404, 413, 422, 503, 507),
     ),
     Operation(
@@ -374,6 +377,121 @@ OPERATIONS: tuple[Operation, ...] = (
         "Give up a session that is paused.",
         ("cancelSession: session_id",),
         s.CancelledSession,
+        errors=(404, 410),
+    ),
+    Operation(
+        "beginDebugSession",
+        "post",
+        "/v1/debug_sessions",
+        "Begin a forward pass in steps, stopped before its first layer.",
+        (
+            "beginDebugSession: prompt",
+            "beginDebugSession: prompt options: options",
+        ),
+        s.DebugState,
+        s.DebugRequest,
+        errors=(400, 404, 413, 422, 503, 507),
+    ),
+    Operation(
+        "describeDebugSession",
+        "get",
+        "/v1/debug_sessions/{session_id}",
+        "Say where a pass in steps is, and keep it.",
+        ("describeDebugSession: session_id",),
+        s.DebugState,
+        errors=(404, 409, 410, 503),
+    ),
+    Operation(
+        "stepDebugSession",
+        "post",
+        "/v1/debug_sessions/{session_id}/step",
+        "Go on with a pass: to the next layer, the next value, a place ahead, or the end.",
+        (
+            "stepDebugSession: session_id to: to",
+            "stepDebugSession: session_id layer: layer_name component: component",
+            "stepDebugSession: session_id options: options",
+        ),
+        s.DebugState,
+        s.DebugStepRequest,
+        errors=DEBUG_ERRORS,
+    ),
+    Operation(
+        "restartDebugSession",
+        "post",
+        "/v1/debug_sessions/{session_id}/restart",
+        "Go back to where a layer begins: the residual stream that enters it was kept, and what "
+        "was changed behind it is forgotten.",
+        ("restartDebugSession: session_id layer: layer",),
+        s.DebugState,
+        s.DebugRestartRequest,
+        errors=DEBUG_ERRORS,
+    ),
+    Operation(
+        "readDebugSession",
+        "get",
+        "/v1/debug_sessions/{session_id}/value",
+        "Read the value where a pass is stopped; at its end the logits of the last position.",
+        (
+            "readDebugSession: session_id",
+            "readDebugSession: session_id position: position",
+            "readDebugSession: session_id options: options",
+        ),
+        s.ActivationRecord,
+        query={"position": (int, "Only this position, from 0. Default: all.")},
+        errors=(400, 404, 409, 410, 422, 503),
+    ),
+    Operation(
+        "changeDebugSession",
+        "post",
+        "/v1/debug_sessions/{session_id}/value",
+        "Replace the value where a pass is stopped, or without a value put the model's own back.",
+        (
+            "changeDebugSession: session_id value: value",
+            "changeDebugSession: session_id",
+            "changeDebugSession: session_id options: options",
+        ),
+        s.DebugState,
+        s.DebugChangeRequest,
+        errors=DEBUG_ERRORS,
+    ),
+    Operation(
+        "debugLogitLens",
+        "get",
+        "/v1/debug_sessions/{session_id}/logit_lens",
+        "Read the likeliest next tokens from the residual stream where a pass is stopped.",
+        (
+            "debugLogitLens: session_id",
+            "debugLogitLens: session_id position: position topK: top_k",
+            "debugLogitLens: session_id options: options",
+        ),
+        s.DebugLens,
+        query={
+            "position": (int, "At this position, from 0. Default: the last."),
+            "top_k": (int, "How many tokens, at most 100. Default: 10."),
+        },
+        errors=(400, 404, 409, 410, 422, 503, 507),
+    ),
+    Operation(
+        "forkDebugSession",
+        "post",
+        "/v1/debug_sessions/{session_id}/fork",
+        "Compare two continuations of a pass, layer by layer and at the end.",
+        (
+            "forkDebugSession: session_id value: value",
+            "forkDebugSession: session_id",
+            "forkDebugSession: session_id options: options",
+        ),
+        s.DebugFork,
+        s.DebugForkRequest,
+        errors=DEBUG_ERRORS,
+    ),
+    Operation(
+        "endDebugSession",
+        "delete",
+        "/v1/debug_sessions/{session_id}",
+        "End a debug session, and free what is kept for it.",
+        ("endDebugSession: session_id",),
+        s.EndedDebugSession,
         errors=(404, 410),
     ),
     Operation(

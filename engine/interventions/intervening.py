@@ -37,6 +37,7 @@ class Interventions:
         prompt_end: int,
         run_positions: range,
     ):
+        self._end = run_positions.stop
         self.edits = [
             edit
             for intervention in interventions
@@ -47,6 +48,11 @@ class Interventions:
     def points(self) -> set[Point]:
         """Where something is changed."""
         return {edit.point for edit in self.edits}
+
+    @property
+    def first(self) -> int:
+        """The first position that one of them changes; that after the run's if there is none."""
+        return min((edit.first for edit in self.edits), default=self._end)
 
     @property
     def need_whole_sequence(self) -> bool:

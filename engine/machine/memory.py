@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
+from weakref import WeakSet
 
 import mlx.core as mx
 import psutil
@@ -30,6 +32,36 @@ def available_bytes() -> int:
     left.append(psutil.virtual_memory().available + reusable)
     left += [room + reusable for room in _of_control_groups(CGROUPS, MOUNT)]
     return max(0, min(left))
+
+
+class Lent(Protocol):
+    """Arrays that are kept as long as nobody needs their memory."""
+
+    @property
+    def nbytes(self) -> int: ...
+
+    def release(self, nbytes: int) -> None:
+        """Drop at least so many bytes of them, if there are as many."""
+
+
+_lent: WeakSet[Lent] = WeakSet()
+
+
+def lend(arrays: Lent) -> None:
+    """Have arrays be released when their memory is needed, for as long as somebody has them."""
+    _lent.add(arrays)
+
+
+def room_for(nbytes: int) -> int:
+    """The bytes that arrays may still take, once what is lent was released if those of `nbytes`
+    need it and it suffices."""
+    available = available_bytes()
+    lent = list(_lent)
+    if available < nbytes <= available + sum(each.nbytes for each in lent):
+        for each in lent:
+            each.release(nbytes - available)
+            available = available_bytes()
+    return available
 
 
 def _of_device() -> Iterator[int]:

@@ -63,7 +63,7 @@ def _is_wrong_on_cuda(layer: nn.Module) -> bool:
 
 
 def plain_layer(layer: nn.Module) -> nn.Module:
-    """The plain layer, in float32, of a quantised one."""
+    """The plain layer, in float32, of a quantised one; its weight is calculated when it is used."""
     kind: Any = PLAIN[type(layer)]
     plain: Any = kind.__new__(kind)
     nn.Module.__init__(plain)
@@ -71,7 +71,6 @@ def plain_layer(layer: nn.Module) -> nn.Module:
         if name not in PACKED:
             setattr(plain, name, value)
     plain.weight = dense_weight(layer)
-    mx.eval(plain.parameters())
     return plain
 
 

@@ -1,14 +1,14 @@
 """From a model's name, folder or hub id to the model in memory."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import mlx.core as mx
 import mlx.nn as nn
 from huggingface_hub import snapshot_download
-from mlx.utils import tree_map_with_path
+from mlx.utils import tree_flatten, tree_map_with_path
 from mlx_lm.tokenizer_utils import TokenizerWrapper
 from mlx_lm.utils import load_config, load_tokenizer
 
@@ -33,7 +33,10 @@ from engine.models.weight_files import (
     require_file,
     weight_files,
 )
+from engine.turns import elsewhere, give_way
 
+Flat = list[tuple[str, mx.array]]
+Progress = Callable[[int, int], None]
 DTYPES = {"float32": mx.float32, "float16": mx.float16, "bfloat16": mx.bfloat16}
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 HUB_FILES = ["*.json", "model*.safetensors", "tokenizer.model", "*.tiktoken", "*.txt", "*.jinja"]
@@ -58,6 +61,7 @@ def load(
     dtype: str | None = None,
     corrections: bool = True,
     adapter: Adapter | None = None,
+    progress: Progress = lambda done, total: None,
 ) -> Loaded:
     """Load a model, its tokenizer and configuration.
 
@@ -66,6 +70,7 @@ def load(
     they are stored, except that a CPU gets quantised ones as float32, where they are faster.
     What mlx-lm reads otherwise than the author wrote it is corrected if `corrections` are wanted.
     An `adapter` is merged into the weights.
+    `progress` is called with how many of how many weights have been read.
     The configuration describes the model as it is in memory. Code from a model folder never runs.
 
     Raises ModelNotFoundError, UnsupportedModelError, InvalidRequestError (dtype).
@@ -87,14 +92,16 @@ def load(
         if adapter:
             adapter.merge(model, not is_cast)
         eos = config.get("eos_token_id")
-        tokenizer = load_tokenizer(folder, {"trust_remote_code": False}, eos_token_ids=eos)
+        tokenizer = elsewhere(
+            lambda: load_tokenizer(folder, {"trust_remote_code": False}, eos_token_ids=eos)
+        )
         if dtype is None and on_cpu() and _quantised(config):
             dtype = "float32"
         if mx.cuda.is_available():
             dequantise_wrong_on_cuda(model)
         if dtype is not None:
             _cast(model, config, DTYPES[dtype])
-        mx.eval(model.parameters())
+        _read(model, progress)
     except (EngineError, *PROCESS_EXITS):
         raise
     except BaseException as reason:  # a panic in Rust is no Exception
@@ -162,6 +169,15 @@ def _check_whole(folder: Path) -> None:
     weight_files(folder)
     if not any((folder / name).is_file() for name in TOKENIZER_FILES):
         require_file(folder, " or ".join(TOKENIZER_FILES))
+
+
+def _read(model: nn.Module, progress: Progress) -> None:
+    """Read the weights from their files, one after another, and calculate what is made of them."""
+    weights = [each for _, each in cast(Flat, tree_flatten(model.parameters()))]
+    for done, weight in enumerate(weights):
+        progress(done, len(weights))
+        give_way()
+        mx.eval(weight)
 
 
 def _quantised(config: dict[str, Any]) -> bool:

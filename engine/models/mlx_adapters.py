@@ -14,6 +14,7 @@ from mlx_lm.tuner.utils import load_adapters
 from engine.errors import UnsupportedModelError
 from engine.models.adapters import Adapter, tensor_names
 from engine.models.dequantise import PLAIN, float_dtype, plain_layer
+from engine.turns import give_way
 
 FILE = "adapters.safetensors"
 KINDS = ("lora", "dora", "full")
@@ -97,4 +98,5 @@ def _merged(layer: Any, dtype: mx.Dtype, rounded: bool) -> nn.Module:
         weight = (layer.m / mx.linalg.norm(weight, axis=1))[:, None] * weight
     base.weight = weight.astype(dtype)
     mx.eval(base.parameters())
+    give_way()
     return base

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import mlx.core as mx
 from mlx_lm.generate import generation_stream
 
+from engine.captures.prompts import PromptsRecorder
 from engine.captures.rows import RowsRecorder
 from engine.machine.gaps import gaps_explained
 from engine.runs.choices import Choices, Step, choose
@@ -22,6 +23,8 @@ from engine.taps.rows import failing, row_visitors
 
 PROMPT_TOKENS = 256
 """Tokens of prompts after which the runs under way get their next token first."""
+CACHED_TOKENS = 8192
+"""Tokens in the caches of prompts that are read on together, at most, with their padding."""
 PASSES = 256
 """Passes after which MLX gives unused memory back."""
 
@@ -80,11 +83,30 @@ class Batch:
         self._keep([run for run in going if run.is_read and run.needs_pass and not run.error])
         self._under_way = self._begun_after(before)
         outcomes = self._outcomes(before)
-        self.remove([run for run, outcome in outcomes if _is_last(outcome)])
+        self._end([run for run, outcome in outcomes if _is_last(outcome)])
         return outcomes
+
+    def _end(self, runs: Sequence[Run]) -> None:
+        """Remove runs that are over; those for which a pass has been begun leave their caches."""
+        for place, run in enumerate(self._rows):
+            if run in runs:
+                self._leaves(place)
+        self.remove(runs)
+
+    def _leaves(self, place: int) -> None:
+        """A row leaves its caches to others, whose prompts may begin with what it has."""
+        run = self._rows[place]
+        if not run.error:
+            with failing(run):
+                run.keep_prefix(lambda: self._caches.of(place))
 
     def _read_prompts(self, unread: list[Run]) -> None:
         """Read those first of which the least has been read: a short prompt passes a long one."""
+        for run in unread:
+            if not run.is_begun:
+                with failing(run):
+                    run.begin()
+        unread = [run for run in unread if not (run.is_read or run.error)]
         read = self._read_together(unread) if len(unread) > 1 else 0
         unread = [run for run in unread if not (run.is_read or run.error)]
         while unread and read < PROMPT_TOKENS:
@@ -97,18 +119,24 @@ class Batch:
     def _read_together(self, unread: Sequence[Run]) -> int:
         """Read some short prompts in one pass, the shortest first; returns how many tokens they
         are with their padding."""
-        runs: list[Run] = []
-        for run in sorted(unread, key=lambda each: len(each.to_read)):
-            if run.reads_together:
-                if runs and len(run.to_read) * (len(runs) + 1) > PROMPT_TOKENS:
-                    break
-                runs.append(run)
+        runs = _read_in_one_pass(unread)
         if len(runs) < 2:
             return 0
+        visitors = row_visitors(runs, [run.visitors for run in runs])
+        recorder = PromptsRecorder(runs, [run.recorder for run in runs])
+        observation = Observation(self._kit.structure, visitors, recorder)
         try:
-            with gaps_explained(), mx.stream(generation_stream):
+            with (
+                gaps_explained(),
+                mx.stream(generation_stream),
+                observation.taps(),
+                observation.watching(),
+            ):
                 caches = read_together(
-                    self._kit.model, [run.cache for run in runs], [run.to_read for run in runs]
+                    self._kit.model,
+                    [run.cache for run in runs],
+                    [run.to_read for run in runs],
+                    max(run.position for run in runs),
                 )
             mx.clear_cache()
         except Exception as error:
@@ -116,8 +144,9 @@ class Batch:
             return 0
         read = len(runs) * len(runs[-1].to_read)
         for run, cache in zip(runs, caches, strict=True):
-            with failing(run):
-                run.has_read(cache)
+            if not run.error:
+                with failing(run):
+                    run.has_read(cache)
         return read
 
     def _keep(self, rows: list[Run]) -> None:
@@ -127,8 +156,11 @@ class Batch:
         staying = [place for place, run in enumerate(self._rows) if run in rows]
         joining = [run for run in rows if run not in self._rows]
         for place, run in enumerate(self._rows):
-            if run.needs_pass and run in self._runs and run not in rows and not run.error:
-                run.cache = self._caches.of(place)  # it waits
+            if run in self._runs and run not in rows and not run.error:
+                if run.needs_pass:
+                    run.cache = self._caches.of(place)  # it waits
+                else:
+                    self._leaves(place)
         self._caches.keep(staying)
         self._caches.join([run.cache for run in joining])
         self._rows = [*(self._rows[place] for place in staying), *joining]
@@ -218,6 +250,21 @@ class Pass:
         if self.choices is None:
             return {}
         return dict(zip(self.rows, self.choices.steps(), strict=True))
+
+
+def _read_in_one_pass(unread: Sequence[Run]) -> list[Run]:
+    """The runs whose prompts are read together, the shortest first: as many as are not too many
+    tokens with their padding, of the pass and of the caches before it."""
+    runs: list[Run] = []
+    for run in sorted(unread, key=lambda each: (len(each.to_read), each.position)):
+        if run.reads_together:
+            count = len(runs) + 1
+            cached = max(run.position, *(each.position for each in runs), 0)
+            if runs and len(run.to_read) * count > PROMPT_TOKENS:
+                break
+            if count * cached <= CACHED_TOKENS:
+                runs.append(run)
+    return runs
 
 
 def _fail(runs: Iterable[Run], error: Exception) -> None:

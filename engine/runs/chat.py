@@ -30,13 +30,15 @@ class ChatOptions:
     `continue_final_message` leaves the last message open, for the model to continue;
     `add_generation_prompt` opens the model's message after it, by default if the last one is not
     continued. `enable_thinking` sets the variable of the template that lets the model think,
-    `variables` any others.
+    `variables` any others. `tools` are functions that the model is told of, as OpenAI describes
+    them.
     """
 
     add_generation_prompt: bool | None = None
     continue_final_message: bool = False
     enable_thinking: bool | None = None
     variables: Mapping[str, Any] = field(default_factory=dict)
+    tools: Sequence[Mapping[str, Any]] = ()
 
 
 def chat_tokens(
@@ -59,6 +61,10 @@ def chat_tokens(
     if not tokenizer.has_chat_template:
         raise ChatTemplateError("the model has no chat template; a prompt of text needs none")
     variables = _variables(tokenizer, options)
+    if options.tools:
+        variables["tools"] = _told(tokenizer, options.tools)
+    if any(message.get("tool_calls") for message in messages):
+        _check_calls(tokenizer)
     plain = [_with_text(message) for message in messages]
     try:
         return list(
@@ -101,6 +107,24 @@ def _variables(tokenizer: Tokenizer, options: ChatOptions) -> dict[str, Any]:
     elif options.enable_thinking:
         raise InvalidRequestError("enable_thinking: the chat template cannot turn thinking on")
     return variables
+
+
+def _told(tokenizer: Tokenizer, tools: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Tools, for a template that tells the model of them."""
+    template = tokenizer.chat_template
+    has_own = isinstance(template, Mapping) and "tool_use" in template
+    known = _known_variables(tokenizer)
+    if not has_own and known is not None and "tools" not in known:
+        raise InvalidRequestError("tools: the model's chat template does not know any")
+    return list(tools)
+
+
+def _check_calls(tokenizer: Tokenizer) -> None:
+    """Raise ChatTemplateError for a template that would leave calls out."""
+    template = tokenizer.chat_template
+    texts = template.values() if isinstance(template, Mapping) else [template]
+    if template is not None and not any("tool_calls" in text for text in texts if text):
+        raise ChatTemplateError("the chat template does not render calls of tools")
 
 
 def _known_variables(tokenizer: Tokenizer) -> set[str] | None:

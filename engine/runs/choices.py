@@ -16,19 +16,29 @@ from engine.taps.rows import Row, failing
 
 
 class Step(NamedTuple):
-    """One generated token, its log-probability, and the likeliest tokens with theirs."""
+    """One generated token, its log-probability, and the likeliest tokens with theirs.
+
+    `drafted` tokens were proposed for the pass that chose it and those after it, which the first of
+    them has; `is_draft` says that it was one of these.
+    """
 
     token: int
     logprob: float
     likeliest: list[tuple[int, float]]
+    drafted: int = 0
+    is_draft: bool = False
 
 
 class Chooser:
-    """Chooses the tokens of one run: it has a random key and a context of its own."""
+    """Chooses the tokens of one run: it has a random key and a context of its own.
+
+    `waits_for_tokens` is whether the next choice begins only once the last token is known.
+    """
 
     def __init__(self, sampling: Sampling, prompt: Sequence[int]):
         self.is_greedy = sampling.temperature == 0
         self.top = sampling.top_logprobs
+        self.waits_for_tokens = sampling.grammar is not None
         self._sampler = sampling.sampler()
         self._processors = sampling.logits_processors(len(prompt))
         self._context = TokenBuffer(list(prompt[:-1]))
@@ -83,6 +93,8 @@ def choose(rows: Sequence[ChoosingRow], inputs: mx.array, logits: mx.array) -> C
     Rows are alike as long as they can be: what one of them needs beyond that is calculated apart.
     """
     if not all(row.chooser.is_plain for row in rows):
+        if any(row.chooser.waits_for_tokens for row in rows):
+            mx.async_eval(logits)  # calculated while tokens are looked at
         logits = mx.concatenate(
             [_processed(row, *each) for row, each in _each(rows, inputs, logits)]
         )

@@ -14,6 +14,7 @@ from engine.components import ComponentType as C
 from engine.errors import NotFiniteError
 from engine.runs.chunks import logits_of_chunks
 from engine.runs.kit import ModelKit
+from engine.runs.steps import in_steps
 from engine.taps.observation import observed
 from engine.taps.points import Point, Span, Visitor, Visitors, sequence_axis
 
@@ -68,7 +69,7 @@ def _first(
 
     size = kit.footprint.longest_pass(len(batch), len(batch[0]))
     looking = {**visitors, **{point: look(point) for point in points}}
-    with observed(kit.structure, looking):
+    with observed(kit.structure, in_steps(kit.structure, looking, len(batch) * size)):
         for _ in logits_of_chunks(kit.structure, mx.array([list(each) for each in batch]), size):
             for point, (span, finite) in seen.items():
                 places = np.flatnonzero(~np.array(finite))

@@ -21,7 +21,7 @@ from engine.components import ComponentType
 from engine.errors import NotEnoughMemoryError
 from engine.machine.device import on_cpu
 from engine.machine.gaps import gaps_explained
-from engine.machine.memory import available_bytes
+from engine.machine.memory import room_for
 from engine.structure.resolver import Structure
 from engine.structure.trace import PROMPT
 from engine.taps.points import UNSEEN, Point
@@ -157,7 +157,6 @@ class Footprint:
         has (None: all that it runs). Raises NotEnoughMemoryError, with the figures and what
         helps, if no pass fits.
         """
-        available = available_bytes()
         for size in _sizes(length, most, can_be_cut):
             cost = self.of_pass(
                 batch,
@@ -166,6 +165,7 @@ class Footprint:
                 logits=size if logits is None else min(logits, size),
                 looks_at_scores=looks_at_scores,
             ).with_kept(kept)
+            available = room_for(cost.nbytes)
             if cost.nbytes <= available:
                 return size
         advice = "shorten the prompt, or look at fewer positions, heads or layers"
@@ -175,7 +175,8 @@ class Footprint:
 
     def fits(self, batch: int, length: int) -> bool:
         """Whether one pass over whole sequences fits into the memory that is available."""
-        return self.of_pass(batch, length, length, logits=1).nbytes <= available_bytes()
+        nbytes = self.of_pass(batch, length, length, logits=1).nbytes
+        return nbytes <= room_for(nbytes)
 
     def check_gradients(self, batch: int, length: int) -> None:
         """Raise NotEnoughMemoryError if the way back through a pass does not fit."""
@@ -233,7 +234,7 @@ def _sizes(length: int, most: int, can_be_cut: bool) -> Iterator[int]:
 
 
 def _check(cost: Cost, what: str, advice: str) -> None:
-    available = available_bytes()
+    available = room_for(cost.nbytes)
     if cost.nbytes > available:
         raise _not_enough(cost, what, available, advice)
 

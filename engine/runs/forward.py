@@ -16,11 +16,12 @@ from engine.errors import InvalidRequestError
 from engine.interventions.intervening import Interventions
 from engine.interventions.intervention import Intervention
 from engine.machine.gaps import gaps_explained
-from engine.runs.chunks import forgets_keys, logits_of_chunks
+from engine.runs.chunks import forgets_keys, logits_of_chunks, passes_over
 from engine.runs.finite import are_finite, not_finite
 from engine.runs.footprint import COPIES, FLOAT32, LONG, looks_at_scores
 from engine.runs.kit import ModelKit
 from engine.runs.special_tokens import special_positions
+from engine.runs.steps import Progress, in_steps
 from engine.taps.observation import observed
 
 Logits = Literal["last", "all", "none"]
@@ -83,8 +84,10 @@ def run_forward(
     logits: Logits = "last",
     budget_bytes: int | None = None,
     prefill_step_size: int = LONG,
+    progress: Progress = lambda done, total: None,
 ) -> ForwardResult:
-    """As `forward`, with these hooks and no others."""
+    """As `forward`, with these hooks and no others; `progress` is called with how many layers of
+    how many have been run, of all passes, if they are long."""
     batch = [list(sequence) for sequence in tokens]
     kit.check_tokens(batch)
     if logits not in ("last", "all", "none"):
@@ -97,7 +100,14 @@ def run_forward(
     chosen: list[mx.array] = []
     with gaps_explained():
         size = _positions_a_pass(kit, batch, hooks, changes, logits, prefill_step_size)
-        with observed(kit.structure, changes.visitors(), recorder):
+        visitors = in_steps(
+            kit.structure,
+            changes.visitors(),
+            len(batch) * size,
+            passes=passes_over(length, size),
+            progress=progress,
+        )
+        with observed(kit.structure, visitors, recorder):
             for output in logits_of_chunks(kit.structure, mx.array(batch), size):
                 chosen = _chosen(chosen, output, logits)
         changes.check_done(length)

@@ -1,7 +1,7 @@
 """Generation with captures: tokens, their text, and what was captured while they were made."""
 
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import Any
 
 import mlx.nn as nn
@@ -10,8 +10,9 @@ from engine.captures.hooks import ActivationHookSpec, ResolvedHook
 from engine.interventions.intervention import Intervention
 from engine.machine.gaps import gaps_explained
 from engine.runs.batch import Batch
-from engine.runs.drafting import check_draft, drafted_tokens
+from engine.runs.drafting import check_draft, drafted_tokens, read_prompts
 from engine.runs.kit import ModelKit
+from engine.runs.prefixes import PrefixCache
 from engine.runs.results import Generated
 from engine.runs.run import Run
 from engine.runs.sampling import Sampling
@@ -83,9 +84,11 @@ def generate(
     draft_model: nn.Module | None = None,
     prompt_cache: list | None = None,
     prompt_progress_callback: Callable[[int, int], None] | None = None,
+    prefixes: PrefixCache | None = None,
     budget_bytes: int | None = None,
 ) -> Steps:
-    """As `create_generator_with_activations`, with these hooks and no others."""
+    """As `create_generator_with_activations`, with these hooks and no others, from the beginning
+    of an earlier sequence, if one of the `prefixes` is alike."""
     run = Run(
         kit,
         tokens,
@@ -93,13 +96,14 @@ def generate(
         sampling,
         interventions=interventions,
         prompt_cache=prompt_cache,
+        prefixes=prefixes,
         progress=prompt_progress_callback,
         budget_bytes=budget_bytes,
     )
     if draft_model is None:
         return _alone(run)
-    check_draft(kit, draft_model, run.cache, prompt_progress_callback)
     length = run.position + len(tokens) + sampling.max_tokens
+    check_draft(kit, draft_model, run.cache, length)
     check_positions(length, learned_positions(traced(draft_model)))
     return _drafted(run, draft_model)
 
@@ -116,8 +120,12 @@ def _alone(run: Run) -> Steps:
 
 
 def _drafted(run: Run, draft_model: nn.Module) -> Steps:
-    steps = drafted_tokens(run.kit, draft_model, run.tokens, run.sampling, run.cache)
-    with closing(steps), run.kit.wired(), run.observation.taps(), gaps_explained():
+    with ExitStack() as stack:
+        stack.enter_context(run.kit.wired())
+        stack.enter_context(gaps_explained())
+        drafts = read_prompts(run, draft_model)
+        steps = stack.enter_context(closing(drafted_tokens(run, draft_model, drafts)))
+        stack.enter_context(run.observation.taps())
         while True:
             with run.observation.watching():
                 step = next(steps)

@@ -19,14 +19,18 @@ from engine.errors import InvalidRequestError, UnsupportedOperationError
 from engine.machine.gaps import gaps_explained
 from engine.models.adapters import Adapter
 from engine.models.corrections import Correction
-from engine.models.loading import load, locate_adapter
+from engine.models.loading import Progress, load, locate_adapter
 from engine.runs.chat import ChatOptions, chat_tokens
 from engine.runs.encoding import encode, framed
 from engine.runs.footprint import Footprint
+from engine.runs.grammars import Grammars
 from engine.runs.pieces import Pieces
+from engine.runs.reusing import reason_read_anew
 from engine.runs.sharing import reason_apart
+from engine.runs.steps import layer_by_layer
 from engine.runs.tokenizer import Tokenizer
 from engine.structure.resolver import Structure, resolve
+from engine.taps.observation import observed
 from engine.taps.points import Point
 from engine.weights.catalogue import Weights
 
@@ -105,6 +109,12 @@ class ModelKit:
         return Pieces(self.tokenizer)
 
     @cached_property
+    def grammars(self) -> Grammars:
+        """Compiles grammars for its tokens, all of which are read first, in a second or so."""
+        vocabulary = self.pieces.vocabulary(self.info.vocab_size)
+        return Grammars(vocabulary, self.special_tokens, self.tokenizer.eos_token_ids)
+
+    @cached_property
     def special_tokens(self) -> frozenset[int]:
         """The tokens that are no text: beginnings, ends, the markers of a chat's turns."""
         added = self.tokenizer.added_tokens_decoder.items()
@@ -148,12 +158,26 @@ class ModelKit:
     @cached_property
     def reason_apart(self) -> str | None:
         """Why passes of several generations cannot be one; None if they can."""
+        if self.reason_reads_apart is None:
+            return None
         return reason_apart(self.model, self.make_cache)
 
     @cached_property
     def reason_reads_apart(self) -> str | None:
         """Why prompts of several generations cannot be read in one pass; None if they can."""
-        return self.reason_apart or reason_apart(self.model, self.make_cache, padded=True)
+        return reason_apart(self.model, self.make_cache, padded=True)
+
+    @cached_property
+    def reason_read_anew(self) -> str | None:
+        """Why a prompt is read anew even if it begins as an earlier one; None if it need not be."""
+        if self.kv_bits is not None:
+            return "keys that a prompt's own pass sees exactly would be quantised ones"
+        return reason_read_anew(self.model, self.make_cache)
+
+    def try_caches(self) -> None:
+        """Find out now what passes can be shared and what caches reused, rather than when somebody
+        waits for it."""
+        _ = self.reason_apart, self.reason_read_anew
 
     def _check_quantised_cache(self) -> None:
         caches = self.make_cache()
@@ -177,10 +201,12 @@ class ModelKit:
     def _try_quantised_cache(self, caches: list) -> None:
         """Run one decoding step: some attention reads plain arrays only, and some GPUs have no
         product for quantised keys."""
-        self.model(mx.zeros((1, 2), dtype=mx.int32), cache=caches)
+        by_layer = layer_by_layer(self.structure)
+        with observed(self.structure, by_layer):
+            self.model(mx.zeros((1, 2), dtype=mx.int32), cache=caches)
         maybe_quantize_kv_cache(caches, 0, self.kv_group_size, self.kv_bits)
         try:
-            with gaps_explained():
+            with gaps_explained(), observed(self.structure, by_layer):
                 mx.eval(self.model(mx.zeros((1, 1), dtype=mx.int32), cache=caches))
         except UnsupportedOperationError as error:
             raise InvalidRequestError(f"kv_bits: {error}") from error
@@ -253,6 +279,7 @@ def load_model(
     quantized_kv_start: int = 0,
     corrections: bool = True,
     adapter_path: str | Path | None = None,
+    progress: Progress = lambda done, total: None,
 ) -> ModelKit:
     """Load a model folder or hub id, with the adapter of another folder or hub id if one is given.
 
@@ -262,11 +289,14 @@ def load_model(
     kit's `corrections`; without `corrections` the model computes what it does in mlx-lm.
 
     `max_kv_size` limits the cache to so many tokens, the first 4 and the newest; `kv_bits`
-    quantises it from `quantized_kv_start` tokens on. Raises ModelNotFoundError,
+    quantises it from `quantized_kv_start` tokens on. `progress` is called with how many of how many
+    weights have been read. Raises ModelNotFoundError,
     UnsupportedModelError, InvalidRequestError.
     """
     adapter = None if adapter_path is None else locate_adapter(adapter_path)
-    loaded = load(path_or_id, dtype=dtype, corrections=corrections, adapter=adapter)
+    loaded = load(
+        path_or_id, dtype=dtype, corrections=corrections, adapter=adapter, progress=progress
+    )
     return ModelKit(
         model=loaded.model,
         tokenizer=loaded.tokenizer,

@@ -48,6 +48,10 @@ class Pieces:
             self._known[token] = self._read(token)
         return self._known[token]
 
+    def vocabulary(self, size: int) -> list[bytes]:
+        """The bytes of the first `size` tokens; ids without a token, or text, have none."""
+        return [(self._known.get(token) or self._read(token)).bytes for token in range(size)]
+
     def text(self, token: int) -> str:
         """The text that a token adds to others, its leading space included."""
         return self[token].text

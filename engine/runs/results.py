@@ -25,6 +25,9 @@ class GenerationResult:
 
     `piece` is the text that it adds, which is empty while a character is incomplete; `text` is what
     can be shown once it is there: the same, unless some of it may begin a stop string.
+    A draft model proposed `drafted` tokens for this one and those after it, if it is the first of
+    a pass; `is_draft` says that this is one of those that it proposed.
+    Of the prompt's tokens `cached_tokens` did not go through the model again.
     Log-probabilities are natural, after penalties and biases and before temperature.
     """
 
@@ -36,6 +39,9 @@ class GenerationResult:
     finish_reason: FinishReason | None
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int
+    drafted: int = 0
+    is_draft: bool = False
 
 
 Generated = tuple[GenerationResult, Activations]

@@ -59,13 +59,18 @@ def _merged(rows: Sequence[list[Any]]) -> list[Any]:
 
 
 def read_together(
-    model: nn.Module, rows: Sequence[list[Any]], sequences: Sequence[Sequence[int]]
+    model: nn.Module,
+    rows: Sequence[list[Any]],
+    sequences: Sequence[Sequence[int]],
+    tokens: int = 0,
 ) -> list[list[Any]]:
-    """The empty caches of some rows, filled in one pass over a sequence of each.
+    """The caches of some rows, after one pass over a sequence of each.
 
-    Shorter sequences are padded at the end: what is there changes nothing before it.
+    Shorter sequences are padded at the end: what is there changes nothing before it. `tokens` are
+    those that the longest of the caches has seen.
     """
     layers = _merged(rows)
+    count_tokens(layers, tokens)
     lengths = [len(sequence) for sequence in sequences]
     padding = [max(lengths) - length for length in lengths]
     padded = [[*sequence, *[0] * more] for sequence, more in zip(sequences, padding, strict=True)]

@@ -17,13 +17,16 @@ from engine.runs.choices import Chooser, Step
 from engine.runs.finite import not_finite
 from engine.runs.footprint import looks_at_scores
 from engine.runs.kit import ModelKit
+from engine.runs.prefixes import PrefixCache
 from engine.runs.results import FinishReason, Generated, GenerationResult, token_choices
 from engine.runs.sampling import Sampling
 from engine.runs.special_tokens import special_positions, without_special
+from engine.runs.steps import in_steps, is_long
 from engine.runs.stopping import StopStrings
 from engine.runs.text_stream import TextStream
 from engine.taps.attention import KERNEL_COMPONENTS
 from engine.taps.observation import Observation
+from engine.taps.points import Span
 from engine.taps.positions import tokens_in
 
 GROWTH = 256
@@ -34,10 +37,15 @@ Progress = Callable[[int, int], None]
 class Run:
     """One generation. A batch runs its passes, alone or together with those of other runs.
 
+    `is_long` says whether its prompt is better read on its own, in steps, before it joins others.
     `position` is that of the next token to go through the model: the number of those that have.
     The last token of the prompt goes through in a pass like those of the generated ones. With a
     `prompt_cache` of the caller the last generated token goes through too, so that the cache
     contains all of them.
+
+    A prompt that begins as one of the `prefixes` goes on from there, or from the first position
+    that a hook or an intervention needs to go through the model; `cached_tokens` are those that do
+    not. What an intervention has changed never gets there.
     """
 
     def __init__(
@@ -49,6 +57,7 @@ class Run:
         *,
         interventions: Sequence[Intervention] = (),
         prompt_cache: list | None = None,
+        prefixes: PrefixCache | None = None,
         progress: Progress | None = None,
         budget_bytes: int | None = None,
     ):
@@ -59,6 +68,7 @@ class Run:
         self.tokens = list(tokens)
         self.sampling = sampling
         self.cache = prompt_cache or kit.make_cache()
+        self.cached_tokens = 0
         self.position = tokens_in(self.cache)
         self.error: Exception | None = None
         end = self.position + len(tokens)
@@ -73,12 +83,18 @@ class Run:
         )
         self.visitors = self._changes.visitors()
         self.observation = Observation(kit.structure, self.visitors, self.recorder)
+        self.is_long = is_long(kit.structure, len(tokens))
+        self._reading = self.observation
+        if self.is_long:
+            visitors = in_steps(kit.structure, self.visitors, min(self._chunk, len(tokens)))
+            self._reading = Observation(kit.structure, visitors, self.recorder)
         self.chooser = Chooser(sampling, self.tokens)
         self._text = TextStream(kit.tokenizer, self.tokens)
         self._stop = StopStrings(sampling.stop_strings)
         self._progress = progress or (lambda done, total: None)
         self._keeps_cache = prompt_cache is not None
-        self.is_read = False
+        self._prefixes = None if self._keeps_cache else prefixes
+        self.is_begun = self.is_read = False
         self._unread = self.tokens
         self._passes_left = sampling.max_tokens + self._keeps_cache
         self._positions = range(self.position, end)
@@ -100,42 +116,80 @@ class Run:
 
     @property
     def reads_together(self) -> bool:
-        """Whether a pass over its prompt can be that of other runs, too: it is a short one that
-        nobody looks into."""
-        is_short = self.read == 0 and 1 < len(self._unread) <= self._chunk + 1
-        is_plain = is_short and not self.visitors and not self.recorder.marks and self.can_share
-        return is_plain and self.kit.reason_reads_apart is None
+        """Whether a pass over what is left of its prompt can be that of other runs, too."""
+        is_short = 1 < len(self._unread) <= self._chunk + 1
+        return is_short and self.can_share and self.kit.reason_reads_apart is None
+
+    @property
+    def span(self) -> Span:
+        """The positions of a pass with other runs: those of `to_read`, then that of one token."""
+        return Span(self.position, len(self.to_read) or 1)
 
     @property
     def to_read(self) -> list[int]:
         """The tokens of the prompt that are left, but for the last."""
         return self._unread[:-1]
 
+    def begin(self) -> None:
+        """Begin with the caches of an earlier sequence, if there is one that begins alike."""
+        self.is_begun = True
+        self._progress(0, len(self.tokens))
+        prefixes = self._usable_prefixes
+        most = min(len(self.to_read), self.recorder.first, self._changes.first)
+        found = prefixes.beginning(self.kit, self.tokens[:most]) if prefixes else None
+        if found is not None:
+            self.cache, self.cached_tokens = found
+            self._has_read(self.cached_tokens)
+
+    def report_progress(self) -> None:
+        """Say again how much of the prompt has been read, at a point where others may run."""
+        self._progress(self.read, len(self.tokens))
+
+    def keep_prefix(self, cache: Callable[[], list]) -> None:
+        """Keep a copy of this run's cache, for others that begin alike."""
+        prefixes = self._usable_prefixes
+        if prefixes and not self.visitors:
+            tokens = [*self.tokens, *self._generated][: self.position]
+            prefixes.keep(self.kit, tokens, cache)
+
+    @property
+    def _usable_prefixes(self) -> PrefixCache | None:
+        """Those of earlier sequences, where the model can go on from one.
+
+        A rotating cache of a limited size shows a pass over several tokens other keys, once it is
+        full, than passes over each.
+        """
+        limit = self.kit.max_kv_size
+        if self._prefixes is None or (limit is not None and len(self.tokens) > limit):
+            return None
+        return self._prefixes if self.kit.reason_read_anew is None else None
+
     def has_read(self, cache: list) -> None:
         """Go on with a cache that contains the prompt, but for its last token."""
-        self._progress(0, len(self.tokens))
-        self.cache, self.is_read = cache, True
-        self.position += len(self.to_read)
-        self._unread = self._unread[-1:]
-        self._progress(self.read, len(self.tokens))
+        self.cache = cache
+        self._has_read(len(self.to_read))
+
+    def _has_read(self, count: int) -> None:
+        """So many more tokens of the prompt are in the cache."""
+        self.position += count
+        self._unread = self._unread[count:]
+        self.is_read = len(self._unread) == 1
+        self.report_progress()
+        if self.is_read:
+            self.keep_prefix(lambda: self.cache)
 
     def read_prompt(self) -> int:
         """Run the pass over the next tokens of the prompt, up to the last one, which is left for
         a pass with other rows; returns how many they are."""
-        if self.read == 0:
-            self._progress(0, len(self.tokens))
         chunk = self.to_read[: self._chunk]
         if chunk:
             with gaps_explained(), mx.stream(generation_stream):
-                with self.observation.taps(), self.observation.watching():
+                with self._reading.taps(), self._reading.watching():
                     self.kit.model(mx.array([chunk]), cache=self.cache)
                 self.kit.quantise(self.cache)
                 mx.eval([each.state for each in self.cache])
             mx.clear_cache()
-            self.position += len(chunk)
-            self._unread = self._unread[len(chunk) :]
-            self._progress(self.read, len(self.tokens))
-        self.is_read = len(self._unread) == 1
+        self._has_read(len(chunk))
         return len(chunk)
 
     # the passes over one token
@@ -198,6 +252,9 @@ class Run:
             finish_reason=reason,
             prompt_tokens=len(self.tokens),
             completion_tokens=self._count,
+            cached_tokens=self.cached_tokens,
+            drafted=step.drafted,
+            is_draft=step.is_draft,
         )
         return result, activations
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from mlx_lm.sample_utils import LogitsProcessor, make_logits_processors
 
 from engine.errors import InvalidRequestError
+from engine.runs.constraint import Constraint
+from engine.runs.grammars import CompiledGrammar
 from engine.runs.kit import ModelKit
 from engine.runs.penalties import Penalties
 from engine.runs.sampler import LARGEST_SEED, LEAST_SEED, Sampler
@@ -25,8 +27,9 @@ class Sampling:
     `choice` counts the runs of one seed over one prompt, each of which draws differently.
     `presence_penalty` is taken from the logit of each token generated so far, `frequency_penalty`
     once for each time. `logit_bias` maps token ids to what is added to their logits. A text ends
-    before the first of `stop_strings`. `num_draft_tokens` is for a draft model, and
-    `prefill_step_size` the most tokens of a prompt that one pass takes.
+    before the first of `stop_strings`. A token that `grammar` does not allow is never chosen, and
+    the text ends where it may; captured logits are the model's own. `num_draft_tokens` is for a
+    draft model, and `prefill_step_size` the most tokens of a prompt that one pass takes.
     """
 
     max_tokens: int = 100
@@ -43,6 +46,7 @@ class Sampling:
     logit_bias: Mapping[int, float] | None = None
     stop_strings: Sequence[str] = ()
     top_logprobs: int = 0
+    grammar: CompiledGrammar | None = None
     num_draft_tokens: int = 3
     prefill_step_size: int = 2048
 
@@ -99,4 +103,6 @@ class Sampling:
         if self.presence_penalty or self.frequency_penalty:
             penalties = Penalties(self.presence_penalty, self.frequency_penalty, prompt_tokens)
             processors.append(penalties)
+        if self.grammar is not None:
+            processors.append(Constraint(self.grammar, prompt_tokens))
         return processors

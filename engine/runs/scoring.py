@@ -20,6 +20,7 @@ from engine.runs.kit import ModelKit
 from engine.runs.results import TokenChoice, token_choices
 from engine.runs.run import check_passes, longest_pass
 from engine.runs.special_tokens import special_positions
+from engine.runs.steps import in_steps
 from engine.taps.observation import Observation
 
 PASS_TOKENS = 128
@@ -70,7 +71,8 @@ def score(
     recorder = Recorder(hooks, length, range(length), budget_bytes, special)
     changes = Interventions(interventions, kit.structure, length, range(length + following))
     size = longest_pass(kit, hooks, changes, length, most=PASS_TOKENS)
-    observation = Observation(kit.structure, changes.visitors(), recorder)
+    visitors = in_steps(kit.structure, changes.visitors(), size)
+    observation = Observation(kit.structure, visitors, recorder)
     scored = [ScoredToken(tokens[0], None, ())]
     cache = kit.make_cache()
     with observation.taps(), gaps_explained():

@@ -27,6 +27,9 @@ class Tokenizer(Protocol):
     def chat_template(self) -> str | Mapping[str, str] | None:
         """The Jinja chat template, or several by name."""
 
+    def get_vocab(self) -> dict[str, int]:
+        """Return the id of each token's name."""
+
     def encode(self, text: str, *, add_special_tokens: bool = True) -> Sequence[int]:
         """Return the token ids of a text."""
 

@@ -90,6 +90,12 @@ class ImpossibleError(RequestError):
     status, kind = 422, "impossible"
 
 
+class ImpossibleGrammarError(ImpossibleError):
+    """A form of the text, or parameters of a tool, that no grammar can be compiled of."""
+
+    kind = "impossible_grammar"
+
+
 class UnknownTokenError(ImpossibleError):
     """A token id outside the vocabulary."""
 
@@ -155,6 +161,7 @@ ENGINE_ERRORS: dict[type[e.EngineError], tuple[int, str]] = {
     e.InterventionError: (422, "impossible_intervention"),
     e.DuplicateHookError: (409, "duplicate_hook"),
     e.UnknownHookError: (404, "unknown_hook"),
+    e.GrammarError: (422, "impossible_grammar"),
     e.ModelNotFoundError: (404, "model_not_found"),
     e.UnsupportedModelError: (422, "unsupported_model"),
     e.UnsupportedOperationError: (422, "unsupported_operation"),

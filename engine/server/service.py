@@ -6,11 +6,13 @@ from dataclasses import dataclass
 import mlx.core as mx
 
 from engine.captures.host_memory import host_memory
+from engine.runs.prefixes import PrefixCache
 from engine.server.jobs.generation_thread import GenerationThread
 from engine.server.jobs.sessions import Sessions
 from engine.server.metrics import Gauges, Metrics
 from engine.server.state.captures import CaptureStore
 from engine.server.state.conversations import Conversations
+from engine.server.state.debug_sessions import DebugSessions
 from engine.server.state.models import Models
 from engine.server.state.settings import Settings
 
@@ -24,8 +26,10 @@ class Service:
     captures: CaptureStore
     worker: GenerationThread
     sessions: Sessions
+    debug_sessions: DebugSessions
     conversations: Conversations
     metrics: Metrics
+    prefixes: PrefixCache
 
 
 def create_service(settings: Settings, on_death: Callable[[], None]) -> Service:
@@ -35,8 +39,8 @@ def create_service(settings: Settings, on_death: Callable[[], None]) -> Service:
         stuck_after=settings.stuck_after,
         patience=settings.client_patience,
         on_death=on_death,
+        on_turn=lambda turn: metrics.turned(turn),
     )
-    worker.start()
     if settings.memory_bytes is not None:
         mx.set_memory_limit(settings.memory_bytes)
     if pool := host_memory():
@@ -44,22 +48,57 @@ def create_service(settings: Settings, on_death: Callable[[], None]) -> Service:
     store = CaptureStore(settings.capture_bytes, settings.spill_folder, settings.spill_bytes)
     models = Models(settings.max_models)
     sessions = Sessions(settings.breakpoint_patience)
-    metrics = Metrics(_gauges(worker, models, store))
-    return Service(settings, models, store, worker, sessions, Conversations(), metrics)
+    debugging = DebugSessions(settings.capture_bytes, settings.debugger_patience)
+    prefixes = PrefixCache(settings.prefix_bytes)
+    metrics = Metrics(_gauges(worker, models, store, debugging, prefixes))
+    worker.start()
+    return Service(
+        settings=settings,
+        models=models,
+        captures=store,
+        worker=worker,
+        sessions=sessions,
+        debug_sessions=debugging,
+        conversations=Conversations(),
+        metrics=metrics,
+        prefixes=prefixes,
+    )
 
 
-def _gauges(worker: GenerationThread, models: Models, store: CaptureStore) -> Gauges:
+def _gauges(
+    worker: GenerationThread,
+    models: Models,
+    store: CaptureStore,
+    debugging: DebugSessions,
+    prefixes: PrefixCache,
+) -> Gauges:
     pool = host_memory()
     return {
         "queue_depth": (
             "Requests that wait for the generation thread.",
             lambda: worker.queue_depth,
         ),
+        "jobs_under_way": (
+            "Jobs that have begun and are not over.",
+            lambda: worker.jobs_under_way,
+        ),
+        "batch_rows": (
+            "Generations that shared the latest pass, where passes are under way.",
+            lambda: worker.batch_rows,
+        ),
         "ready": ("1 if the generation thread is ready.", lambda: worker.ready),
         "models_loaded": ("Models in memory.", lambda: len(models.all())),
         "mlx_memory_bytes": ("Bytes of arrays that MLX keeps.", mx.get_active_memory),
         "capture_bytes": ("Bytes of captures kept in memory.", lambda: store.nbytes),
         "spilled_bytes": ("Bytes of captures kept in files.", lambda: store.spilled_bytes),
+        "prefix_bytes": (
+            "Bytes of earlier prompts' keys and values kept for others that begin alike.",
+            lambda: prefixes.nbytes,
+        ),
+        "debug_session_bytes": (
+            "Bytes kept for debug sessions.",
+            lambda: debugging.nbytes,
+        ),
         "host_pool_bytes": (
             "Bytes of page-locked memory for captures.",
             lambda: pool.locked_bytes if pool else 0,

@@ -24,6 +24,7 @@ from engine.structure.trace import PROMPT, Event, Trace, traced
 from engine.taps.observation import observed
 from engine.taps.points import Point, Visitor, sequence_axis
 from engine.taps.roles import ModuleRole, RoleOf, Through, add_point
+from engine.turns import give_way
 
 
 @dataclass(eq=False)
@@ -133,6 +134,7 @@ def resolve(model: nn.Module) -> Structure:
                 LayerMap(layer, call, entry, trace, role_of).apply()
             if not calls:
                 map_neurons(layer, trace.of_parts(block), role_of)
+            give_way()
         _map_ends(model, blocks, entry, trace, role_of)
     paths = {id(module): path for path, module in model.named_modules()}
     structure = Structure(model, [paths[id(block)] for block in blocks], list(roles.values()))
@@ -230,6 +232,7 @@ def _shapes(structure: Structure, cached: bool) -> dict[Point, tuple[int, ...]]:
 
         return visit
 
+    give_way()
     points = {point for _, role in structure.roles for point in role.points}
     cache = make_prompt_cache(structure.model) if cached else None
     with observed(structure, {point: visitor(point) for point in points}):

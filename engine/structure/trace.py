@@ -10,6 +10,7 @@ from mlx_lm.models.cache import make_prompt_cache
 
 from engine.taps.class_swap import Scope, Taps, observing
 from engine.taps.instrument import Source, sources
+from engine.turns import give_way
 
 
 @dataclass(eq=False)
@@ -115,6 +116,7 @@ def _last_word(path: str) -> str:
 
 
 def _pass(model: nn.Module, names: dict[int, str], tokens: mx.array, cache: list | None) -> Trace:
+    give_way()
     tracer = _Tracer(names)
     scope = Scope({}, {})
     scope.roles = dict.fromkeys(names, tracer)

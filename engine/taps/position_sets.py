@@ -61,6 +61,15 @@ def within(
     return [each for each in here if each not in excluded] if excluded else here
 
 
+def first_of(positions: Sequence[int]) -> int | None:
+    """The least of some positions."""
+    return (
+        next(iter(positions), None)
+        if isinstance(positions, range)
+        else min(positions, default=None)
+    )
+
+
 def are_contiguous(positions: Sequence[int]) -> bool:
     """Whether positions are all from the first to the last, in this order."""
     if isinstance(positions, range) or len(positions) == 1:

@@ -21,7 +21,7 @@ def tokens_in(cache: list | None) -> int:
         if offset:
             return offset
         tells = True  # that of a layer without attention stays at 0
-    parts = list(_parts(cache))
+    parts = list(parts_of(cache))
     if tells or all(part.empty() for part in parts):
         return 0
     if parts[0] not in _counted:
@@ -35,17 +35,18 @@ def tokens_in(cache: list | None) -> int:
 
 def count_tokens(cache: list | None, tokens: int) -> None:
     """Remember how many tokens caches have seen in all, if they do not tell."""
-    first = next(_parts(cache), None)
+    first = next(parts_of(cache), None)
     if first is not None and next(_offsets(cache), None) is None:
         _counted[first] = tokens
 
 
-def _parts(cache: list | None) -> Iterator[Any]:
+def parts_of(cache: list | None) -> Iterator[Any]:
+    """The caches of a model's layers, and each of those that a layer has several of."""
     for entry in cache or ():
         yield from getattr(entry, "caches", (entry,))
 
 
 def _offsets(cache: list | None) -> Iterator[int]:
-    for part in _parts(cache):
+    for part in parts_of(cache):
         if isinstance(getattr(part, "offset", None), int):
             yield part.offset

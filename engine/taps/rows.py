@@ -1,7 +1,7 @@
-"""Rows: sequences that share a pass, of one token each, and what each of them does to its own.
+"""Rows: sequences that share a pass, and what each of them does to its own.
 
-The newest keys of all rows are the last ones: a row that is shorter than another has padding
-before its first key.
+A row whose part of the pass is shorter than another's has padding after it. Keys of the pass come
+last in all rows: one that had fewer tokens before has padding before its first key.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,17 +11,27 @@ from typing import Protocol
 import mlx.core as mx
 
 from engine.errors import PROCESS_EXITS
-from engine.taps.points import UNSEEN, Point, Span, Visitor, Visitors
+from engine.taps.points import UNSEEN, Point, Span, Visitor, Visitors, sequence_axis
 
 
 class Row(Protocol):
-    """One sequence of a batch: `position` is that of the token which its pass is over.
+    """One sequence of a batch: `span` is what a pass covers of it, `error` what made it fail."""
 
-    `error` is what made it fail.
-    """
-
-    position: int
     error: Exception | None
+
+    @property
+    def span(self) -> Span: ...
+
+
+def place_of(row: int, span: Span, shape: Sequence[int], axis: int, has_keys: bool) -> tuple:
+    """Where a row's own part is in a value of a pass over `span` of it, whose `axis` counts
+    positions and, with keys, whose last counts keys."""
+    place = [slice(row, row + 1), *[slice(None)] * (len(shape) - 1)]
+    place[axis] = slice(0, span.length)
+    if has_keys:
+        first = shape[-1] - shape[axis] - span.first
+        place[-1] = slice(first, first + span.first + span.length)
+    return tuple(place)
 
 
 @contextmanager
@@ -53,6 +63,7 @@ class _RowsVisitor:
     def __init__(self, rows: Sequence[Row], point: Point, visitors: list[tuple[int, Visitor]]):
         self._rows = rows
         self._visitors = visitors
+        self._axis = sequence_axis(point)
         self._has_keys = point.component in UNSEEN
 
     def __call__(self, value: mx.array, span: Span) -> mx.array:
@@ -60,10 +71,9 @@ class _RowsVisitor:
         for index, visitor in self._visitors:
             row = self._rows[index]
             with failing(row):
-                first_key = value.shape[-1] - row.position - 1 if self._has_keys else 0
-                place = (slice(index, index + 1), ..., slice(first_key, None))
+                place = place_of(index, row.span, value.shape, self._axis, self._has_keys)
                 shown = value[place]
-                answer = visitor(shown, Span(row.position, 1))
+                answer = visitor(shown, row.span)
                 if answer is not shown:
                     changed = mx.array(value) if changed is value else changed
                     changed[place] = answer.astype(value.dtype)

@@ -28,7 +28,7 @@ DOCUMENTED = set(
         """
     ActivationAnalyzer ActivationCache ActivationHook ActivationTensor AttentionAnalyzer
     AttentionLayer AttentionVisualizer CachedModelOutput CachingHook Circuit CircuitFinder
-    CircuitVisualizer DataBridge EmbeddingLayer Hook HookManager InteractiveLens
+    CircuitVisualizer ColorScheme DataBridge EmbeddingLayer Hook HookManager InteractiveLens
     InterventionExperiment InterventionHook JSInterface LinearProbe MLPLayer ModelOutput
     NeuronAnalyzer ProbeHook TransformerLayer TransformerModel
     DuplicateHookError InsufficientDataError InvalidDataError InvalidLayerError MemoryError

@@ -5,15 +5,18 @@ import inspect
 import json
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from bridge.api_client import AsyncOperations, Operations
-from bridge.client import AsyncLMStudioNeuroScopeClient
+from bridge.client import AsyncLMStudioNeuroScopeClient, LMStudioNeuroScopeClient
 from bridge.errors import LMStudioError
 from bridge.generator.python_client import python_client
+from bridge.progress import ProgressBar
 from bridge.resources import OPENAPI, PACKAGE
 
 PROMPT = "The capital of France is"
@@ -88,3 +91,37 @@ def test_a_refused_stream_raises_the_message_of_the_engine(engine):
 def test_an_id_with_a_slash_and_a_space_is_sent_as_it_is(engine):
     with pytest.raises(LMStudioError, match="'hooks/of mine'"):
         engine.delete_hook("hooks/of mine")
+
+
+def test_a_client_is_told_of_the_progress_of_a_sweep(engine):
+    task = {"clean": PROMPT, "corrupted": "The capital of Italy is"}
+    choices = {"component": "residual", "layers": [3, 20], "positions": "each"}
+    told = []
+
+    async def asked():
+        progress = told.append
+        async with AsyncLMStudioNeuroScopeClient(engine.base_url, progress=progress) as client:
+            return await client.patch_circuit(
+                *task.values(), answer=" Paris", distractor=" Rome", **choices
+            )
+
+    screen = Console(file=StringIO(), force_terminal=True, width=60)
+    with ProgressBar(screen) as bar, LMStudioNeuroScopeClient(engine.base_url, progress=bar) as one:
+        found = one.patch_circuit(*task.values(), answer=" Paris", distractor=" Rome", **choices)
+    whole = engine.patch_circuit(*task.values(), answer=" Paris", distractor=" Rome", **choices)
+    assert found == whole == asyncio.run(asked())
+    assert {(event["type"], event["total"]) for event in told} == {("progress", 2 * 5)}
+    assert "/10" in screen.file.getvalue()
+
+
+def test_the_hooks_of_one_client_are_not_those_of_another(engine):
+    with (
+        LMStudioNeuroScopeClient(engine.base_url) as one,
+        LMStudioNeuroScopeClient(engine.base_url) as other,
+        LMStudioNeuroScopeClient(engine.base_url, session=one.session) as same,
+    ):
+        one.register_hooks([HOOK | {"hook_id": "mine"}])
+        assert "capture_id" in one.create_completion(PROMPT, max_tokens=1)
+        assert "capture_id" not in other.create_completion(PROMPT, max_tokens=1)
+        assert other.list_hooks() == {"hooks": []}
+        assert same.delete_hooks() == {"removed_hooks": ["mine"]} != one.list_hooks()

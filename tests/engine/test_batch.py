@@ -11,11 +11,13 @@ from tiny import PROMPT, tiny_kit
 from engine.captures.hooks import ActivationHookSpec, resolve_hooks
 from engine.errors import CaptureTooLargeError, InterventionError
 from engine.interventions.intervention import Intervention
+from engine.runs import batch as batching
 from engine.runs.batch import Batch
 from engine.runs.choices import Chooser
 from engine.runs.generation import generate
 from engine.runs.kit import ModelKit
 from engine.runs.results import Generated
+from engine.runs.row_caches import read_together
 from engine.runs.run import Run
 from engine.runs.sampling import Sampling
 
@@ -147,6 +149,32 @@ def test_each_row_is_as_the_row_alone(name):
     requests = mixed(kit)
     for request, outcomes in zip(requests, together(kit, requests), strict=True):
         assert_same(outcomes, request.alone(kit))
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_prompts_that_wait_together_are_read_in_one_pass(name, monkeypatch):
+    kit = tiny_kit(name)
+    everything = everywhere(kit.structure)
+    change = Intervention("0", "attention", "scaling", factor=3.0, positions=(2, -1))
+    late = [replace(each, positions=(-1, 1)) for each in everything]
+    requests = [
+        Request(PROMPT[:9], hooks=everything),
+        Request(PROMPT[3:]),
+        Request([*PROMPT, 1, 2], hooks=RESIDUAL, interventions=[change]),
+        Request(PROMPT[5:11], hooks=late),
+    ]
+    expected = [request.alone(kit) for request in requests]
+    assert kit.reason_reads_apart is None
+    passes = []
+
+    def counted(model, rows, *arguments):
+        passes.append(len(rows))
+        return read_together(model, rows, *arguments)
+
+    monkeypatch.setattr(batching, "read_together", counted)
+    for ours, theirs in zip(together(kit, requests), expected, strict=True):
+        assert_same(ours, theirs)
+    assert passes == [len(requests)]
 
 
 def test_a_row_that_fails_ends_alone_at_each_stage(kit):

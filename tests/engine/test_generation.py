@@ -349,8 +349,13 @@ def test_a_draft_model_needs_a_cache_that_can_take_drafts_back(kit):
     with pytest.raises(InvalidRequestError, match="itself"):
         run(kit, draft_model=kit.model)
     mamba = tiny_kit("mamba")
-    with pytest.raises(InvalidRequestError, match="ArraysCache"):
+    with pytest.raises(InvalidRequestError, match="the model's cache, ArraysCache"):
         run(mamba, (), draft_model=kit.model)
+    with pytest.raises(InvalidRequestError, match="the draft model's cache, ArraysCache"):
+        run(kit, (), draft_model=mamba.model)
+    windowed = tiny_kit("llama")  # which forgets what a rejected draft took the place of
+    with pytest.raises(InvalidRequestError, match="the model's cache, RotatingKVCache"):
+        run(windowed, (), draft_model=kit.model)
 
 
 @pytest.mark.parametrize(

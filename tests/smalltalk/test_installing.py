@@ -54,6 +54,20 @@ def test_the_installer_says_what_the_image_lacks(squeak: Squeak) -> None:
         )
 
 
+def test_the_installer_wants_no_webclient_where_a_page_fetches(
+    squeak: Squeak, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.st"
+    page.write_text(
+        "!NeuroScopeInstaller class methodsFor: 'page'!\ntypeOfJavaScript\n\t^ 'object'! !\n"
+    )
+    install = GENERATED / "squeak" / "install.st"
+    said = squeak.evaluate(
+        "NeuroScopeInstaller check. 'fine'", SQUEAK / "library.st", install, page
+    )
+    assert said == "fine"
+
+
 @pytest.mark.parametrize(
     "package",
     ["NeuroScope-Bridge", "NeuroScope-Core", "NeuroScope-Tests", "NeuroScope-Server-Tests"],

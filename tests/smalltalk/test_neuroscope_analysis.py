@@ -265,6 +265,67 @@ def test_a_neuron_promotes_what_its_output_weights_say(
     assert "only neurons of #mlpHidden" in refused
 
 
+def test_neurons_of_a_layer_are_compared_and_the_weak_ones_found(
+    system: System, engine: LMStudioNeuroScopeClient, neurons: dict[str, np.ndarray]
+) -> None:
+    dead, correlation, summaries, there = ask(
+        system,
+        engine,
+        "| analyzer | analyzer := NeuronAnalyzer for: model layer: 8;; "
+        f"{{(analyzer deadNeurons: 8 fromDataset: #({QUOTED}) below: 0.2) "
+        "collect: [:each | each value]. "
+        f"analyzer correlationOf: 124 with: 8 -> 700 fromDataset: #({QUOTED}). "
+        f"(analyzer analyzeActivationPatterns: 124 across: #({QUOTED})) values asArray "
+        "collect: [:each | {each mean. each standardDeviation. each summary}]. "
+        "{8 -> 1535. 8 -> 1536. 30 -> 0} "
+        "collect: [:each | analyzer validateNeuronSpecification: each]}",
+    )
+    over_texts = np.concatenate(list(neurons.values()))
+    strongest = np.abs(over_texts).max(0)
+    assert 0 < len(dead) < 1536
+    assert dead == np.flatnonzero(strongest < 0.2).tolist()
+    expected = np.corrcoef(over_texts[:, 124], over_texts[:, 700])[0, 1]
+    assert correlation == pytest.approx(expected, abs=1e-4)
+    for text, (mean, deviation, summary) in zip(TEXTS, summaries, strict=True):
+        values = neurons[text][:, 124]
+        assert (mean, deviation) == pytest.approx((values.mean(), values.std()), abs=1e-4)
+        assert f"most {values.max():.3f} at " in summary
+    assert there == [True, False, False]
+
+
+def test_a_neuron_matters_as_much_as_the_pass_without_it_differs(
+    system: System, engine: LMStudioNeuroScopeClient, smollm2_reference: torch.nn.Module
+) -> None:
+    impact, none, refused = ask(
+        system,
+        engine,
+        "| analyzer baseline | analyzer := NeuronAnalyzer for: model;; "
+        f"baseline := model forward: '{TEXTS[2]}';; "
+        "{analyzer computeImpact: baseline vs: (analyzer testNeuronImportance: 8 -> 124 "
+        f"on: '{TEXTS[2]}' clampedTo: 9). "
+        "analyzer computeImpact: baseline vs: baseline. "
+        f"[analyzer testNeuronImportance: 8 -> 124 on: '{TEXTS[2]}' using: #melting] "
+        "on: Error do: [:error | error messageText]}",
+    )
+    ids = torch.tensor([engine.tokenize(TEXTS[2])["tokens"]])
+    down = smollm2_reference.model.layers[8].mlp.down_proj
+
+    def clamp(_module, inputs):
+        changed = inputs[0].clone()
+        changed[..., 124] = 9
+        return (changed,)
+
+    with torch.no_grad():
+        plain = smollm2_reference(ids).logits[0, -1].softmax(-1)
+        hook = down.register_forward_pre_hook(clamp)
+        other = smollm2_reference(ids).logits[0, -1].softmax(-1)
+        hook.remove()
+    assert impact == pytest.approx(float((plain - other).abs().sum() / 2), rel=1e-3)
+    assert impact > 0.01
+    assert none == 0
+    assert "there is zeroing" in refused
+
+
 TWICE = "The cat sat on the mat and the cat saw the mat"
 
 

@@ -15,7 +15,6 @@ from systems import System, answer
 
 TEXT = 'if (a < b && b > c) print "no"'
 SVG = "{http://www.w3.org/2000/svg}"
-CELL, GAP = 8, 8
 
 
 def save_heatmap(system: System, engine: LMStudioNeuroScopeClient, path: Path) -> list[str]:
@@ -35,58 +34,88 @@ def pattern(engine: LMStudioNeuroScopeClient) -> np.ndarray:
     return capture(engine, TEXT, (5, "attention_pattern"))[5, "attention_pattern"][0]
 
 
-def png_pixels(data: bytes) -> np.ndarray:
-    """The shades of a grey PNG of 8 bits, by the standard; a wrong checksum is an error."""
+def png_colors(data: bytes) -> np.ndarray:
+    """The colours [height, width, 3] of a PNG with a palette, by the standard."""
     assert data.startswith(b"\x89PNG\r\n\x1a\n")
-    chunks, start = [], 8
+    chunks, start = {}, 8
     while start < len(data):
         (length,) = struct.unpack_from(">I", data, start)
         kind, body = data[start + 4 : start + 8], data[start + 8 : start + 8 + length]
         assert struct.unpack_from(">I", data, start + 8 + length) == (zlib.crc32(kind + body),)
-        chunks.append((kind, body))
+        chunks[kind] = body
         start += 12 + length
-    assert [kind for kind, _ in chunks] == [b"IHDR", b"IDAT", b"IEND"]
-    width, height, *form = struct.unpack(">IIBBBBB", chunks[0][1])
-    assert form == [8, 0, 0, 0, 0]
-    rows = np.frombuffer(zlib.decompress(chunks[1][1]), np.uint8).reshape(height, width + 1)
-    assert not rows[:, 0].any()
-    return rows[:, 1:]
+    assert list(chunks) == [b"IHDR", b"PLTE", b"IDAT", b"IEND"]
+    width, height, *form = struct.unpack(">IIBBBBB", chunks[b"IHDR"])
+    assert form == [8, 3, 0, 0, 0]
+    rows = np.frombuffer(zlib.decompress(chunks[b"IDAT"]), np.uint8).reshape(height, width + 1)
+    pixels = np.empty((height, width), np.uint8)
+    for y, (kind, *row) in enumerate(rows):
+        pixels[y] = row if kind == 0 else pixels[y - 1] + np.array(row, np.uint8)
+    palette = np.frombuffer(chunks[b"PLTE"], np.uint8).reshape(-1, 3)
+    return palette[pixels]
 
 
-def test_the_cells_of_an_svg_carry_the_captured_weights(
+def blues(shares: np.ndarray) -> np.ndarray:
+    """The colours that ColorBrewer's Blues have for numbers from 0 to 1, mixed between five."""
+    anchors = [(255, 255, 255), (198, 219, 239), (107, 174, 214), (33, 113, 181), (8, 48, 107)]
+    places = np.linspace(0, 1, 5)
+    return np.stack(
+        [np.interp(shares, places, [anchor[part] for anchor in anchors]) for part in range(3)], -1
+    )
+
+
+def color_of(cell: ElementTree.Element) -> list[int]:
+    return [int(part) for part in cell.get("fill")[4:-1].split(",")]
+
+
+def cells_of(path: Path) -> list[ElementTree.Element]:
+    """The cells of a heat map, one matrix after the other, row by row."""
+    picture = ElementTree.parse(path).getroot()
+    return [cell for cell in picture.iter(f"{SVG}rect") if cell.get("data-row")]
+
+
+def test_the_cells_of_an_svg_show_the_captured_weights(
     system: System, engine: LMStudioNeuroScopeClient, tmp_path: Path
 ) -> None:
     tokens = save_heatmap(system, engine, tmp_path / "heads.svg")
-    picture = ElementTree.parse(tmp_path / "heads.svg").getroot()
-    cells = [cell for cell in picture.iter(f"{SVG}rect") if cell.get("width") == "16"]
     weights = pattern(engine)
-    found = [float(cell.get("fill-opacity")) for cell in cells]
-    assert found == pytest.approx(weights.ravel(), abs=5.1e-5)
-    assert [float(cell.findtext(f"{SVG}title")) for cell in cells] == found
-    places = np.array([[int(cell.get(axis)) for axis in "yx"] for cell in cells])
-    _, row, column = np.indices(weights.shape).reshape(3, -1)
-    first = places.reshape(*weights.shape, 2)[:, :1, :1]
-    offsets = (places.reshape(*weights.shape, 2) - first).reshape(-1, 2)
-    assert np.array_equal(offsets, 16 * np.stack([row, column], -1))
-    words = [text.text for text in picture.iter(f"{SVG}text")]
-    labels = [json.loads(word) for word in words if word.startswith('"')]
-    assert labels == tokens * (1 + len(weights))
-    assert "head 8" in words
+    cells = cells_of(tmp_path / "heads.svg")
+    colors = np.array([color_of(cell) for cell in cells]).reshape(*weights.shape, 3)
+    assert np.abs(colors - blues(weights)).max() <= 2  # 200 steps
+    titles = [cell.findtext(f"{SVG}title").rsplit(": ", 1) for cell in cells]
+    assert [float(number) for _, number in titles] == pytest.approx(weights.ravel(), rel=6e-4)
+    heads, rows, columns = np.indices(weights.shape).reshape(3, -1)
+    labels = [json.dumps(token) for token in tokens]
+    places = zip(heads, rows, columns, strict=True)
+    assert [place for place, _ in titles] == [
+        f"head {head}, {labels[row]}, {labels[column]}" for head, row, column in places
+    ]
+    words = [text.text for text in ElementTree.parse(tmp_path / "heads.svg").iter(f"{SVG}text")]
+    assert [word for word in words if word.startswith('"')].count(labels[0]) == 9 + 3
+    assert {"head 8", "1.000", "0.5000", "0"} <= set(words)
 
 
-def test_the_pixels_of_a_png_are_the_captured_weights(
+def test_the_pixels_of_a_png_are_those_of_the_svg(
     system: System, engine: LMStudioNeuroScopeClient, tmp_path: Path
 ) -> None:
     path = tmp_path / "heads.png"
     path.write_bytes(bytes(200_000))  # what is there goes
     save_heatmap(system, engine, path)
-    pixels = png_pixels(path.read_bytes())
-    assert pixels.size > 65535  # more than one stored block
-    weights = pattern(engine)
-    shades = np.repeat(np.repeat(255 * (1 - weights), CELL, 1), CELL, 2)
-    gap = np.full((shades.shape[1], GAP), 255)
-    parts = [part for head in shades for part in (gap, head)][1:]
-    assert np.abs(pixels - np.concatenate(parts, 1)).max() <= 0.51
+    save_heatmap(system, engine, tmp_path / "heads.svg")
+    colors = png_colors(path.read_bytes())
+    for cell in cells_of(tmp_path / "heads.svg"):
+        x, y, width = (int(cell.get(name)) for name in ("x", "y", "width"))
+        inside = colors[y + 1 : y + width - 1, x + 1 : x + width - 1]
+        assert (inside == color_of(cell)).all()
+    title = colors[5:16, 8:14]  # the a of attention, 5 pixels wide, in the font 6x13
+    assert ["".join(" #"[not pixel.any()] for pixel in row) for row in title[5:]] == [
+        " ###  ",
+        "    # ",
+        " #### ",
+        "#   # ",
+        "#  ## ",
+        " ## # ",
+    ]
 
 
 def test_a_diagram_has_each_part_and_each_connection(system: System, tmp_path: Path) -> None:
@@ -104,9 +133,10 @@ def test_a_diagram_has_each_part_and_each_connection(system: System, tmp_path: P
     words = [text.text for text in picture.iter(f"{SVG}text")]
     assert words == ["a & b (confidence 0.75)", "L18H6 0.5000", "L5H1 0.2000", "0.31"]
     boxes = [box for box in picture.iter(f"{SVG}rect") if box.get("width") == "80"]
-    assert [float(box.get("fill-opacity")) for box in boxes] == [1, 0.4]
-    (line,) = picture.iter(f"{SVG}line")
-    late, early = boxes
+    filled = [box for box in boxes if box.get("fill") != "none"]
+    assert np.abs([color_of(box) for box in filled] - blues(np.array([1, 0.4]))).max() <= 2
+    line = next(picture.iter(f"{SVG}line"))
+    late, early = filled
     assert (int(line.get("x1")), int(line.get("y1"))) == (
         int(early.get("x")) + 80,
         int(early.get("y")) + 10,

@@ -42,12 +42,16 @@ def test_a_head_s_weights_are_those_that_python_reads(
 def test_what_there_is_not_is_an_error_that_says_why(
     system: System, engine: LMStudioNeuroScopeClient
 ) -> None:
-    texts = ask(
+    *texts, there, printed = ask(
         system,
         engine,
         "{[model weights at: 'W_router' layer: 0. ''] on: LMStudioUnprocessableError "
         "do: [:error | error messageText]. (model weights entries select: [:each | "
-        "(each at: 'name') = 'W_Q']) size}",
+        "(each at: 'name') = 'W_Q']) size. {model weights includes: 'W_Q'. "
+        "model weights includes: #'W_router'. (model weights at: 'W_Q' layer: model layers last) "
+        "shape}. model weights printString}",
     )
+    assert there == [True, False, [9, 576, 64]]
+    assert printed.startswith("a NeuroScopeWeights of ")
     assert "no mixture of experts" in texts[0]
     assert texts[1] == 1

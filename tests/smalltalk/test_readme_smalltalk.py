@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from bridge.client import LMStudioNeuroScopeClient
-from systems import System
+from systems import System, answer
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-LOOK, FIND, REACH = re.findall(r"```smalltalk\n(.*?)```", README, re.S)
+LOOK, FIND, REACH, STEP = re.findall(r"```smalltalk\n(.*?)```", README, re.S)
 
 
 def run(system: System, engine: LMStudioNeuroScopeClient, example: str) -> str:
@@ -52,3 +52,15 @@ def test_the_third_example_goes_on_as_with_the_head_ablated(
     )
     assert plain != ablated
     assert run(system, engine, REACH).replace("''", "'") == f"'{prompt}{ablated}'"
+
+
+def test_each_line_of_the_debugger_prints_what_is_beside_it(
+    system: System, engine: LMStudioNeuroScopeClient
+):
+    here = f"(LMStudioRESTClient baseUrl: '{engine.base_url}')"
+    _, code = STEP.replace("LMStudioRESTClient default", here).split("\n", 1)
+    lines = re.findall(r'(.*?)\.\s*"(.*?)"', code, re.S)
+    said = [f"said add: ({line.strip()}) printString;; " for line, _ in lines]
+    expression = f"| debugger said | said := OrderedCollection new;; {''.join(said)}"
+    printed = answer(system, f"{expression} debugger close;; said asArray")
+    assert printed == [beside for _, beside in lines]

@@ -124,3 +124,30 @@ def test_escapes_in_json_are_the_code_points_that_they_name(squeak: Squeak, clie
 def test_text_that_is_not_json_is_an_error(squeak: Squeak, client: Files, text: str):
     with pytest.raises(SqueakError, match=r"not JSON: .* at character"):
         squeak.evaluate(f"NeuroScopePlatform current readJson: {literal(text)}", *client)
+
+
+BAR = """!String methodsFor: 'stand-in'!
+displayProgressAt: aPoint from: low to: high during: aBlock
+	"Keep what a bar would show."
+	| shown |
+	shown := OrderedCollection with: self with: low with: high.
+	aBlock value: [:number | shown add: number].
+	Smalltalk at: #ShownByBar put: shown! !
+
+!SystemDictionary methodsFor: 'stand-in'!
+isHeadless
+	^false! !
+"""
+
+
+def test_the_image_s_own_bar_shows_progress_where_there_is_a_display(
+    squeak: Squeak, client: Files, tmp_path: Path
+):
+    (tmp_path / "bar.st").write_text(BAR)
+    expression = (
+        "| value | value := NeuroScopePlatform current showing: 'sweep' "
+        "during: [:show | show value: 40. show value: 90. 7]. "
+        "NeuroScopePlatform current writeJson: {value. Smalltalk at: #ShownByBar}"
+    )
+    answer = squeak.evaluate(expression, *client, tmp_path / "bar.st")
+    assert json.loads(answer) == [7, ["sweep", 0, 100, 40, 90]]

@@ -39,6 +39,11 @@ MOST_AXES = 8
 LONGEST_NAME = 200
 ABOUT = ("title", "description", "default", "examples")
 """What a JSON schema says about a field beside its type."""
+PROGRESS = (
+    "Reply with server-sent events: how much is done, again and again, then the result. A client "
+    "that goes away ends the work."
+)
+"""What `stream` means where the reply is one result."""
 LARGEST_FLOAT32 = 3.4028234663852886e38
 
 

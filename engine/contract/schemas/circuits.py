@@ -6,6 +6,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from engine.contract.schemas.base import (
     MOST_SEQUENCES,
+    PROGRESS,
     Head,
     Heads,
     Index,
@@ -145,6 +146,7 @@ class OverExamples(Request):
     )
     add_special_tokens: bool = Field(True, description=SPECIAL_TOKENS)
     model: str | None = None
+    stream: bool = Field(False, description=PROGRESS)
 
     @model_validator(mode="after")
     def _one_or_several(self) -> "OverExamples":

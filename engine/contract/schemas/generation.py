@@ -29,8 +29,10 @@ from engine.contract.schemas.base import (
     TokenLimit,
     Warned,
 )
-from engine.contract.schemas.openai import UNUSED, OpenAIFields
+from engine.contract.schemas.openai import UNUSED, NoTools, OpenAIFields
+from engine.contract.schemas.structured import Structured
 from engine.contract.schemas.tokens import SPECIAL_TOKENS, ChatMessage, Templated
+from engine.contract.schemas.tools import ToolCall, WithTools
 
 
 def _zero_needs(name: str) -> dict[str, Any]:
@@ -77,12 +79,18 @@ class Sampling(Request):
     logit_bias: Biases | None = Field(None, description="Token id to what is added to its logit.")
     stream: bool = False
     stream_options: StreamOptions | None = None
+    draft_model: str | None = Field(
+        None,
+        description="A smaller loaded model with the same vocabulary, which proposes tokens that "
+        "the model checks several at once. At temperature 0 the text is that without it.",
+    )
+    num_draft_tokens: int = Field(3, ge=1, le=64, description="How many it proposes at once.")
     n: ChoiceCount = Field(1, description="How many choices to generate for each prompt.")
     best_of: ChoiceCount | None = Field(None, description="Only as many as `n` are supported.")
     user: str | None = Field(None, description=UNUSED)
 
 
-class CompletionRequest(OpenAIFields, Sampling):
+class CompletionRequest(OpenAIFields, NoTools, Structured, Sampling):
     model_config = ConfigDict(json_schema_extra=_zero_needs("echo"))
 
     prompt: Text | TokenIds | Texts | Batch = Field(
@@ -105,7 +113,7 @@ class CompletionRequest(OpenAIFields, Sampling):
         return self
 
 
-class ChatCompletionRequest(OpenAIFields, Templated, Sampling):
+class ChatCompletionRequest(OpenAIFields, WithTools, Structured, Templated, Sampling):
     model_config = ConfigDict(
         json_schema_extra={
             "not": {
@@ -173,10 +181,26 @@ class ChatCompletionWithActivationsRequest(ChatCompletionRequest, Capturing):
     n: One = Field(1, description="A capture is of one sequence.")
 
 
+class PromptTokensDetails(Response):
+    cached_tokens: int = Field(
+        description="Those at the beginning, of which the keys and values of an earlier prompt "
+        "that began alike were used. Positions that a hook or an intervention names are never "
+        "among them; of several choices, what none of them had to read."
+    )
+
+
+class CompletionDetails(Response):
+    reasoning_tokens: int = Field(
+        description="Of all choices: the model's thinking, with the markers around it."
+    )
+
+
 class Usage(Response):
     prompt_tokens: int = Field(description="Each prompt counts once, however many its choices.")
     completion_tokens: int = Field(description="Of all choices.")
     total_tokens: int
+    prompt_tokens_details: PromptTokensDetails
+    completion_tokens_details: CompletionDetails
 
 
 class GenerationStats(Response):
@@ -189,6 +213,15 @@ class GenerationStats(Response):
     time_to_first_token: float = Field(description="Seconds from the request's check.")
     generation_time: float = Field(description="Seconds from the first token to the last.")
     stop_reason: Literal["eosFound", "stopStringFound", "maxPredictedTokensReached"]
+    draft_model: str | None = Field(None, description="Where one proposed tokens.")
+    total_draft_tokens_count: int | None = Field(None, description="What it proposed.")
+    accepted_draft_tokens_count: int | None = Field(None, description="What became text of it.")
+    rejected_draft_tokens_count: int | None = Field(
+        None, description="What the model replaced, and what came after that."
+    )
+    ignored_draft_tokens_count: int | None = Field(
+        None, description="What came after the end of the text."
+    )
 
 
 class CompletionLogprobs(Response):
@@ -253,13 +286,17 @@ class ChatLogprobs(Response):
 
 class AssistantMessage(Response):
     role: Literal["assistant"] = "assistant"
-    content: str
+    content: str | None = Field(description="Null if it calls tools and says nothing.")
+    reasoning_content: str | None = Field(
+        None, description="What the model thought before it answered, between its markers."
+    )
+    tool_calls: list[ToolCall] | None = None
 
 
 class ChatChoice(Response):
     index: int
     message: AssistantMessage
-    finish_reason: Literal["stop", "length"] | None
+    finish_reason: Literal["stop", "length", "tool_calls"] | None
     logprobs: ChatLogprobs | None = None
     capture_id: str | None = Field(None, description=KEPT_OF_CHOICE)
 

@@ -10,7 +10,14 @@ from engine.contract.schemas.base import Response
 class JobProgress(Response):
     done: int
     total: int = Field(description="The most that there can be: a text may end earlier.")
-    unit: Literal["prompt tokens", "tokens", "passes"]
+    unit: Literal["prompt tokens", "tokens", "passes", "layers", "texts", "weights"]
+
+
+class ProgressEvent(JobProgress):
+    """What a stream tells of a job until its result is there."""
+
+    type: Literal["progress"]
+    job_id: str = Field(description="The job, which DELETE cancels by it.")
 
 
 class JobEntry(Response):

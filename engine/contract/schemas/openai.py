@@ -10,8 +10,14 @@ MOST_METADATA = 16
 UNUSED = "Accepted from OpenAI's clients; not used."
 
 
-class TextFormat(Request):
-    type: Literal["text"]
+class NoTools(Request):
+    """OpenAI's fields of tools where there can be none."""
+
+    parallel_tool_calls: bool = Field(True, description=UNUSED)
+    tools: list[Any] = Field(
+        default_factory=list, max_length=0, description="Tools go with chat messages."
+    )
+    tool_choice: Literal["none", "auto"] = "auto"
 
 
 class OpenAIFields(Request):
@@ -25,16 +31,10 @@ class OpenAIFields(Request):
     )
     service_tier: Literal["auto", "default"] = Field("auto", description=UNUSED)
     store: No = Field(False, description="Nothing is stored.")
-    parallel_tool_calls: bool = Field(True, description=UNUSED)
-    tools: list[Any] = Field(default_factory=list, max_length=0, description="None is supported.")
-    tool_choice: Literal["none", "auto"] = "auto"
     functions: list[Any] = Field(
         default_factory=list, max_length=0, description="None is supported."
     )
     function_call: Literal["none", "auto"] = "auto"
-    response_format: TextFormat = Field(
-        default_factory=lambda: TextFormat(type="text"), description="Text alone is supported."
-    )
     modalities: list[Literal["text"]] = Field(
         default_factory=list, max_length=1, description="Text alone is supported."
     )

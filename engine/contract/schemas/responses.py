@@ -4,30 +4,119 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from engine.contract.schemas.base import Count, Index, Request, Response, Text
-from engine.contract.schemas.openai import UNUSED, TextFormat
+from engine.contract.schemas.base import MOST_MESSAGES, Count, Index, Request, Response, Text
+from engine.contract.schemas.openai import UNUSED
+from engine.contract.schemas.structured import (
+    JSON_SCHEMA,
+    FormatName,
+    JsonObjectFormat,
+    TextFormat,
+)
+from engine.contract.schemas.tools import (
+    MOST_TOOLS,
+    PARALLEL,
+    PARAMETERS,
+    STRICT,
+    TOOL_CHOICE,
+    CallId,
+    FunctionName,
+    ToolMode,
+)
+
+ITEM_ID = "As a reply gave it; not used."
 
 
 class InputText(Request):
     type: Literal["input_text", "output_text", "text"]
     text: str
+    annotations: list[Any] = Field(default_factory=list, max_length=0)
+    logprobs: list[Any] = Field(default_factory=list, max_length=0)
 
 
 class InputMessage(Request):
     type: Literal["message"] = "message"
     role: Literal["system", "user", "assistant", "developer"]
     content: str | Annotated[list[InputText], Field(min_length=1)]
+    id: str | None = Field(None, description=ITEM_ID)
+    status: str | None = Field(None, description=ITEM_ID)
+
+
+class InputCall(Request):
+    """What the model called before."""
+
+    type: Literal["function_call"]
+    call_id: CallId
+    name: FunctionName
+    arguments: str = Field(description="An object as JSON.")
+    id: str | None = Field(None, description=ITEM_ID)
+    status: str | None = Field(None, description=ITEM_ID)
+
+
+class InputCallOutput(Request):
+    """The result of a call."""
+
+    type: Literal["function_call_output"]
+    call_id: CallId
+    output: str | Annotated[list[InputText], Field(min_length=1)]
+    id: str | None = Field(None, description=ITEM_ID)
+    status: str | None = Field(None, description=ITEM_ID)
+
+
+class ReasoningText(Request):
+    type: Literal["reasoning_text"]
+    text: str
+
+
+class InputReasoning(Request):
+    """What the model thought before: it goes before the message or the call that it led to."""
+
+    type: Literal["reasoning"]
+    content: list[ReasoningText] = Field(default_factory=list)
+    summary: list[Any] = Field(default_factory=list, max_length=0)
+    encrypted_content: None = Field(None, description="Not supported.")
+    id: str | None = Field(None, description=ITEM_ID)
+    status: str | None = Field(None, description=ITEM_ID)
+
+
+InputItem = InputMessage | InputCall | InputCallOutput | InputReasoning
+
+
+class SchemaFormat(Request):
+    """JSON that a schema allows."""
+
+    type: Literal["json_schema"]
+    name: FormatName
+    description: str | None = None
+    schema_: dict[str, Any] = Field(alias="schema", description=JSON_SCHEMA)
+    strict: bool = Field(True, description="The text is held to the schema either way.")
 
 
 class TextOptions(Request):
-    format: TextFormat = Field(
-        default_factory=lambda: TextFormat(type="text"), description="Text alone is supported."
+    format: TextFormat | JsonObjectFormat | SchemaFormat = Field(
+        default_factory=lambda: TextFormat(type="text"),
+        description="Text, any JSON object, or JSON that a schema allows.",
     )
+    verbosity: Literal["medium"] = Field("medium", description="Only the default is supported.")
+
+
+class FunctionTool(Request):
+    type: Literal["function"]
+    name: FunctionName
+    description: str | None = None
+    parameters: dict[str, Any] | None = Field(None, description=PARAMETERS)
+    strict: bool = Field(False, description=STRICT)
+
+
+class FunctionChoice(Request):
+    """A call of this function."""
+
+    type: Literal["function"]
+    name: FunctionName
 
 
 class ResponseRequest(Request):
-    input: Text | Annotated[list[InputMessage], Field(min_length=1)] = Field(
-        description="What the user says, or messages."
+    input: Text | Annotated[list[InputItem], Field(min_length=1, max_length=MOST_MESSAGES)] = Field(
+        description="What the user says; or messages, calls and their results."
     )
     model: str | None = None
     instructions: str | None = Field(
@@ -44,9 +133,13 @@ class ResponseRequest(Request):
     temperature: float = Field(0.0, ge=0, le=10)
     top_p: float = Field(1.0, gt=0, le=1)
     text: TextOptions | None = None
-    tools: list[Any] = Field(default_factory=list, max_length=0, description="None is supported.")
-    tool_choice: Literal["none", "auto"] = "auto"
-    parallel_tool_calls: bool = Field(True, description=UNUSED)
+    tools: list[FunctionTool] = Field(
+        default_factory=list,
+        max_length=MOST_TOOLS,
+        description="Functions that the model may ask for. Its chat template must know tools.",
+    )
+    tool_choice: ToolMode | FunctionChoice = Field("auto", description=TOOL_CHOICE)
+    parallel_tool_calls: bool = Field(True, description=PARALLEL)
     truncation: Literal["disabled"] = Field("disabled", description="Nothing is left out.")
     metadata: dict[str, str] | None = Field(None, max_length=16)
     user: str | None = Field(None, description=UNUSED)
@@ -64,6 +157,32 @@ class OutputMessage(Response):
     role: Literal["assistant"] = "assistant"
     status: Literal["in_progress", "completed", "incomplete"]
     content: list[OutputText]
+
+
+class OutputCall(Response):
+    """A call that the model asks for."""
+
+    id: str
+    type: Literal["function_call"] = "function_call"
+    status: Literal["in_progress", "completed", "incomplete"]
+    call_id: str
+    name: str
+    arguments: str = Field(description="An object as JSON.")
+
+
+class OutputReasoningText(Response):
+    type: Literal["reasoning_text"] = "reasoning_text"
+    text: str
+
+
+class OutputReasoning(Response):
+    """What the model thought before it answered."""
+
+    id: str
+    type: Literal["reasoning"] = "reasoning"
+    status: Literal["in_progress", "completed", "incomplete"]
+    summary: list[Any] = Field(default_factory=list, max_length=0)
+    content: list[OutputReasoningText]
 
 
 class InputDetails(Response):
@@ -101,10 +220,10 @@ class ModelResponse(Response):
     max_output_tokens: int | None
     temperature: float
     top_p: float
-    parallel_tool_calls: bool = True
-    tool_choice: Literal["none", "auto"] = "auto"
-    tools: list[Any] = Field(default_factory=list, max_length=0)
+    parallel_tool_calls: bool
+    tool_choice: ToolMode | FunctionChoice
+    tools: list[FunctionTool]
     metadata: dict[str, str]
     store: bool
-    output: list[OutputMessage]
+    output: list[OutputReasoning | OutputMessage | OutputCall]
     usage: ResponseUsage | None = None

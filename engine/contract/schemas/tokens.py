@@ -14,6 +14,7 @@ from engine.contract.schemas.base import (
     one_of,
     require_one,
 )
+from engine.contract.schemas.tools import MOST_CALLS, CalledTool, CallId
 
 SPECIAL_TOKENS = (
     "Whether a text gets the special tokens that the tokenizer puts before and after one, unless "
@@ -36,10 +37,29 @@ TextParts = Annotated[list[TextPart], Field(min_length=1, max_length=MOST_SEQUEN
 
 class ChatMessage(Request):
     role: Literal["system", "user", "assistant", "tool", "developer"]
-    content: str | TextParts = Field(description="Text, or parts of it, which are joined.")
+    content: str | TextParts | None = Field(
+        None,
+        description="Text, or parts of it, which are joined. Only a message with calls may have "
+        "none.",
+    )
     name: str | None = Field(
         None, max_length=LONGEST_NAME, description="Who speaks, for templates that tell it."
     )
+    tool_calls: list[CalledTool] = Field(
+        default_factory=list,
+        max_length=MOST_CALLS,
+        description="Of an assistant's message: what it called.",
+    )
+    tool_call_id: CallId | None = Field(
+        None, description="Of a tool's message: the call that it is the result of."
+    )
+    reasoning_content: str | None = Field(
+        None, description="Of an assistant's message: its thinking, for templates that tell it."
+    )
+    refusal: None = Field(None, description="Not supported.")
+    annotations: list[Any] = Field(default_factory=list, max_length=0, description="None are used.")
+    audio: None = Field(None, description="Not supported.")
+    function_call: None = Field(None, description="Not supported; `tool_calls` are.")
 
 
 class Templated(Request):

@@ -6,11 +6,15 @@ from typing import Any
 
 from engine.captures.records import Activations
 from engine.contract import schemas as s
-from engine.runs.results import Generated
+from engine.runs.messages import MessageParts, Parts
+from engine.runs.results import Generated, GenerationResult
 from engine.runs.scoring import Scores
+from engine.runs.thinking import ThinkingCount
 from engine.server.errors import ImpossibleError, LimitError, UnavailableError
 from engine.server.http.collector import Collector
-from engine.server.http.deltas import Delta, Deltas, joined
+from engine.server.http.deltas import Delta, Deltas, PlacedCall, joined
+from engine.server.http.drafts import DraftCount, draft_stats
+from engine.server.http.forms import FREE, Form
 from engine.server.http.generation import Generation
 from engine.server.http.openai_format import Reply, usage
 from engine.server.http.prompts import Prompt, check_total
@@ -24,14 +28,21 @@ Event = Scores | Generated
 
 @dataclass
 class Choice:
-    """One choice: the generation that makes it, and what has been made of it so far."""
+    """One choice: the generation that makes it, and what has been made of it so far.
+
+    Where it is a `message`, that takes its text apart.
+    """
 
     index: int
     generation: Generation
     collector: Collector
     deltas: Deltas
+    message: MessageParts | None
+    thinking: ThinkingCount
     parts: list[Delta] = field(default_factory=list)
     completion_tokens: int = 0
+    cached_tokens: int = 0
+    drafts: DraftCount = field(default_factory=DraftCount)
     finish_reason: str | None = None
     stop_reason: str = "maxPredictedTokensReached"
 
@@ -46,15 +57,35 @@ class Choice:
         else:
             metrics.generated()
             result, activations = event
-            part = self.deltas.generated(result)
+            if result.completion_tokens == 1:
+                self.cached_tokens = result.cached_tokens
+                metrics.begun(result.cached_tokens)
+            self.drafts.add(result)
+            self.thinking.add(result.token)
             self.finish_reason = result.finish_reason
             self.completion_tokens = result.completion_tokens
             if result.finish_reason == "stop":
                 ended = result.token in self.generation.model.kit.tokenizer.eos_token_ids
                 self.stop_reason = "eosFound" if ended else "stopStringFound"
+            part = self._taken_apart(self.deltas.generated(result), result)
         self.collector.collect(activations)
         self.parts.append(part)
         return part, activations
+
+    def _taken_apart(self, part: Delta, result: GenerationResult) -> Delta:
+        """A part of the text as one of the message, if it is one."""
+        message = self.message
+        if message is None:
+            return part
+        first = message.called
+        parts: Parts = message.add(part.text)
+        if result.finish_reason is not None:
+            is_whole = result.finish_reason == "stop"
+            parts += message.finish(is_whole=is_whole)
+            if is_whole and message.called:
+                self.finish_reason = "tool_calls"
+        calls = tuple(PlacedCall(at, call) for at, call in enumerate(parts.calls, first))
+        return Delta(parts.text, part.tokens, parts.reasoning, calls)
 
     @property
     def positions(self) -> int:
@@ -66,22 +97,37 @@ class Choices:
     """All choices that a request asks for, those of the first prompt first."""
 
     def __init__(
-        self, service: Service, prompts: Sequence[Prompt], request: s.Sampling, reply: Reply
+        self,
+        service: Service,
+        prompts: Sequence[Prompt],
+        request: s.Sampling,
+        reply: Reply,
+        form: Form = FREE,
     ) -> None:
         """Raises what the request cannot have: ImpossibleError, LimitError, and others."""
         _check_count(service, prompts, request)
         self._watch = Stopwatch()
         self._reply = reply
+        self._form = form
         self._prompts = prompts
+        self._choices_each = request.n
         self._wants_usage = bool(request.stream_options and request.stream_options.include_usage)
         self.all = [
             Choice(
                 index,
                 Generation.of(
-                    service, reply.model, prompt, request, reply.top_logprobs, index % request.n
+                    service,
+                    reply.model,
+                    prompt,
+                    request,
+                    reply.top_logprobs,
+                    index % request.n,
+                    form.grammar,
                 ),
                 Collector(service.captures, reply.model.id, request),
                 Deltas(bool(request.stop), prompt.echo),
+                form.message(),
+                ThinkingCount(form.markers, prompt.tokens),
             )
             for index, prompt in enumerate(each for each in prompts for _ in range(request.n))
         ]
@@ -93,9 +139,8 @@ class Choices:
             if scores is not None:
                 yield choice.index, scores
         generating = [choice for choice in self.all if choice.generation.generates]
-        runs = [choice.generation.begun(job) for choice in generating]
         most = sum(choice.generation.sampling.max_tokens for choice in generating)
-        for done, (place, step) in enumerate(job.generated(runs), start=1):
+        for done, (place, step) in enumerate(_steps(generating, job), start=1):
             job.report(done, most, "tokens")
             yield generating[place].index, step
 
@@ -136,6 +181,8 @@ class Choices:
                 choice.collector.keep()
             delta = self._reply.delta(index, part, is_first)
             yield self._reply.chunk(delta) | not_yet | choice.collector.described(activations)
+            for call in self._reply.calls(index, part):
+                yield self._reply.chunk(call) | not_yet | choice.collector.described({})
             if choice.finish_reason:
                 end = self._reply.chunk(self._reply.end(index, choice.finish_reason))
                 yield end | not_yet | choice.collector.described({}) | self._about()
@@ -143,20 +190,37 @@ class Choices:
             yield self._reply.usage_chunk(self._usage())
 
     def _usage(self) -> s.Usage:
+        n = self._choices_each
+        of_prompts = [self.all[place : place + n] for place in range(0, len(self.all), n)]
         return usage(
             [len(prompt.tokens) for prompt in self._prompts],
             [choice.completion_tokens for choice in self.all],
+            [min(choice.cached_tokens for choice in choices) for choices in of_prompts],
+            sum(choice.thinking.tokens for choice in self.all),
         )
 
     def _about(self) -> dict[str, Any]:
         """What the reply says of the worth of its numbers so far, and how fast they came."""
         ended = next(choice for choice in reversed(self.all) if choice.finish_reason)
         tokens = sum(choice.completion_tokens for choice in self.all)
-        stats = self._watch.stats(tokens, ended.stop_reason)
+        drafts = draft_stats(ended.generation.draft, [choice.drafts for choice in self.all])
+        stats = self._watch.stats(tokens, ended.stop_reason, drafts)
         positions = max(choice.positions for choice in self.all)
         not_captured = ended.generation.not_captured
-        notes = [not_captured] if not_captured else []
+        notes = [*self._form.notes, *([not_captured] if not_captured else [])]
         return {"stats": stats} | warnings(self._reply.model, positions, notes)
+
+
+def _steps(choices: Sequence[Choice], job: Job) -> Iterator[tuple[int, Generated]]:
+    """The tokens of some choices, each with the place of its choice: as they come, or one choice
+    after another where a draft model proposes them."""
+    generations = [choice.generation for choice in choices]
+    if not any(each.draft for each in generations):
+        yield from job.generated([each.begun(job) for each in generations])
+    for place, each in enumerate(generations):
+        if each.draft:
+            for step in each.drafted(each.draft, job):
+                yield place, step
 
 
 def _check_count(service: Service, prompts: Sequence[Prompt], request: s.Sampling) -> None:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from engine.runs.results import GenerationResult, TokenChoice
 from engine.runs.scoring import ScoredToken
+from engine.runs.tools import ToolCall
 
 
 class RatedToken(Protocol):
@@ -31,11 +32,22 @@ class PlacedToken:
 
 
 @dataclass(frozen=True)
+class PlacedCall:
+    """A call of a tool, and which one of its choice's it is."""
+
+    index: int
+    call: ToolCall
+
+
+@dataclass(frozen=True)
 class Delta:
-    """A part of a choice: text, and tokens whose log-probabilities are told with it."""
+    """A part of a choice: text, and tokens whose log-probabilities are told with it. Of a message
+    also its thinking, which is no part of the text, and its calls."""
 
     text: str
     tokens: tuple[PlacedToken, ...]
+    reasoning: str = ""
+    calls: tuple[PlacedCall, ...] = ()
 
 
 def joined(deltas: Iterable[Delta]) -> Delta:
@@ -44,6 +56,8 @@ def joined(deltas: Iterable[Delta]) -> Delta:
     return Delta(
         "".join(delta.text for delta in deltas),
         tuple(token for delta in deltas for token in delta.tokens),
+        "".join(delta.reasoning for delta in deltas),
+        tuple(call for delta in deltas for call in delta.calls),
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from engine.server.http import specs
 from engine.server.http.prompts import checked, prompt_tokens
 from engine.server.http.top_tokens import top_tokens
 from engine.server.http.warnings import warnings
+from engine.server.jobs.job import Job
 from engine.server.service import Service
 from engine.server.state.captures import new_capture
 from engine.server.state.models import LoadedModel
@@ -52,7 +54,7 @@ class ForwardPass:
         _check_logits(model, batch, logits, service.captures.budget_bytes)
         return cls(service, model, request, batch, hooks, changes, logits)
 
-    def run(self, more: Sequence[Intervention] = ()) -> ForwardResult:
+    def run(self, job: Job, more: Sequence[Intervention] = ()) -> ForwardResult:
         """Run it, with `more` interventions after its own. For the generation thread."""
         return run_forward(
             self.model.kit,
@@ -61,6 +63,7 @@ class ForwardPass:
             (*self.interventions, *more),
             logits=self.logits,
             budget_bytes=self.service.captures.budget_bytes,
+            progress=partial(job.report, unit="layers"),
         )
 
     def reply(self, result: ForwardResult) -> dict[str, Any]:

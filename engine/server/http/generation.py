@@ -10,12 +10,15 @@ from engine.contract import schemas as s
 from engine.interventions.intervention import Intervention
 from engine.runs.footprint import of_records
 from engine.runs.generation import generate
+from engine.runs.grammars import CompiledGrammar
 from engine.runs.results import Generated
 from engine.runs.run import Run
 from engine.runs.sampling import Sampling
 from engine.runs.scoring import Scores, score
+from engine.runs.thinking import ThinkingMarkers
 from engine.server.errors import LimitError
 from engine.server.http import specs
+from engine.server.http.drafts import draft_model
 from engine.server.http.prompts import Prompt
 from engine.server.http.requests import request_id, session
 from engine.server.jobs.job import Job
@@ -25,6 +28,8 @@ from engine.server.state.models import LoadedModel
 log = logging.getLogger(__name__)
 LONG_PROMPT = 2048
 """Tokens from which the progress of a prompt is logged."""
+PROMPT_PASS = 512
+"""Tokens of a prompt that go through the model at once: each layer of them is soon done."""
 UNTIL_THE_END = -1
 """As `max_tokens`: no limit but those of the context and of the server."""
 
@@ -49,6 +54,7 @@ class Generation:
     top_scores: int | None
     label: dict[str, str]
     not_captured: str | None
+    draft: LoadedModel | None
 
     @classmethod
     def of(
@@ -59,8 +65,10 @@ class Generation:
         request: s.Sampling,
         top_logprobs: int | None,
         choice: int = 0,
+        grammar: CompiledGrammar | None = None,
     ) -> "Generation":
-        """The generation of one choice of a prompt; `choice` counts them."""
+        """The generation of one choice of a prompt; `choice` counts them. A `grammar` holds from
+        the end of the thinking on that the prompt has begun, if it has."""
         asked, interventions = (), ()
         if isinstance(request, s.Capturing):
             asked = specs.hook_specs(request.activation_hooks)
@@ -78,10 +86,13 @@ class Generation:
             prompt,
             () if not_captured else registered.hooks_for(asked),
             interventions,
-            _sampling(request, most, top_logprobs or 0, choice),
+            _sampling(
+                request, most, top_logprobs or 0, choice, _behind_thinking(model, prompt, grammar)
+            ),
             scores if most else scores or 0,
             {"request_id": request_id()},
             not_captured,
+            draft_model(service, model, request.draft_model),
         )
 
     @property
@@ -102,6 +113,21 @@ class Generation:
             budget_bytes=self.service.captures.budget_bytes,
         )
 
+    def drafted(self, draft: LoadedModel, job: Job) -> Iterator[Generated]:
+        """Each token, of those that a draft model proposes or in their place. For the generation
+        thread."""
+        return generate(
+            self.model.kit,
+            self.prompt.tokens,
+            self.hooks,
+            self.sampling,
+            interventions=self.interventions,
+            draft_model=draft.kit.model,
+            prefixes=self.service.prefixes,
+            prompt_progress_callback=self._progress(job),
+            budget_bytes=self.service.captures.budget_bytes,
+        )
+
     def begun(self, job: Job) -> Run:
         """It as a run, which can share its passes with others. For the generation thread."""
         return Run(
@@ -110,6 +136,7 @@ class Generation:
             self.hooks,
             self.sampling,
             interventions=self.interventions,
+            prefixes=self.service.prefixes,
             progress=partial(self._tell, job),
             budget_bytes=self.service.captures.budget_bytes,
         )
@@ -157,7 +184,22 @@ def _too_large(
     )
 
 
-def _sampling(request: s.Sampling, max_tokens: int, top_logprobs: int, choice: int) -> Sampling:
+def _behind_thinking(
+    model: LoadedModel, prompt: Prompt, grammar: CompiledGrammar | None
+) -> CompiledGrammar | None:
+    markers = ThinkingMarkers.of(model.kit.tokenizer)
+    if grammar is None or markers is None or not markers.are_open(prompt.tokens):
+        return grammar
+    return grammar.behind(markers.end)
+
+
+def _sampling(
+    request: s.Sampling,
+    max_tokens: int,
+    top_logprobs: int,
+    choice: int,
+    grammar: CompiledGrammar | None,
+) -> Sampling:
     options = {field.name: getattr(request, field.name) for field in OF_REQUESTS}
     bias = {int(token): each for token, each in (request.logit_bias or {}).items()}
     changed = {
@@ -166,6 +208,8 @@ def _sampling(request: s.Sampling, max_tokens: int, top_logprobs: int, choice: i
         "stop_strings": _stop_strings(request.stop),
         "top_logprobs": top_logprobs,
         "choice": choice,
+        "prefill_step_size": PROMPT_PASS,
+        "grammar": grammar,
     }
     return Sampling(**(options | changed))
 

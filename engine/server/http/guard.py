@@ -25,7 +25,9 @@ def install(app: Flask, settings: Settings) -> None:
         _check_host(request, settings)
         _check_origin(request, settings)
         if request.method == "OPTIONS":
-            return Response(status=204)
+            response = Response(status=204)
+            del response.headers["Content-Type"]  # of a body, and there is none
+            return response
         _check_token(request, settings)
         return None
 

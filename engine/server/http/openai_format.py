@@ -3,14 +3,14 @@
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
 from engine.contract import schemas as s
 from engine.runs.results import TokenChoice
-from engine.server.http.deltas import Delta, RatedToken
+from engine.server.http.deltas import Delta, PlacedCall, RatedToken
 from engine.server.state.models import LoadedModel
 
 
@@ -47,6 +47,10 @@ class Reply(ABC):
     @abstractmethod
     def delta(self, index: int, part: Delta, is_first: bool) -> dict[str, Any]:
         """A part of a choice, in a stream."""
+
+    def calls(self, index: int, part: Delta) -> Iterator[dict[str, Any]]:
+        """The parts of a choice that its calls are, in a stream, after its `delta`."""
+        yield from ()
 
     @abstractmethod
     def end(self, index: int, finish_reason: str) -> dict[str, Any]:
@@ -110,9 +114,13 @@ class ChatReply(Reply):
     prefix = "chatcmpl"
 
     def choice(self, index: int, whole: Delta, finish_reason: str) -> dict[str, Any]:
+        content = whole.text or (None if whole.calls else "")
+        more: dict[str, Any] = {"reasoning_content": whole.reasoning} if whole.reasoning else {}
+        if whole.calls:
+            more["tool_calls"] = [_called(placed) for placed in whole.calls]
         return {
             "index": index,
-            "message": {"role": "assistant", "content": whole.text},
+            "message": {"role": "assistant", "content": content} | more,
             "logprobs": None if self.top_logprobs is None else self._logprobs(whole),
             "finish_reason": finish_reason,
         }
@@ -120,12 +128,28 @@ class ChatReply(Reply):
     def delta(self, index: int, part: Delta, is_first: bool) -> dict[str, Any]:
         role = {"role": "assistant"} if is_first else {}
         told = self.top_logprobs is not None and part.tokens
+        more = {"reasoning_content": part.reasoning} if part.reasoning else {}
+        text = {} if not part.text and (more or part.calls) else {"content": part.text}
         return {
             "index": index,
-            "delta": role | {"content": part.text},
+            "delta": role | text | more,
             "logprobs": self._logprobs(part) if told else None,
             "finish_reason": None,
         }
+
+    def calls(self, index: int, part: Delta) -> Iterator[dict[str, Any]]:
+        """Of each call its name, then its arguments."""
+        for placed in part.calls:
+            call = _called(placed)
+            arguments = call["function"]["arguments"]
+            call["function"]["arguments"] = ""
+            for told in (call, {"function": {"arguments": arguments}}):
+                yield {
+                    "index": index,
+                    "delta": {"tool_calls": [{"index": placed.index} | told]},
+                    "logprobs": None,
+                    "finish_reason": None,
+                }
 
     def end(self, index: int, finish_reason: str) -> dict[str, Any]:
         ended = {"delta": {"content": ""}, "logprobs": None, "finish_reason": finish_reason}
@@ -150,15 +174,26 @@ class ChatReply(Reply):
         return {"token": text, "logprob": logprob, "bytes": self.model.token_bytes(token)}
 
 
+def _called(placed: PlacedCall) -> dict[str, Any]:
+    call = placed.call
+    function = s.FunctionCall(name=call.name, arguments=call.arguments)
+    return s.ToolCall(id=call.id, function=function).model_dump()
+
+
 def _possible(rated: RatedToken) -> list[TokenChoice]:
     """The likeliest tokens in a place, without those of probability 0."""
     return [choice for choice in rated.top_logprobs if choice.logprob > -math.inf]
 
 
-def usage(prompts: Sequence[int], completions: Sequence[int]) -> s.Usage:
-    """The tokens of all prompts and of all choices."""
+def usage(
+    prompts: Sequence[int], completions: Sequence[int], cached: Sequence[int], reasoning: int
+) -> s.Usage:
+    """The tokens of all prompts and of all choices; how many of the prompts' are cached, and how
+    many of the choices' are thinking."""
     return s.Usage(
         prompt_tokens=sum(prompts),
         completion_tokens=sum(completions),
         total_tokens=sum(prompts) + sum(completions),
+        prompt_tokens_details=s.PromptTokensDetails(cached_tokens=sum(cached)),
+        completion_tokens_details=s.CompletionDetails(reasoning_tokens=reasoning),
     )

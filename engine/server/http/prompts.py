@@ -1,6 +1,7 @@
 """Prompts to token ids, within the limits."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
 
@@ -8,10 +9,18 @@ from engine.contract.schemas import CompletionRequest
 from engine.errors import InvalidRequestError
 from engine.runs.encoding import Encoded, encode
 from engine.runs.text_stream import TextStream
-from engine.server.errors import ImpossibleError, LimitError, UnknownTokenError
+from engine.server.errors import (
+    ImpossibleError,
+    LimitError,
+    UnavailableError,
+    UnknownTokenError,
+)
+from engine.server.http.requests import client
 from engine.server.state.models import LoadedModel
 from engine.server.state.settings import Settings
 
+SECONDS_BETWEEN_LOOKS = 0.1
+"""How often a request that waits for the tokenizer looks whether its client is still there."""
 OnePrompt = str | list[int]
 """Text, or token ids."""
 
@@ -46,6 +55,7 @@ def prompts_of(
     rest = (settings, special, echo)
     if isinstance(given, str) or isinstance(given[0], int):
         return [_prompt(model, given, param, *rest)]
+    check_all_lengths(given, settings, param)
     return [
         _prompt(model, each, f"{param}.{n}", *rest)
         for n, each in enumerate(cast(list[OnePrompt], given))
@@ -57,7 +67,7 @@ def text_tokens(
 ) -> Encoded:
     """The tokens of a text, if `special` within the special tokens that it does not bring."""
     check_length(len(text), settings, param)
-    with model.lock:
+    with tokenizing(model):
         return encode(model.kit.tokenizer, text, add_special_tokens=special)
 
 
@@ -104,7 +114,7 @@ def _prompt(
 
 def _pieces(model: LoadedModel, prompt: Encoded) -> tuple[str, ...]:
     """The text that each token of a prompt adds; of those that were added to a text, none."""
-    with model.lock:
+    with tokenizing(model):
         stream = TextStream(model.kit.tokenizer, [])
         pieces = [stream.add(token) for token in prompt.text]
         pieces[-1:] = [piece + stream.finish() for piece in pieces[-1:]]
@@ -113,7 +123,7 @@ def _pieces(model: LoadedModel, prompt: Encoded) -> tuple[str, ...]:
 
 def single_token(model: LoadedModel, text: str, param: str) -> int:
     """The token that a text is, if need be behind a space; raises ImpossibleError on others."""
-    with model.lock:
+    with tokenizing(model):
         try:
             return model.kit.pieces.one(text)
         except InvalidRequestError as reason:
@@ -139,6 +149,37 @@ def check_vocabulary(model: LoadedModel, tokens: Iterable[int], param: str) -> N
             raise UnknownTokenError(
                 f"{param}: {token} is no token id; they go from 0 to {size - 1}.", param
             )
+
+
+@contextmanager
+def tokenizing(model: LoadedModel) -> Iterator[None]:
+    """Use a model's tokenizer, which one request at a time does.
+
+    Raises UnavailableError for a client that has gone: nobody waits for its tokens.
+    """
+    gone = client().gone
+    while not model.lock.acquire(timeout=SECONDS_BETWEEN_LOOKS):
+        _check_there(gone)
+    try:
+        _check_there(gone)
+        yield
+    finally:
+        model.lock.release()
+
+
+def _check_there(gone: Callable[[], bool]) -> None:
+    if gone():
+        raise UnavailableError("The request was cancelled: its client is gone.")
+
+
+def check_all_lengths(given: Iterable[object], settings: Settings, param: str) -> None:
+    """Raise LimitError for texts that are too long together, before any is tokenised."""
+    length = sum(len(each) for each in given if isinstance(each, str))
+    most = settings.max_batch_characters
+    if length > most:
+        raise LimitError(
+            f"{param} contains {length} characters in all; at most {most} are taken.", param
+        )
 
 
 def check_length(length: int, settings: Settings, param: str) -> None:

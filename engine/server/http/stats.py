@@ -1,6 +1,6 @@
 """How fast a reply was generated, in LM Studio's terms."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -25,8 +25,11 @@ class Stopwatch:
                 self._first = self._latest
             yield event
 
-    def stats(self, completion_tokens: int, stop_reason: str) -> dict[str, Any]:
-        """What the reply tells of a generation of so many tokens, all choices together."""
+    def stats(
+        self, completion_tokens: int, stop_reason: str, drafts: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """What the reply tells of a generation of so many tokens, all choices together, and of its
+        drafts."""
         first = self._latest if self._first is None else self._first
         waited, generated = first - self._start, self._latest - first
         rate = (
@@ -39,4 +42,5 @@ class Stopwatch:
             time_to_first_token=waited,
             generation_time=generated,
             stop_reason=stop_reason,
-        ).model_dump()
+            **drafts,
+        ).model_dump(exclude_none=True)

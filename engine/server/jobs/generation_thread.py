@@ -9,6 +9,7 @@ from time import monotonic
 from typing import TypeVar
 
 from engine.server.errors import QueueFullError, ShuttingDownError, UnavailableError
+from engine.server.jobs.fairness import Fairness
 from engine.server.jobs.job import Client, Job
 from engine.server.jobs.rows import Rows, SharedRuns
 from engine.server.jobs.task import Task
@@ -26,7 +27,8 @@ log = logging.getLogger(__name__)
 class GenerationThread:
     """A bounded queue of jobs and the thread that works it off.
 
-    `on_death` is called if the thread ends without having been asked to.
+    `on_death` is called if the thread ends without having been asked to, and `on_turn` after each
+    turn with what had it.
     """
 
     def __init__(
@@ -36,15 +38,17 @@ class GenerationThread:
         stuck_after: float,
         patience: float,
         on_death: Callable[[], None],
+        on_turn: Callable[[Task | Rows], None] = lambda turn: None,
     ) -> None:
         self._queue_size = queue_size
         self._stuck_after = stuck_after
         self._patience = patience
         self._on_death = on_death
+        self._on_turn = on_turn
         self._waiting: deque[Job] = deque()
         self._tasks: list[Task] = []
         self._shared = SharedRuns()
-        self._turns = 0
+        self._fairness = Fairness()
         self._turn_began: float | None = None
         self._woken = False
         self._stopping = False
@@ -65,6 +69,16 @@ class GenerationThread:
     def queue_depth(self) -> int:
         """Jobs that have not begun."""
         return len(self._waiting)
+
+    @property
+    def jobs_under_way(self) -> int:
+        """Jobs that have begun and are not over."""
+        return len(self._tasks)
+
+    @property
+    def batch_rows(self) -> int:
+        """Generations that shared the latest pass, where passes are under way."""
+        return max((rows.size for rows in self._shared.rows), default=0)
 
     def jobs(self) -> list[tuple[Job, bool]]:
         """All jobs, the oldest first, each with whether it has begun."""
@@ -168,19 +182,15 @@ class GenerationThread:
             self._advance(turn)
 
     def _next_turn(self) -> Task | Rows | None:
-        """Whose turn it is: that of who has had the least time, and every other time of who has
-        waited longest. So short work passes long work, and long work goes on."""
         ready: list[Task | Rows] = [
             *(task for task in self._tasks if not task.waits),
             *(rows for rows in self._shared.rows if rows.is_ready),
         ]
-        if self._turns % 2:
-            return min(ready, key=lambda each: each.last_turn, default=None)
-        return min(ready, key=lambda each: each.spent, default=None)
+        return self._fairness.next(ready)
 
     def _advance(self, turn: Task | Rows) -> None:
-        self._turns += 1
         self._turn_began = monotonic()
         turn.advance()
         self._turn_began = None
+        self._on_turn(turn)
         self._tasks = [task for task in self._tasks if not task.is_over]

@@ -8,6 +8,7 @@ from time import monotonic, time
 from typing import Generic, Protocol, TypeVar
 from uuid import uuid4
 
+from engine.errors import AbandonedError
 from engine.runs.results import Generated
 from engine.runs.run import Run
 from engine.server.errors import CancelledError, SlowClientError
@@ -39,11 +40,7 @@ class Progress:
     unit: str
 
 
-class AbandonedError(Exception):
-    """Raised inside the work of a client that is gone, to unwind it."""
-
-
-class Turns(Protocol):
+class Stack(Protocol):
     """How the work of a job gives way to that of others, on the generation thread."""
 
     def pause(self, until: Callable[[], bool] | None = None) -> None:
@@ -61,7 +58,7 @@ class Job(Generic[Result]):
     `patience` seconds in all; then it loses it.
     """
 
-    turns: Turns
+    stack: Stack
 
     def __init__(
         self,
@@ -88,9 +85,13 @@ class Job(Generic[Result]):
     def abandoned(self) -> bool:
         return self._finished or self.client.gone()
 
-    def checkpoint(self) -> None:
-        """Let others run; unwind if nobody waits for the results any more."""
-        self.turns.pause()
+    def checkpoint(self, until: Callable[[], bool] | None = None) -> None:
+        """Let others run, with `until` for as long as that is false; raises AbandonedError if
+        nobody waits for the results any more."""
+        if until is None:
+            self.stack.pause()
+        else:
+            self.stack.pause(lambda: until() or self.abandoned)
         if self.abandoned:
             raise AbandonedError
 
@@ -102,9 +103,7 @@ class Job(Generic[Result]):
         """Let others run until something is so; returns whether it is, within `seconds`."""
         deadline = monotonic() + seconds
         while not until() and monotonic() < deadline:
-            self.turns.pause(lambda: until() or self.abandoned or monotonic() >= deadline)
-            if self.abandoned:
-                raise AbandonedError
+            self.checkpoint(lambda: until() or monotonic() >= deadline)
         return until()
 
     def generated(self, runs: Sequence[Run]) -> Iterator[tuple[int, Generated]]:
@@ -113,7 +112,7 @@ class Job(Generic[Result]):
         They come as they are made, each with the place of its run. An error of one of the runs is
         raised, and ends the others.
         """
-        return self.turns.generated(runs)
+        return self.stack.generated(runs)
 
     def put(self, result: Result) -> None:
         started = monotonic()

@@ -47,12 +47,17 @@ class Inbox:
 class Rows:
     """Runs of one model that share their passes, as one thing that has turns.
 
-    `last_turn` is when it had its last one.
+    `last_turn` is when it had its last one, `took` how many seconds that lasted, and `size` how
+    many runs it was for.
     """
+
+    name = "shared passes"
 
     def __init__(self, kit: ModelKit):
         self.kit = kit
         self.last_turn = monotonic()
+        self.took = 0.0
+        self.size = 0
         self._batch = Batch(kit)
         self._waiting: deque[Run] = deque()
         self._inboxes: dict[Run, Inbox] = {}
@@ -92,13 +97,15 @@ class Rows:
         """One pass for all of them."""
         began = monotonic()
         owners = {self._inboxes[run].owner for run in self._batch.runs}
+        self.size = len(self._batch.runs)
         held = [run for run in self._batch.runs if self._inboxes[run].lags_with(run)]
         for run, outcome in self._outcomes(held):
             self._inboxes[run].put((run, outcome))
         self._admit()
         self.last_turn = monotonic()
+        self.took = self.last_turn - began
         for owner in owners:
-            owner.spent += self.last_turn - began
+            owner.spent += self.took
 
     def _outcomes(self, held: Sequence[Run]) -> Sequence[Outcome]:
         """Those of the next pass; what fails of all runs at once ends all of them."""

@@ -12,6 +12,7 @@ from uuid import uuid4
 import numpy as np
 
 from engine.captures.records import CapturedActivation
+from engine.errors import AbandonedError
 from engine.server.errors import (
     ImpossibleError,
     SessionActiveError,
@@ -19,7 +20,7 @@ from engine.server.errors import (
     UnknownSessionError,
 )
 from engine.server.jobs.generation_thread import GenerationThread
-from engine.server.jobs.job import AbandonedError, Client, Job
+from engine.server.jobs.job import Client, Job
 
 Ask = Callable[[CapturedActivation], np.ndarray | None]
 """Shows the client a value; returns the changed one, or None if it stays as it is."""

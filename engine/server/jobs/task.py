@@ -7,11 +7,13 @@ from time import monotonic
 import mlx.core as mx
 from greenlet import getcurrent, greenlet
 
+from engine.errors import AbandonedError
 from engine.runs.results import Generated
 from engine.runs.run import Run
-from engine.server.jobs.job import AbandonedError, Job
+from engine.server.jobs.job import Job
 from engine.server.jobs.rows import SharedRuns
 from engine.taps.class_swap import unobserved
+from engine.turns import taking_turns
 
 SHORTEST_TURN = 0.005
 """Seconds below which a turn is not worth to be ended."""
@@ -20,20 +22,26 @@ SHORTEST_TURN = 0.005
 class Task:
     """A job under way: its work has a stack of its own, and goes on where it paused.
 
-    `spent` are the seconds that it has had so far, `last_turn` is when it had its last ones.
+    `spent` are the seconds that it has had so far, `last_turn` is when it had its last ones, and
+    `took` how many those were.
     """
 
     def __init__(self, job: Job, shared: SharedRuns) -> None:
         self.job = job
-        self.spent = 0.0
+        self.spent = self.took = 0.0
         self.last_turn = self._began = monotonic()
         self._shared = shared
         self._until: Callable[[], bool] | None = None
         self._rest = getcurrent()
         self._stack = greenlet(self._work, self._rest)
-        job.turns = self
+        job.stack = self
 
     # the generation thread's side
+
+    @property
+    def name(self) -> str:
+        """What it does: the operation that was asked for."""
+        return self.job.client.operation or "server"
 
     @property
     def is_over(self) -> bool:
@@ -59,7 +67,8 @@ class Task:
         finally:
             mx.set_default_stream(stream)
             self.last_turn = monotonic()
-            self.spent += self.last_turn - self._began
+            self.took = self.last_turn - self._began
+            self.spent += self.took
 
     def end(self) -> None:
         """Unwind the work wherever it is."""
@@ -71,7 +80,7 @@ class Task:
         try:
             if job.abandoned:
                 raise AbandonedError
-            with closing(job.work(job)) as results:
+            with taking_turns(job), closing(job.work(job)) as results:
                 for result in results:
                     job.put(result)
         except AbandonedError:
@@ -95,17 +104,24 @@ class Task:
         """The tokens of some runs as they come, each with the place of its run."""
         place = {run: at for at, run in enumerate(runs)}
         job = self.job
+        for run in runs:
+            if run.is_long:
+                self._read(run)
         with self._shared.added(runs, self) as inbox:
             while place:
-                self.pause(lambda: bool(inbox) or job.abandoned)
-                if job.abandoned:
-                    raise AbandonedError
+                job.checkpoint(lambda: bool(inbox))
                 run, outcome = inbox.take()
                 if isinstance(outcome, Exception):
                     raise outcome
                 yield place[run], outcome
                 if outcome[0].finish_reason is not None:
                     del place[run]
+
+    def _read(self, run: Run) -> None:
+        """Read a long prompt here, so that those who share passes need not wait for it."""
+        while not run.is_read:
+            run.read_prompt()
+            self.job.checkpoint()
 
 
 @contextmanager

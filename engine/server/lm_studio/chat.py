@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from engine.contract import schemas as s
+from engine.server.http.deltas import Delta
+from engine.server.http.forms import Fields
 from engine.server.http.routes.generation import chat_choices
 from engine.server.lm_studio.models import check_context, context_length
 from engine.server.lm_studio.schemas import ChatRequest
@@ -11,6 +13,7 @@ from engine.server.service import Service
 from engine.server.state.conversations import Conversation, continued, new_response_id
 
 Event = dict[str, Any]
+FIELDS = Fields(messages="input")
 
 
 class Chat:
@@ -33,21 +36,23 @@ class Chat:
             "top_k": request.top_k,
             "min_p": request.min_p,
             "repetition_penalty": request.repeat_penalty,
+            "enable_thinking": None if request.reasoning is None else request.reasoning == "on",
         }
-        self.choices = chat_choices(service, s.ChatCompletionRequest(**options), "input")
+        self.choices = chat_choices(service, s.ChatCompletionRequest(**options), FIELDS)
         self._model_id = model.id
 
     def reply(self, body: dict[str, Any]) -> dict[str, Any]:
         """The whole reply, from the chat completion's."""
-        text = body["choices"][0]["message"]["content"]
-        usage, stats = body["usage"], body["stats"]
+        message, usage, stats = body["choices"][0]["message"], body["usage"], body["stats"]
+        text, thought = message["content"], message.get("reasoning_content")
+        output = [{"type": "reasoning", "content": thought}] if thought else []
         reply: dict[str, Any] = {
             "model_instance_id": self._model_id,
-            "output": [{"type": "message", "content": text}],
+            "output": [*output, {"type": "message", "content": text}],
             "stats": {
                 "input_tokens": usage["prompt_tokens"],
                 "total_output_tokens": usage["completion_tokens"],
-                "reasoning_output_tokens": 0,
+                "reasoning_output_tokens": usage["completion_tokens_details"]["reasoning_tokens"],
                 "tokens_per_second": stats["tokens_per_second"],
                 "time_to_first_token_seconds": stats["time_to_first_token"],
             },
@@ -62,15 +67,7 @@ class Chat:
         """The reply's events as the tokens come; the last has the whole reply."""
         yield {"type": "chat.start", "model_instance_id": self._model_id}
         yield {"type": "prompt_processing.start"}
-        begun = False
-        for part in self.choices.parts(generated):
-            if not begun:
-                yield {"type": "prompt_processing.end"}
-                yield {"type": "message.start"}
-                begun = True
-            if part.text:
-                yield {"type": "message.delta", "content": part.text}
-        yield {"type": "message.end"}
+        yield from _told(self.choices.parts(generated))
         yield {"type": "chat.end", "result": self.reply(self.choices.whole())}
 
     def _conversation(self) -> Conversation:
@@ -79,3 +76,27 @@ class Chat:
         earlier = self._conversations.get(self._request.previous_response_id)
         new = [s.ChatMessage(role="user", content=text)]
         return continued(earlier, self._request.system_prompt, new)
+
+
+def _told(parts: Iterable[Delta]) -> Iterator[Event]:
+    """The events of thinking and of the message, each with a beginning and an end."""
+    is_first, current = True, None
+    for part in parts:
+        if is_first:
+            yield {"type": "prompt_processing.end"}
+            is_first = False
+        for kind, text in (("reasoning", part.reasoning), ("message", part.text)):
+            if text:
+                yield from _changed(current, kind)
+                current = kind
+                yield {"type": f"{kind}.delta", "content": text}
+    if current != "message":
+        yield from _changed(current, "message")
+    yield {"type": "message.end"}
+
+
+def _changed(current: str | None, kind: str) -> Iterator[Event]:
+    if current != kind:
+        if current is not None:
+            yield {"type": f"{current}.end"}
+        yield {"type": f"{kind}.start"}

@@ -24,6 +24,7 @@ class ChatRequest(Request):
     min_p: float = Field(0.0, ge=0, le=1)
     repeat_penalty: float | None = Field(None, ge=0.01, le=100)
     max_output_tokens: Count | None = None
+    reasoning: Literal["off", "on"] | None = None
     context_length: Count | None = None
     store: bool = True
     previous_response_id: str | None = None

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 
@@ -11,8 +12,10 @@ from engine.captures.hook_manager import ActivationHookManager
 from engine.captures.hooks import ActivationHookSpec, resolve_hooks
 from engine.contract.schemas import Adapter, Correction, LoadModelRequest, ModelEntry
 from engine.errors import InvalidRequestError
+from engine.models.loading import Progress
 from engine.runs.kit import ModelKit, load_model
 from engine.server.errors import LimitError, UnknownModelError
+from engine.turns import give_way
 
 log = logging.getLogger(__name__)
 MOST_SESSIONS = 256
@@ -108,6 +111,12 @@ class LoadedModel:
                 self._hooks = others | {session: manager}
         return ids
 
+    @cached_property
+    def vocabulary(self) -> dict[str, int]:
+        """The id of each token, by its name in the tokenizer."""
+        with self.lock:
+            return self.kit.tokenizer.get_vocab()
+
     def token_texts(self, tokens: Iterable[int]) -> list[str]:
         """The exact text of each token."""
         with self.lock:
@@ -146,12 +155,17 @@ class Models:
         wanted = "No model" if model_id is None else f"No model {model_id!r}"
         raise UnknownModelError(f"{wanted} is loaded; loaded: {known}.", "model")
 
-    def load(self, request: LoadModelRequest) -> LoadedModel:
-        """Load a model, or return the one that the same request loaded. For the generation thread.
+    def load(
+        self, request: LoadModelRequest, progress: Progress = lambda done, total: None
+    ) -> LoadedModel:
+        """Load a model, or return the one that the same request loaded. For the generation thread,
+        on which one model is loaded at a time.
 
         Raises ModelNotFoundError, UnsupportedModelError, InvalidRequestError if another model has
         the id, LimitError if as many are loaded as may be.
         """
+        while self.loading:
+            give_way(lambda: not self.loading)
         model_id = request.model_id or Path(request.model_path).name
         if known := self._loaded.get(model_id):
             if _same(known.request, request):
@@ -170,7 +184,8 @@ class Models:
         log.info("loading %r", request.model_path)
         try:
             options = request.model_dump(exclude={"model_path", "model_id"})
-            kit = load_model(request.model_path, model_id=model_id, **options)
+            kit = load_model(request.model_path, model_id=model_id, progress=progress, **options)
+            kit.try_caches()
         finally:
             self.loading = False
         log.info("loaded %r in %.1f s", model_id, time.monotonic() - started)

@@ -24,10 +24,12 @@ class Settings:
     capture_bytes: int = 2048 * MEGABYTE
     spill_folder: Path | None = None
     spill_bytes: int = 16384 * MEGABYTE
+    prefix_bytes: int = 1024 * MEGABYTE  # of earlier prompts' keys and values; 0: none are kept
     memory_bytes: int | None = None  # most that MLX may take, models included; None: as MLX has it
 
     max_body_bytes: int = 64 * MEGABYTE
     max_prompt_characters: int = 1_000_000
+    max_batch_characters: int = 2_000_000  # of all texts of a request
     max_prompt_tokens: int = 32768
     max_batch_tokens: int = 65536
     max_tokens: int = 8192  # that one generation may have
@@ -39,4 +41,5 @@ class Settings:
     stuck_after: float = 120.0  # a generation thread this long without a sign of life is not ready
     client_patience: float = 30.0  # how long a client may neither send nor take what it should
     breakpoint_patience: float = 60.0  # how long a stopped pass waits for its client to go on
+    debugger_patience: float = 600.0  # how long a debug session is kept that nothing is asked of
     shutdown_grace: float = 5.0

@@ -89,8 +89,8 @@ def test_serve_allows_tf32_where_it_is_asked_to(monkeypatch, options, value):
 
 def test_doctor_names_the_device_the_precision_and_on_a_cpu_the_blas():
     printed = CliRunner().invoke(main, ["doctor"]).output.splitlines()
-    rows = dict(line.split(": ", 1) for line in printed)
-    assert rows == description()
+    rows = dict(line.strip().split(": ", 1) for line in printed)
+    assert rows.items() >= description().items()
     assert rows["float32 products"] == "exact"
     on_cpu = mx.default_device().type == mx.DeviceType.cpu
     assert ("BLAS" in rows) == on_cpu

@@ -1,5 +1,7 @@
 """`/v1/circuits/patch` and `/v1/circuits/verify` return what the engine measures."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -87,6 +89,51 @@ def test_prompts_and_tokens_may_be_given_by_id(server, task):
 )
 def test_what_cannot_be_measured_is_refused_by_name(server, changes, status, message):
     assert message in server.error(PATH, status, **TASK | changes)["message"]
+
+
+# --- as events --------------------------------------------------------------------------------
+
+MANY = {**TASK, "component": "residual", "positions": "each"}
+
+
+def streamed(server, path, **body):
+    with server.http.stream("POST", path, json=body | {"stream": True}) as response:
+        assert response.headers["Content-Type"].startswith("text/event-stream")
+        lines = [line.removeprefix("data: ") for line in response.iter_lines() if line]
+    return lines
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "total"),
+    [
+        (PATH, MANY, LAYERS * len(TASK["clean"])),
+        (PATH, TASK | {"method": "attribution_patching"}, 1),
+        (PATH, TASK | {"sets": [[{"layer": 0, "head": 1}], []]}, 2),
+        ("/v1/circuits/verify", TASK | {"circuit": [{"layer": 1}], "subsets": 0}, 3),
+    ],
+)
+def test_a_sweep_streams_its_progress_and_then_its_result(server, path, body, total):
+    *lines, last, end = streamed(server, path, **body)
+    told = [json.loads(line) for line in lines]
+    for event in told:
+        s.ProgressEvent.model_validate(event)
+        assert event["total"] == total
+    done = [event["done"] for event in told]
+    assert done[0] == 0
+    assert done == sorted(done)
+    assert json.loads(last) == {"type": "result", "result": server.post(path, **body)}
+    assert end == "[DONE]"
+
+
+def test_a_stream_that_cannot_begin_has_the_status_of_its_error(server):
+    body = TASK | {"corrupted": TASK["clean"], "stream": True}
+    assert "without a difference" in server.error(PATH, 422, **body)["message"]
+
+
+def test_what_fails_after_the_first_event_is_the_last_one(server):
+    same = {**EXAMPLES[0], "corrupted": EXAMPLES[0]["clean"]}
+    *_, last = streamed(server, PATH, examples=[EXAMPLES[0], same])
+    assert "of example 1 " in json.loads(last)["error"]["message"]
 
 
 # --- several examples, and sets ---------------------------------------------------------------

@@ -20,11 +20,14 @@ from tests.engine.server.conftest import Server, running
 CONFIG = schemathesis.Config.from_dict(
     {
         "checks": {
-            "positive_data_acceptance": {"expected-statuses": ["2xx", "403", "404", "409", "422"]}
+            "positive_data_acceptance": {
+                "expected-statuses": ["2xx", "403", "404", "409", "410", "422"]
+            }
         }
     }
 )
-"""The refusals are of what no schema can say: which folders, models, hooks and layers exist."""
+"""The refusals are of what no schema can say: which folders, models, hooks, layers and sessions
+exist."""
 
 
 schema = schemathesis.openapi.from_dict(openapi_document(), config=CONFIG)

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from engine.interventions.intervention import Intervention
-from engine.server.http import specs
+from engine.server.http import prompts, specs
 from engine.server.jobs.job import Client
 from tests.engine.server.conftest import LAYERS, running
 
@@ -79,6 +79,44 @@ def test_a_text_too_long_is_refused_before_it_is_tokenised(tiny_model):
         for body in ({"text": "a" * 11}, {"messages": [{"role": "user", "content": "a" * 11}]}):
             error = server.error("/v1/tokenize", 422, **body)
             assert (error["type"], "10" in error["message"]) == ("over_limit", True)
+
+
+@pytest.fixture
+def encoded(monkeypatch):
+    """How many texts have been tokenised."""
+    counted = []
+
+    def encode(*arguments, **options):
+        counted.append(arguments)
+        return prompts_encode(*arguments, **options)
+
+    prompts_encode = prompts.encode
+    monkeypatch.setattr(prompts, "encode", encode)
+    return counted
+
+
+def test_texts_too_long_together_are_refused_before_one_is_tokenised(tiny_model, encoded):
+    texts = ["a" * 9, "b" * 9]
+    example = {"clean": "a" * 9, "corrupted": "b" * 9, "answers": ["a"], "distractors": ["b"]}
+    with running(tiny_model, max_prompt_characters=10, max_batch_characters=15) as server:
+        for path, body in (
+            ("/v1/completions", {"prompt": texts}),
+            ("/v1/embeddings", {"input": texts}),
+            ("/v1/circuits/patch", {"examples": [example]}),
+        ):
+            error = server.error(path, 422, **body)
+            assert error["type"] == "over_limit"
+            assert "18 characters in all; at most 15" in error["message"]
+    assert encoded == []
+
+
+def test_a_client_that_leaves_before_its_turn_to_be_tokenised_is_not(server, encoded):
+    with server.service.models.get(None).lock:
+        with pytest.raises(httpx.ReadTimeout):
+            server.http.post("/v1/completions", json={"prompt": "mine"}, timeout=0.1)
+        time.sleep(0.3)
+    assert goes_on(server)
+    assert len(encoded) == 1
 
 
 def test_the_progress_of_a_long_prompt_is_logged_under_its_request(server, caplog):

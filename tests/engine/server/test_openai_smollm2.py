@@ -1,5 +1,6 @@
 """OpenAI's own client with the default model: real words, and PyTorch's probabilities."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -102,3 +103,29 @@ def test_seeds_choices_and_penalties(client):
         **repeating, presence_penalty=1, frequency_penalty=1.5, logit_bias={}
     )
     assert plain.count("three") > penalised.choices[0].text.count("three")
+
+
+def test_an_answer_of_a_schema_is_captured_as_any_other(client):
+    city = {
+        "type": "object",
+        "properties": {"capital": {"type": "string"}, "population": {"type": "integer"}},
+        "required": ["capital", "population"],
+        "additionalProperties": False,
+    }
+    hooks = [{"layer_name": "*", "component": "residual"}]
+    asked = {"messages": FRANCE, "activation_hooks": hooks, "activation_format": "base64"}
+    form = {"type": "json_schema", "json_schema": {"name": "city", "schema": city}}
+    path = "/chat/completions/with_activations"
+    held, free = (
+        client.post(path, body=asked | more, cast_to=dict)
+        for more in ({"response_format": form, "max_tokens": 60}, {"max_tokens": 1})
+    )
+    (choice,) = held["choices"]
+    assert choice["finish_reason"] == "stop"
+    answer = json.loads(choice["message"]["content"])
+    assert answer["capital"] == "Paris"
+    assert isinstance(answer["population"], int)
+    assert len(held["activations"]) == 30
+    for name, records in held["activations"].items():
+        assert len(records) == held["usage"]["completion_tokens"]
+        assert records[0] == free["activations"][name][0]

@@ -118,7 +118,11 @@ def test_a_greedy_completion_takes_the_likeliest_tokens(server, reference):
     assert choice.logprobs.tokens == ["<0xE0>", "<0xE0>", "<0xE0>", "<0xF8>"]
     assert [len(top) for top in choice.logprobs.top_logprobs] == [2] * 4
     assert completion.usage == s.Usage(
-        prompt_tokens=len(tokens), completion_tokens=4, total_tokens=len(tokens) + 4
+        prompt_tokens=len(tokens),
+        completion_tokens=4,
+        total_tokens=len(tokens) + 4,
+        prompt_tokens_details=s.PromptTokensDetails(cached_tokens=0),
+        completion_tokens_details=s.CompletionDetails(reasoning_tokens=0),
     )
 
 

@@ -60,7 +60,7 @@ def test_a_stream_joins_to_the_whole(client):
     assert "".join(deltas) == whole.output_text
     last = events[-1].response
     assert last.output_text == whole.output_text
-    assert last.usage == whole.usage
+    assert last.usage.total_tokens == whole.usage.total_tokens
     assert {event.item_id for event in events if hasattr(event, "item_id")} == {last.output[0].id}
 
 
@@ -80,7 +80,7 @@ def test_what_is_not_kept_is_refused(client):
     forgotten = client.responses.create(**asked, store=False)
     with pytest.raises(openai.NotFoundError, match="previous_response_id"):
         client.responses.create(**asked, previous_response_id=forgotten.id)
-    with pytest.raises(openai.BadRequestError, match="tools"):
+    with pytest.raises(openai.UnprocessableEntityError, match="tools"):
         client.responses.create(
             **asked, tools=[{"type": "function", "name": "f", "parameters": {}, "strict": True}]
         )

@@ -151,6 +151,7 @@ def test_only_so_many_models_are_loaded(tiny_model):
         ("--capture-budget", ["0", "-1", "1e3"]),
         ("--max-kv-size", ["7", "-8", str(2**31)]),
         ("--max-models", ["0"]),
+        ("--prefix-cache", ["-1", "x"]),
     ],
 )
 def test_a_number_out_of_its_range_is_refused_with_the_range(option, values):

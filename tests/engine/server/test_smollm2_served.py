@@ -27,6 +27,15 @@ def test_it_answers_a_question(smollm2):
     assert choice["finish_reason"] == "stop"
 
 
+def test_it_goes_on_from_its_answer_without_reading_it_again(smollm2):
+    first = smollm2.post("/v1/chat/completions", messages=FRANCE, max_tokens=20)
+    said = first["choices"][0]["message"]
+    more = [*FRANCE, said, {"role": "user", "content": "And of Italy?"}]
+    usage = smollm2.post("/v1/chat/completions", messages=more, max_tokens=20)["usage"]
+    cached = usage["prompt_tokens_details"]["cached_tokens"]
+    assert cached == first["usage"]["total_tokens"]  # with the end of the turn
+
+
 def test_it_streams_the_same_answer(smollm2):
     chunks = streamed(smollm2, "/v1/chat/completions", messages=FRANCE, max_tokens=20, stream=True)
     deltas = [chunk["choices"][0]["delta"]["content"] for chunk in chunks]

@@ -54,6 +54,13 @@ def test_metrics_count_requests_tokens_and_bytes(tiny_model, tmp_path):
     assert got["neuroscope_models_loaded",] == 1
     assert got["neuroscope_ready",] == 1
     assert got["neuroscope_queue_depth",] == 0
+    assert got["neuroscope_jobs_under_way",] == got["neuroscope_batch_rows",] == 0
+    assert got["neuroscope_host_pool_bytes",] >= 0
+    passes = got["neuroscope_batch_size_count",]
+    assert got["neuroscope_turn_seconds_count", "shared passes"] == passes > 2 * 3
+    assert got["neuroscope_batch_size_sum",] == passes
+    forward = got["neuroscope_longest_turn_seconds", "forward"]
+    assert 0 < forward <= got["neuroscope_turn_seconds_sum", "forward"]
     assert got["neuroscope_mlx_memory_bytes",] > 0
 
 

@@ -1,31 +1,35 @@
 """How much each part of a model matters to a behaviour."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
+from flask import Response
 
 from engine.analysis.ablation import Ablation
 from engine.analysis.circuits import Effects, Scores, patch_effects, patch_sets
 from engine.analysis.parts import CircuitPart
 from engine.analysis.task import Task
-from engine.analysis.verification import verify_circuit
+from engine.analysis.verification import Verification, verify_circuit
 from engine.contract import schemas as s
 from engine.server.errors import ImpossibleError
-from engine.server.http.prompts import check_vocabulary, prompt_tokens, single_token
-from engine.server.http.requests import client
+from engine.server.http.prompts import (
+    check_all_lengths,
+    check_vocabulary,
+    prompt_tokens,
+    single_token,
+)
+from engine.server.http.sweeps import Report, Sweep
 from engine.server.http.warnings import warnings
-from engine.server.jobs.job import Job
 from engine.server.service import Service
 from engine.server.state.models import LoadedModel
 
-Progress = Callable[[int, int], None]
-Result = TypeVar("Result")
+Answer = dict[str, Any] | Response
 PLACES = ("component", "layers", "heads", "neurons", "positions")
 
 
-def patch(service: Service, request: s.CircuitPatchRequest) -> dict[str, Any]:
+def patch(service: Service, request: s.CircuitPatchRequest) -> Answer:
     model = service.models.get(request.model)
     tasks = _tasks(service, model, request)
     how: dict[str, Any] = {
@@ -33,59 +37,46 @@ def patch(service: Service, request: s.CircuitPatchRequest) -> dict[str, Any]:
         "direction": request.direction,
         "ablation": _ablation(service, model, request),
     }
+    told = _warnings(model, tasks)
+    sweep: Sweep[Any]
     if request.sets is not None:
         _check_unplaced(request)
         sets = [_parts(each) for each in request.sets]
-        found = _work(service, lambda p: patch_sets(model.kit, tasks, sets, **how, progress=p))
         nowhere = {"layers": None, "heads": None, "neurons": None, "positions": None}
-        return nowhere | _scores(found) | _warnings(model, tasks)
-    where = {name: getattr(request, name) for name in PLACES}
-    swept: Effects = _work(
-        service, lambda p: patch_effects(model.kit, tasks, **how, **where, progress=p)
-    )
-    return (
-        {
-            "layers": swept.layers,
-            "heads": swept.heads,
-            "neurons": swept.neurons,
-            "positions": swept.positions,
-        }
-        | _scores(swept)
-        | _warnings(model, tasks)
-    )
+        sweep = Sweep(
+            lambda report: patch_sets(model.kit, tasks, sets, **how, progress=report),
+            lambda found: nowhere | _scores(found) | told,
+        )
+    else:
+        where = {name: getattr(request, name) for name in PLACES}
+        sweep = Sweep(
+            lambda report: patch_effects(model.kit, tasks, **how, **where, progress=report),
+            lambda found: _places(found) | _scores(found) | told,
+        )
+    return sweep.answer(service, stream=request.stream, unit="passes")
 
 
-def verify(service: Service, request: s.CircuitVerifyRequest) -> dict[str, Any]:
+def verify(service: Service, request: s.CircuitVerifyRequest) -> Answer:
     model = service.models.get(request.model)
     tasks = _tasks(service, model, request)
     ablation = _ablation(service, model, request)
-    found = _work(
-        service,
-        lambda p: verify_circuit(
+    told = _warnings(model, tasks)
+
+    def measure(report: Report) -> Verification:
+        return verify_circuit(
             model.kit,
             tasks,
             _parts(request.circuit),
             ablation=ablation,
             subsets=request.subsets,
             seed=request.seed,
-            progress=p,
-        ),
-    )
-    reply = asdict(found) | {"incompleteness": found.incompleteness}
-    return reply | _warnings(model, tasks)
+            progress=report,
+        )
 
+    def reply(found: Verification) -> dict[str, Any]:
+        return asdict(found) | {"incompleteness": found.incompleteness} | told
 
-def _work(service: Service, measure: Callable[[Progress], Result]) -> Result:
-    """Run on the generation thread, with a checkpoint after each batch of passes."""
-
-    def work(job: Job) -> Result:
-        def progress(done: int, total: int) -> None:
-            job.report(done, total, "passes")
-            job.checkpoint()
-
-        return measure(progress)
-
-    return service.worker.call(work, client())
+    return Sweep(measure, reply).answer(service, stream=request.stream, unit="passes")
 
 
 def _check_unplaced(request: s.CircuitPatchRequest) -> None:
@@ -96,7 +87,10 @@ def _check_unplaced(request: s.CircuitPatchRequest) -> None:
 
 def _tasks(service: Service, model: LoadedModel, request: s.OverExamples) -> list[Task]:
     tasks = []
-    for number, example in enumerate(request.all_examples()):
+    examples = request.all_examples()
+    texts = [text for each in examples for text in (each.clean, each.corrupted)]
+    check_all_lengths(texts, service.settings, "examples")
+    for number, example in enumerate(examples):
         names = {name: f"examples.{number}.{name}" for name in type(example).model_fields}
         if request.examples is None:
             names = {name: name.removesuffix("s") for name in names}
@@ -131,6 +125,7 @@ def _ablation(
     ablation = request.ablation
     if ablation is None:
         return None
+    check_all_lengths(ablation.references or (), service.settings, "ablation.references")
     references = (
         None
         if ablation.references is None
@@ -163,6 +158,15 @@ def _parts(parts: Sequence[s.CircuitPart]) -> list[CircuitPart]:
 
 def _warnings(model: LoadedModel, tasks: Sequence[Task]) -> dict[str, list[str]]:
     return warnings(model, max(len(task.clean) for task in tasks))
+
+
+def _places(found: Effects) -> dict[str, Any]:
+    return {
+        "layers": found.layers,
+        "heads": found.heads,
+        "neurons": found.neurons,
+        "positions": found.positions,
+    }
 
 
 def _scores(found: Scores) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Texts as vectors, in OpenAI's form."""
 
 import base64
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,8 @@ def embed(service: Service, request: s.EmbeddingsRequest) -> dict[str, Any]:
 
     def work(job: Job) -> np.ndarray:
         sequences = [prompt.tokens for prompt in prompts]
-        return embeddings(model.kit, sequences, request.layer, request.pooling, job.checkpoint)
+        progress = partial(job.report, unit="texts")
+        return embeddings(model.kit, sequences, request.layer, request.pooling, progress)
 
     vectors = service.worker.call(work, client())
     count = sum(len(prompt.tokens) for prompt in prompts)

@@ -10,4 +10,4 @@ from engine.server.service import Service
 
 def forward(service: Service, request: s.ForwardRequest) -> dict[str, Any]:
     asked = ForwardPass.of(service, request)
-    return asked.reply(service.worker.call(lambda job: asked.run(), client()))
+    return asked.reply(service.worker.call(asked.run, client()))

@@ -19,8 +19,9 @@ def logit_lens(service: Service, request: s.LogitLensRequest) -> dict[str, Any]:
     )
 
     def work(job: Job) -> list[dict[str, Any]]:
-        layers = []
+        layers: list[dict[str, Any]] = []
         for layer, logits in engine_logit_lens(model.kit, tokens):
+            job.report(len(layers) + 1, model.kit.structure.layers, "layers")
             job.checkpoint()
             top = [top_tokens(model, row, request.top_k) for row in logits]
             layers.append({"layer": layer, "top": top})

@@ -3,6 +3,7 @@
 import gc
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import mlx.core as mx
@@ -14,7 +15,10 @@ from engine.models.loading import HUB_FILES as MODEL_FILES
 from engine.models.loading import HUB_ID, from_hub
 from engine.models.smollm2 import NAME as PULLED
 from engine.server.errors import ForbiddenError, RequestError
+from engine.server.http.requests import client
+from engine.server.jobs.job import Job
 from engine.server.service import Service
+from engine.server.state.models import LoadedModel
 from engine.server.state.settings import Settings
 
 
@@ -36,8 +40,12 @@ def load_model(service: Service, request: s.LoadModelRequest) -> s.ModelEntry:
         path = permitted(request.adapter_path, settings, "adapter_path", ADAPTER_FILES)
         changed["adapter_path"] = path
     wanted = request.model_copy(update=changed)
+
+    def work(job: Job) -> LoadedModel:
+        return service.models.load(wanted, partial(job.report, unit="weights"))
+
     try:
-        return service.worker.call(lambda job: service.models.load(wanted)).entry
+        return service.worker.call(work, client()).entry
     except RequestError:
         raise
     except EngineError as error:
@@ -46,8 +54,9 @@ def load_model(service: Service, request: s.LoadModelRequest) -> s.ModelEntry:
 
 
 def unload_model(service: Service, request: s.UnloadModelRequest) -> s.UnloadModelResponse:
+    service.debug_sessions.end_all_of(service.models.get(request.model))
     service.models.unload(request.model)
-    service.worker.call(lambda job: _free())
+    service.worker.call(lambda job: _free(), client())
     return s.UnloadModelResponse(unloaded=request.model)
 
 

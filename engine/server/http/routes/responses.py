@@ -4,14 +4,19 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from typing import Any
-from uuid import uuid4
 
 from engine.contract import schemas as s
+from engine.server.errors import ImpossibleError
+from engine.server.http.forms import Fields
+from engine.server.http.input_items import messages_of
+from engine.server.http.output_items import OutputItems
 from engine.server.http.requests import client
 from engine.server.http.responses import event_stream, named_event
 from engine.server.http.routes.generation import Answer, chat_choices
 from engine.server.service import Service
 from engine.server.state.conversations import Conversation, continued, new_response_id
+
+FIELDS = Fields(messages="input", schema="text.format.schema", form="text.format")
 
 
 def respond(service: Service, request: s.ResponseRequest) -> Answer:
@@ -20,7 +25,7 @@ def respond(service: Service, request: s.ResponseRequest) -> Answer:
     if request.stream:
         return event_stream(reply.events(job), job, named_event)
     with closing(job):
-        for _ in reply.choices.parts(job):
+        for _ in reply.told(job):
             pass
         return reply.whole()
 
@@ -33,39 +38,40 @@ class _Reply:
         self._request = request
         self._model = service.models.get(request.model)
         self._messages = _conversation(service, request)
-        self.choices = chat_choices(
-            service,
-            s.ChatCompletionRequest(
-                model=request.model,
-                messages=list(self._messages),
-                max_tokens=request.max_output_tokens,
-                temperature=request.temperature,
-                top_p=request.top_p,
-            ),
-            "input",
-        )
-        self._id, self._message_id = new_response_id(), f"msg_{uuid4().hex}"
+        self.choices = chat_choices(service, _chat(request, self._messages), FIELDS)
+        self._items = OutputItems()
+        self._id = new_response_id()
         self._created = int(time.time())
+
+    def told(self, generated: Iterable[Any]) -> Iterator[dict[str, Any]]:
+        """The events of the items, as they come."""
+        for part in self.choices.parts(generated):
+            yield from self._items.add(part)
+        yield from self._items.finish(self._status)
+
+    @property
+    def _status(self) -> str:
+        (choice,) = self.choices.all
+        return "incomplete" if choice.finish_reason == "length" else "completed"
 
     def whole(self) -> dict[str, Any]:
         """The finished reply; its conversation is kept, if it is to be."""
-        body = self.choices.whole()
-        choice, usage = body["choices"][0], body["usage"]
-        text = choice["message"]["content"]
+        usage = self.choices.whole()["usage"]
         if self._request.store:
-            answer = s.ChatMessage(role="assistant", content=text)
-            self._service.conversations.keep(self._id, (*self._messages, answer))
-        ended_early = choice["finish_reason"] == "length"
-        status = "incomplete" if ended_early else "completed"
+            self._service.conversations.keep(self._id, (*self._messages, self._said()))
+        status = self._status
         told = s.ResponseUsage(
             input_tokens=usage["prompt_tokens"],
-            input_tokens_details=s.InputDetails(cached_tokens=0),
+            input_tokens_details=s.InputDetails(
+                cached_tokens=usage["prompt_tokens_details"]["cached_tokens"]
+            ),
             output_tokens=usage["completion_tokens"],
-            output_tokens_details=s.OutputDetails(reasoning_tokens=0),
+            output_tokens_details=s.OutputDetails(**usage["completion_tokens_details"]),
             total_tokens=usage["total_tokens"],
         )
+        ended_early = status == "incomplete"
         reason = s.IncompleteDetails(reason="max_output_tokens") if ended_early else None
-        return self._body(status, [self._message(status, text)], told, reason)
+        return self._body(status, self._items.all, told, reason)
 
     def events(self, generated: Iterable[Any]) -> Iterator[dict[str, Any]]:
         """Each event of a stream, numbered."""
@@ -74,33 +80,22 @@ class _Reply:
 
     def _unnumbered(self, generated: Iterable[Any]) -> Iterator[dict[str, Any]]:
         begun = self._body("in_progress", [])
-        place = {"item_id": self._message_id, "output_index": 0, "content_index": 0}
         yield {"type": "response.created", "response": begun}
         yield {"type": "response.in_progress", "response": begun}
-        message = self._message("in_progress")
-        yield {"type": "response.output_item.added", "output_index": 0, "item": message}
-        yield {"type": "response.content_part.added", "part": _text(""), **place}
-        for part in self.choices.parts(generated):
-            if part.text:
-                delta = {"delta": part.text, "logprobs": []}
-                yield {"type": "response.output_text.delta"} | place | delta
+        yield from self.told(generated)
         reply = self.whole()
-        (message,) = reply["output"]
-        text = message["content"][0]["text"]
-        yield {"type": "response.output_text.done", "text": text, "logprobs": [], **place}
-        yield {"type": "response.content_part.done", "part": _text(text), **place}
-        yield {"type": "response.output_item.done", "output_index": 0, "item": message}
         yield {"type": f"response.{reply['status']}", "response": reply}
 
-    def _message(self, status: str, text: str | None = None) -> dict[str, Any]:
-        content = [] if text is None else [_text(text)]
-        return {
-            "id": self._message_id,
-            "type": "message",
-            "role": "assistant",
-            "status": status,
-            "content": content,
-        }
+    def _said(self) -> s.ChatMessage:
+        """The reply as a message of the conversation."""
+        calls = [
+            s.CalledTool(
+                id=call["call_id"],
+                function=s.CalledFunction(name=call["name"], arguments=call["arguments"]),
+            )
+            for call in self._items.calls
+        ]
+        return s.ChatMessage(role="assistant", content=self._items.text, tool_calls=calls)
 
     def _body(
         self,
@@ -122,6 +117,9 @@ class _Reply:
                 "max_output_tokens": request.max_output_tokens,
                 "temperature": request.temperature,
                 "top_p": request.top_p,
+                "parallel_tool_calls": request.parallel_tool_calls,
+                "tool_choice": request.tool_choice,
+                "tools": request.tools,
                 "metadata": request.metadata or {},
                 "store": request.store,
                 "output": output,
@@ -130,18 +128,44 @@ class _Reply:
         ).model_dump()
 
 
+def _chat(request: s.ResponseRequest, messages: Conversation) -> s.ChatCompletionRequest:
+    """The chat completion that gives the reply."""
+    choice = request.tool_choice
+    return s.ChatCompletionRequest(
+        model=request.model,
+        messages=list(messages),
+        max_tokens=request.max_output_tokens,
+        temperature=request.temperature,
+        top_p=request.top_p,
+        response_format=_format(request.text),
+        tools=[
+            s.ToolSpec(
+                type="function", function=s.FunctionSpec(**tool.model_dump(exclude={"type"}))
+            )
+            for tool in request.tools
+        ],
+        tool_choice=s.NamedTool(type="function", function=s.FunctionReference(name=choice.name))
+        if isinstance(choice, s.FunctionChoice)
+        else choice,
+        parallel_tool_calls=request.parallel_tool_calls,
+    )
+
+
+def _format(text: s.TextOptions | None) -> s.ResponseFormat:
+    if text is None:
+        return s.TextFormat(type="text")
+    wanted = text.format
+    if not isinstance(wanted, s.SchemaFormat):
+        return wanted
+    named = s.NamedSchema(name=wanted.name, schema=wanted.schema_)
+    return s.JsonSchemaFormat(type="json_schema", json_schema=named)
+
+
 def _conversation(service: Service, request: s.ResponseRequest) -> Conversation:
     said = request.input
-    messages = [s.InputMessage(role="user", content=said)] if isinstance(said, str) else said
-    new = [s.ChatMessage(role=each.role, content=_content(each)) for each in messages]
+    items = [s.InputMessage(role="user", content=said)] if isinstance(said, str) else said
     earlier = service.conversations.get(request.previous_response_id)
-    return continued(earlier, request.instructions, new)
-
-
-def _content(message: s.InputMessage) -> str:
-    content = message.content
-    return content if isinstance(content, str) else "".join(part.text for part in content)
-
-
-def _text(text: str) -> dict[str, Any]:
-    return s.OutputText(text=text).model_dump()
+    conversation = continued(earlier, request.instructions, messages_of(items))
+    if not conversation:
+        raise ImpossibleError("input: it contains no message.", "input")
+    return conversation

@@ -8,11 +8,10 @@ import numpy as np
 from engine.captures.records import CapturedActivation, listed, step_of
 from engine.contract import schemas as s
 from engine.interventions.intervention import Intervention
-from engine.server.http.choices import Choices
+from engine.server.errors import ImpossibleError
 from engine.server.http.forward_pass import ForwardPass
-from engine.server.http.openai_format import CompletionReply
-from engine.server.http.prompts import completion_prompts
 from engine.server.http.requests import client
+from engine.server.http.routes.generation import completion_choices
 from engine.server.http.specs import positions as positions_asked
 from engine.server.jobs.job import Job
 from engine.server.jobs.sessions import Ask, Event, Run
@@ -26,19 +25,21 @@ def begin_forward(service: Service, request: s.ForwardSessionRequest) -> dict[st
     asked = ForwardPass.of(service, request)
     breakpoints = Breakpoints(request, asked.model, prompt=len(asked.batch[0]), passes=1)
     return _begin(
-        service, breakpoints, lambda job, ask: asked.run(breakpoints.asking(ask)), asked.reply
+        service, breakpoints, lambda job, ask: asked.run(job, breakpoints.asking(ask)), asked.reply
     )
 
 
 def begin_completion(service: Service, request: s.CompletionSessionRequest) -> dict[str, Any]:
-    model = service.models.get(request.model)
-    prompts = completion_prompts(model, request, service.settings)
-    choices = Choices(service, prompts, request, CompletionReply(model, request.logprobs))
+    choices = completion_choices(service, request)
     (choice,) = choices.all
     generation = choice.generation
+    if generation.draft is not None:
+        raise ImpossibleError(
+            "draft_model: a session stops in passes over one token of the text each.", "draft_model"
+        )
     breakpoints = Breakpoints(
         request,
-        model,
+        generation.model,
         prompt=len(generation.prompt.tokens),
         passes=generation.sampling.max_tokens,
     )

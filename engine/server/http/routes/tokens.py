@@ -6,7 +6,7 @@ from engine.contract import schemas as s
 from engine.runs.encoding import decode
 from engine.server.errors import ImpossibleError
 from engine.server.http.chat import chat_tokens
-from engine.server.http.prompts import check_vocabulary, single_token, text_tokens
+from engine.server.http.prompts import check_vocabulary, single_token, text_tokens, tokenizing
 from engine.server.service import Service
 from engine.server.state.models import LoadedModel
 
@@ -23,7 +23,7 @@ def tokenize(service: Service, request: s.TokenizeRequest) -> s.TokenizeResponse
 def detokenize(service: Service, request: s.DetokenizeRequest) -> s.DetokenizeResponse:
     model = service.models.get(request.model)
     check_vocabulary(model, request.tokens, "tokens")
-    with model.lock:
+    with tokenizing(model):
         text = decode(model.kit.tokenizer, request.tokens)
     return s.DetokenizeResponse(text=text, texts=model.token_texts(request.tokens))
 

@@ -1,0 +1,41 @@
+"""The Smalltalk examples of the documents answer what stands below them, in every system."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from bridge.client import LMStudioNeuroScopeClient
+from systems import System, answer
+
+PAGES = sorted((Path(__file__).parents[2] / "docs").glob("*.md"))
+EXAMPLES = [
+    pytest.param(code, below, id=f"{page.stem}-{number}")
+    for page in PAGES
+    for number, (code, below) in enumerate(
+        re.findall(
+            r"```smalltalk\n(.*?)```(?:\n+```text\n(.*?)```)",
+            page.read_text(encoding="utf-8"),
+            re.S,
+        )
+    )
+]
+
+
+@pytest.mark.parametrize(("code", "below"), EXAMPLES)
+def test_an_example_answers_what_stands_below_it(
+    code: str, below: str, system: System, engine: LMStudioNeuroScopeClient
+):
+    here = f"(LMStudioRESTClient baseUrl: '{engine.base_url}')"
+    temporaries, statements = code.replace("LMStudioRESTClient default", here).split("\n", 1)
+    parted = statements.strip().replace(".\n", ";;")
+    assert answer(system, f"{temporaries} {parted}") == value(below.strip())
+
+
+def value(printed: str) -> str | list[int]:
+    """A String or an Array of Integers as Smalltalk prints it."""
+    if numbers := re.fullmatch(r"#\((.*)\)", printed):
+        return [int(each) for each in numbers[1].split()]
+    text = re.fullmatch(r"'(.*)'", printed, re.S)
+    assert text, printed
+    return text[1].replace("''", "'")
