@@ -15,6 +15,20 @@ def _texts(*texts: str) -> str:
 HAPPY = ("I love this film", "What a wonderful day", "This is great", "She is very happy")
 SAD = ("I hate this film", "What an awful day", "This is terrible", "He is very sad")
 LABELS = "#(#positive #positive #positive #positive #negative #negative #negative #negative)"
+HOOKS = (
+    "attention_analysis",
+    "detailed_analysis",
+    "optional_hook",
+    "monitor",
+    "hook1",
+    "hook2",
+    "hook3",
+    "expensive_analysis",
+    "intervention_hook",
+    "attention_ablation",
+    "layer_monitor",
+)
+"""The hooks that the documents call by a name."""
 VALUES = {
     "model": "TransformerModel fromHuggingFace: 'gpt2-small'",
     "model1": "<model>",
@@ -39,7 +53,9 @@ VALUES = {
     "analysisTokens": "<tokens>",
     "dangerousTokens": "<tokens>",
     "corruptedTokens": "<model> tokenizer encode: 'The dog sat on the mat'",
-    "manager": "<model> hookManager",
+    "manager": "<model> hookManager removeAllHooks; addHooks: (#("
+    + " ".join(f"'{name}'" for name in HOOKS)
+    + ") collect: [:each | (Hook named: each) layer: 5; yourself]); yourself",
     "finder": "CircuitFinder for: <model>",
     "circuitFinder": "<finder>",
     "analyzer": "AttentionAnalyzer for: <model>",
@@ -108,7 +124,21 @@ VALUES = {
     "layerActivation": "<activation>",
     "originalActivation": "<activation>",
     "patchedActivation": "<activation>",
-    "activations": "<activation>",
+    "activations": "ActivationTensor random: #(1 32 768)",
+    "trainingHooks": "{" + _hook("training1") + "}",
+    "inferenceHooks": "{" + _hook("inference1") + "}",
+    "largeTensor": "ActivationTensor random: #(100 768)",
+    "cleanActivations": "(<model> runWithCaching: <tokens> layers: #(5) components: #(#residual))"
+    " cachedActivations",
+    "testData": "((<model> capture: <text> layers: #(6) components: #(#residual)) at: 6 at:"
+    " #residual) -> #(#positive #negative #positive #negative #positive #negative)",
+    "dataset": "<indirectObjectExamples>",
+    "testDataset": "<trainingTexts>",
+    "myLinearProbe": "LinearProbe input: (ActivationTensor random: #(4 768))"
+    " labels: #(#a #b #a #b) regularization: 0.01",
+    "probe": "LinearProbe for: <model>",
+    "trainedProbe": "<myLinearProbe> train; yourself",
+    "attentionAnalysis": "<analyzer> analyzeText: <text>",
     "gradients": "ActivationTensor random: #(16)",
     "maxNorm": "1",
     "vector": "ActivationTensor random: #(16)",
@@ -140,7 +170,7 @@ VALUES = {
     "exampleSequences": "<indirectObjectExamples>",
     "factualPrompts": "<indirectObjectExamples>",
     "circuit": "<finder> findCircuitFor: 'indirect object' examples: <indirectObjectExamples>"
-    " method: #attribution threshold: 0.01",
+    " method: #attributionPatching threshold: 0.01",
     "inductionCircuit": "<circuit>",
     "discoveredCircuits": "Dictionary new at: #inductionHead put: <circuit>; yourself",
     "targetBehaviors": "#(#inductionHead)",
