@@ -103,7 +103,7 @@ def test_what_a_gpu_cannot_multiply_by_many_rows_is_plain_there(dtype, group_siz
         expected = np.array(model(x).astype(mx.float32))
     dequantise_wrong_on_cuda(model)
     assert type(model.layers[0]) is kind
-    np.testing.assert_allclose(np.array(model(x).astype(mx.float32)), expected, rtol=0, atol=1e-2)
+    np.testing.assert_allclose(np.array(model(x).astype(mx.float32)), expected, rtol=0, atol=2e-2)
 
 
 def test_what_was_never_quantised_stays_the_same_object():

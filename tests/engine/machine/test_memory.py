@@ -46,7 +46,7 @@ def test_mlx_s_memory_limit_counts_with_what_it_uses(limit):
     held = mx.zeros(MEGABYTE)
     mx.eval(held)
     limit(mx.get_active_memory() + 300 * MEGABYTE)
-    assert memory.available_bytes() == 300 * MEGABYTE
+    assert memory.available_bytes() == pytest.approx(300 * MEGABYTE, abs=64)
     more = mx.ones(25 * MEGABYTE)
     mx.eval(more)
     assert memory.available_bytes() == pytest.approx(200 * MEGABYTE, abs=MEGABYTE)
@@ -64,7 +64,8 @@ def test_what_the_system_has_left_counts(limit, monkeypatch):
     kept = mx.ones(2 * MEGABYTE)
     mx.eval(kept)
     del kept
-    assert memory.available_bytes() == 77 * MEGABYTE + mx.get_cache_memory()
+    expected = 77 * MEGABYTE + mx.get_cache_memory()
+    assert memory.available_bytes() == pytest.approx(expected, abs=64)
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
