@@ -21,13 +21,19 @@ bin := .venv/bin
 VENV_PYTHON ?= $(bin)/python
 amber := systems/node_modules/.package-lock.json
 
-.PHONY: demo docs test check unit integration smalltalk gpu fuzz regenerate clean
+.PHONY: demo docs test test-engine test-bridge check unit integration smalltalk gpu fuzz regenerate clean
 
 demo: .venv/demo $(amber)
 	$(bin)/python examples/demo.py
 
 test: check $(amber)
-	$(VENV_PYTHON) -m pytest $(PYTEST)
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=line test-engine test-bridge
+
+test-engine: .venv/test
+	$(VENV_PYTHON) -m pytest tests/engine $(PYTEST)
+
+test-bridge: .venv/test $(amber)
+	$(VENV_PYTHON) -m pytest tests/bridge tests/squeak tests/smalltalk $(PYTEST)
 
 check: .venv/test
 	$(bin)/ruff format --check .
