@@ -26,7 +26,8 @@ DOCUMENTED = set(
     re.findall(
         r"\w+",
         """
-    ActivationAnalyzer ActivationCache ActivationHook ActivationTensor AttentionAnalyzer CacheStrategy
+    ActivationAnalyzer ActivationCache ActivationHook ActivationTensor AttentionAnalyzer
+    CacheStrategy
     AttentionLayer AttentionVisualizer CachedModelOutput CachingHook Circuit CircuitFinder
     CircuitVisualizer ColorScheme DataBridge EmbeddingLayer Hook HookManager InteractiveLens
     InterventionExperiment InterventionHook JSInterface LinearProbe MLPLayer ModelOutput
