@@ -93,6 +93,7 @@ class Streams(BaseHTTPRequestHandler):
 
     def allow(self) -> None:
         self.send_header("Access-Control-Allow-Origin", "*")
+        self.send_header("Access-Control-Allow-Headers", "X-Session-Id")
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
