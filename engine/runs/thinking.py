@@ -1,4 +1,4 @@
-"""A model's thinking: what it writes between two markers before it answers."""
+"""A model's thinking: what it writes between two markers before its reply."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 import pytest
+from documents import PAGES, examples
 
 from bridge.cli import main
 from bridge.client import LMStudioNeuroScopeClient
@@ -17,21 +18,9 @@ from engine.components import ComponentType
 from engine.server import errors
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted((ROOT / "docs").glob("*.md"))
-EXAMPLES = [
-    pytest.param(code, below, id=f"{page.stem}-{number}")
-    for page in PAGES
-    for number, (code, below) in enumerate(
-        re.findall(
-            r"```python\n(.*?)```(?:[^`]*?```text\n(.*?)```)?",
-            page.read_text(encoding="utf-8"),
-            re.S,
-        )
-    )
-]
 
 
-@pytest.mark.parametrize(("code", "below"), EXAMPLES)
+@pytest.mark.parametrize(("code", "below"), examples("python"))
 def test_a_python_example_prints_what_stands_below_it(
     code: str, below: str, engine: LMStudioNeuroScopeClient
 ):

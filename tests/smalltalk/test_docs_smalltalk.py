@@ -1,28 +1,15 @@
 """The Smalltalk examples of the documents answer what stands below them, in every system."""
 
 import re
-from pathlib import Path
 
 import pytest
+from documents import examples
 
 from bridge.client import LMStudioNeuroScopeClient
 from systems import System, answer
 
-PAGES = sorted((Path(__file__).parents[2] / "docs").glob("*.md"))
-EXAMPLES = [
-    pytest.param(code, below, id=f"{page.stem}-{number}")
-    for page in PAGES
-    for number, (code, below) in enumerate(
-        re.findall(
-            r"```smalltalk\n(.*?)```(?:\n+```text\n(.*?)```)",
-            page.read_text(encoding="utf-8"),
-            re.S,
-        )
-    )
-]
 
-
-@pytest.mark.parametrize(("code", "below"), EXAMPLES)
+@pytest.mark.parametrize(("code", "below"), examples("smalltalk"))
 def test_an_example_answers_what_stands_below_it(
     code: str, below: str, system: System, engine: LMStudioNeuroScopeClient
 ):
