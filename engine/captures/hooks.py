@@ -1,6 +1,6 @@
 """Hook specifications, and what they resolve to on a model: one hook a layer, points, heads."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from engine.components import ComponentType
@@ -9,6 +9,7 @@ from engine.structure.places import check_heads, places_named
 from engine.structure.resolver import Structure
 from engine.taps.points import Point
 from engine.taps.position_sets import Positions
+from engine.taps.shares import Share
 
 DTYPES = ("float32", "float16", "bfloat16")
 
@@ -43,7 +44,10 @@ class ActivationHookSpec:
 
 @dataclass(frozen=True)
 class ResolvedHook:
-    """One hook on one layer of one model: its points, each with whether it is the input."""
+    """One hook on one layer of one model: its points, each with whether it is the input.
+
+    `shares` are those of this rank in the model's values.
+    """
 
     hook_id: str
     layer_name: str
@@ -54,6 +58,7 @@ class ResolvedHook:
     heads: tuple[int, ...] | None
     dtype: str
     exclude_special_tokens: bool
+    shares: Mapping[Point, Share]
 
 
 def resolve_hooks(
@@ -106,6 +111,7 @@ def _resolve(spec: ActivationHookSpec, structure: Structure) -> list[ResolvedHoo
             heads=spec.heads,
             dtype=spec.dtype,
             exclude_special_tokens=spec.exclude_special_tokens,
+            shares=structure.shares,
         )
         for place in places
     ]

@@ -18,7 +18,8 @@ class Edit:
     """One intervention at one point: the visitor that makes the change.
 
     `positions` are absolute and counted from 0, None those of every pass; from `prompt_end` on
-    there are as many as are generated. `acted` says whether a value was there to change.
+    there are as many as are generated. `acted` says whether a value was there to change, or is on
+    another rank.
     """
 
     def __init__(
@@ -27,12 +28,13 @@ class Edit:
         point: Point,
         positions: range | tuple[int, ...] | None,
         prompt_end: int,
+        is_here: bool = True,
     ):
         self.intervention = intervention
         self.point = point
         self.positions = positions
         self.prompt_end = prompt_end
-        self.acted = False
+        self.acted = not is_here
 
     def __call__(self, value: mx.array, span: Span) -> mx.array:
         part = self._part(value, span)

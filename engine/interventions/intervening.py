@@ -123,7 +123,8 @@ def _edits(
         _check_distinct("position", positions, what)
     for place in places:
         ((point, _),) = place.points
-        yield Edit(intervention, point, positions, prompt_end)
+        share = structure.shares.get(point)
+        yield Edit(intervention, point, positions, prompt_end, share is None or share.is_here)
 
 
 def _check_distinct(kind: str, numbers: tuple[int, ...] | None, what: str) -> None:

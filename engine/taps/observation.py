@@ -11,13 +11,23 @@ from engine.taps.class_swap import Role, Scope, Taps, observing
 from engine.taps.points import Point, Span, Visitors
 from engine.taps.positions import count_tokens, tokens_in
 from engine.taps.roles import ModuleRole
+from engine.taps.shares import Share
+
+
+class Stages(Protocol):
+    """The layers of a model are on several ranks: what a pass has of those of the others."""
+
+    def completed(self, scope: Scope, result: mx.array) -> None:
+        """Give a scope, after a pass of this result, values at all of its marks, in one order."""
 
 
 class Tappable(Protocol):
-    """A model, and its modules that have a role."""
+    """A model, its modules that have a role, and the values of which ranks have shares."""
 
     model: nn.Module
     roles: list[tuple[nn.Module, ModuleRole]]
+    shares: dict[Point, Share]
+    stages: Stages | None
 
 
 class Observer(Protocol):
@@ -55,7 +65,7 @@ class Observation:
 
     def __init__(self, structure: Tappable, visitors: Visitors, observer: Observer | None = None):
         observer = observer or _Unheard()
-        scope = Scope(visitors, observer.marks)
+        scope = Scope(visitors, observer.marks, structure.shares)
         modules: list[nn.Module] = []
         for module, role in structure.roles:
             is_whole = module is structure.model
@@ -64,8 +74,8 @@ class Observation:
             modules.append(module)
             narrow = role.narrowed(scope)
             if is_whole:
-                scope.roles[id(module)] = _WholeModel(narrow, observer)
-            elif narrow.is_answer(scope):
+                scope.roles[id(module)] = _WholeModel(narrow, observer, structure.stages)
+            elif structure.stages is None and narrow.is_answer(scope):
                 scope.answers[id(module)] = scope.marks_at(narrow.outputs)
             else:
                 scope.roles[id(module)] = narrow
@@ -96,9 +106,10 @@ def observed(
 class _WholeModel:
     """The role of the outermost module: its call is one pass."""
 
-    def __init__(self, role: Role, observer: Observer):
+    def __init__(self, role: Role, observer: Observer, stages: Stages | None):
         self.role = role
         self.observer = observer
+        self.stages = stages
 
     def call(self, scope: Scope, forward, module: nn.Module, args: tuple, kwargs: dict):
         tokens = args[0]
@@ -108,6 +119,8 @@ class _WholeModel:
         self.observer.begin_pass(scope.span, scope.batch)
         result = self.role.call(scope, forward, module, args, kwargs)
         count_tokens(cache, sum(scope.span))
+        if self.stages and scope.marks:
+            self.stages.completed(scope, result)
         seen, values = scope.seen, scope.values
         scope.seen, scope.values = [], []
         return self.observer.end_pass(result, seen, values)
