@@ -1199,6 +1199,60 @@ class Operations(Transport):
             },
         )
 
+    def gradients(
+        self,
+        target: api.GradientTarget,
+        prompt: str | api.TokenIds,
+        hooks: Sequence[api.HookSpec] | None = None,
+        *,
+        integrated: api.IntegratedGradients | None = None,
+        activation_format: Literal["array", "base64", "metadata", "reference"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+    ) -> api.Gradients:
+        """Differentiate a logit, a difference, a probability or a loss by any activation, and by
+        the tokens of the prompt."""
+        return self._result(
+            "POST",
+            "/v1/gradients",
+            body={
+                "target": target,
+                "prompt": prompt,
+                "hooks": hooks,
+                "integrated": integrated,
+                "activation_format": activation_format,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+            },
+        )
+
+    def stream_gradients(
+        self,
+        target: api.GradientTarget,
+        prompt: str | api.TokenIds,
+        hooks: Sequence[api.HookSpec] | None = None,
+        *,
+        integrated: api.IntegratedGradients | None = None,
+        activation_format: Literal["array", "base64", "metadata", "reference"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Differentiate a logit, a difference, a probability or a loss by any activation, and by
+        the tokens of the prompt. Yields the events of the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/gradients",
+            body={
+                "target": target,
+                "prompt": prompt,
+                "hooks": hooks,
+                "integrated": integrated,
+                "activation_format": activation_format,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+            },
+        )
+
     def patch_circuit(
         self,
         clean: str | api.TokenIds | None = None,
@@ -3005,6 +3059,60 @@ class AsyncOperations(AsyncTransport):
                 "layer": layer,
                 "expert": expert,
                 "top_k": top_k,
+                "model": model,
+            },
+        )
+
+    async def gradients(
+        self,
+        target: api.GradientTarget,
+        prompt: str | api.TokenIds,
+        hooks: Sequence[api.HookSpec] | None = None,
+        *,
+        integrated: api.IntegratedGradients | None = None,
+        activation_format: Literal["array", "base64", "metadata", "reference"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+    ) -> api.Gradients:
+        """Differentiate a logit, a difference, a probability or a loss by any activation, and by
+        the tokens of the prompt."""
+        return await self._result(
+            "POST",
+            "/v1/gradients",
+            body={
+                "target": target,
+                "prompt": prompt,
+                "hooks": hooks,
+                "integrated": integrated,
+                "activation_format": activation_format,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+            },
+        )
+
+    def stream_gradients(
+        self,
+        target: api.GradientTarget,
+        prompt: str | api.TokenIds,
+        hooks: Sequence[api.HookSpec] | None = None,
+        *,
+        integrated: api.IntegratedGradients | None = None,
+        activation_format: Literal["array", "base64", "metadata", "reference"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Differentiate a logit, a difference, a probability or a loss by any activation, and by
+        the tokens of the prompt. Yields the events of the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/gradients",
+            body={
+                "target": target,
+                "prompt": prompt,
+                "hooks": hooks,
+                "integrated": integrated,
+                "activation_format": activation_format,
+                "add_special_tokens": add_special_tokens,
                 "model": model,
             },
         )

@@ -297,6 +297,17 @@ class InputText(TypedDict):
     logprobs: NotRequired[list[Any] | None]
 
 
+class IntegratedAttributions(TypedDict):
+    """
+    Integrated gradients by token, in units of the target (Sundararajan et al. 2017).
+    """
+
+    attributions: list[float]
+    baseline_score: float
+    delta: float
+    steps: int
+
+
 class JobProgress(TypedDict):
     done: int
     total: int
@@ -572,6 +583,15 @@ TokenId: TypeAlias = int
 
 
 TokenIds: TypeAlias = list[TokenId]
+
+
+class TokenSaliency(TypedDict):
+    """
+    How much each token matters, one number a token.
+    """
+
+    gradient_x_input: list[float]
+    norm: list[float]
 
 
 class TokenizeResponse(TypedDict):
@@ -1018,6 +1038,36 @@ class Forward(TypedDict):
     top: list[list[TopToken]]
 
 
+class GradientTarget(TypedDict):
+    """
+    A number of the logits at some positions: the mean over these positions.
+    """
+
+    kind: NotRequired[
+        Literal["logit", "logit_difference", "log_probability", "probability", "loss"] | None
+    ]
+    tokens: NotRequired[list[str | TokenId] | None]
+    against: NotRequired[list[str | TokenId] | None]
+    positions: NotRequired[list[Position] | None]
+
+
+class Gradients(TypedDict):
+    """
+    Gradients are per unit of activation, in units of the target.
+    """
+
+    warnings: NotRequired[list[str]]
+    tokens: list[int]
+    texts: list[str]
+    score: float
+    capture_id: str
+    gradients: dict[str, list[ActivationRecord]]
+    saliency: TokenSaliency
+    integrated: IntegratedAttributions | None
+    forward_passes: int
+    backward_passes: int
+
+
 class HookSpec(TypedDict):
     """
     What to capture, and where.
@@ -1065,6 +1115,17 @@ class InputReasoning(TypedDict):
     encrypted_content: NotRequired[None]
     id: NotRequired[str | None]
     status: NotRequired[str | None]
+
+
+class IntegratedGradients(TypedDict):
+    """
+    Gradients integrated from a baseline to the prompt's embeddings.
+    """
+
+    steps: NotRequired[int | None]
+    baseline: NotRequired[Literal["zero", "token", "prompt"] | None]
+    token: NotRequired[str | TokenId | None]
+    prompt: NotRequired[str | TokenIds | None]
 
 
 class InterventionSpec(TypedDict):
@@ -1528,6 +1589,21 @@ class ForwardSessionRequest(TypedDict):
     model: NotRequired[str | None]
     logits: NotRequired[Literal["last", "all", "none"] | None]
     top_k: NotRequired[int | None]
+
+
+class GradientsRequest(TypedDict):
+    """
+    A prompt, a target, and the values by which it is differentiated.
+    """
+
+    prompt: str | TokenIds
+    target: GradientTarget
+    hooks: NotRequired[list[HookSpec] | None]
+    integrated: NotRequired[IntegratedGradients | None]
+    activation_format: NotRequired[Literal["array", "base64", "metadata", "reference"] | None]
+    add_special_tokens: NotRequired[bool | None]
+    model: NotRequired[str | None]
+    stream: NotRequired[bool | None]
 
 
 class HookEntry(TypedDict):

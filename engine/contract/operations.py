@@ -288,6 +288,22 @@ OPERATIONS: tuple[Operation, ...] = (
         errors=(400, 404, 413, 422, 503),
     ),
     Operation(
+        "gradients",
+        "post",
+        "/v1/gradients",
+        "Differentiate a logit, a difference, a probability or a loss by any activation, and by "
+        "the tokens of the prompt.",
+        (
+            "gradientsOf: target over: prompt hooks: hooks",
+            "gradientsOf: target over: prompt",
+            "gradientsOf: target over: prompt options: options",
+        ),
+        s.Gradients,
+        s.GradientsRequest,
+        streams="progress",
+        errors=GENERATION_ERRORS,
+    ),
+    Operation(
         "patchCircuit",
         "post",
         "/v1/circuits/patch",
