@@ -1,7 +1,7 @@
 """Gradients of a score with respect to the values at hook points."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -39,12 +39,14 @@ def gradients(
     score: Score,
     *,
     given: Mapping[Point, mx.array] | None = None,
+    stopped: Collection[Point] = (),
 ) -> Gradients:
     """Differentiate a score of the logits of `tokens`, ``[batch, seq]``, by the values at `points`.
 
     The gradient at a point is that of an additive perturbation of its value: it counts whatever
     the model calculates from there on, at a later point among `points` too. `given` are values that
-    the pass has at some points in place of its own. Costs one forward and one backward pass, in
+    the pass has at some points in place of its own, and no gradient goes back through the values
+    at those that are `stopped`. Costs one forward and one backward pass, in
     which the whole sequence is needed at once. Raises InterventionError for a point that the pass
     does not come by exactly once, or whose values are whole numbers; UnsupportedOperationError
     where the model calculates with an operation that has no gradient; NotEnoughMemoryError for what
@@ -52,7 +54,7 @@ def gradients(
     """
     kit.structure.check_length(tokens.shape[1])
     kit.footprint.check_gradients(*tokens.shape)
-    perturbed = _Perturbed(kit, tokens, points, dict(given or {}))
+    perturbed = _Perturbed(kit, tokens, points, dict(given or {}), stopped)
     with missing_gradients_explained(kit):
         run = mx.value_and_grad(lambda perturbations: perturbed.score(perturbations, score))
         (value, values), found = run(perturbed.zeros())
@@ -86,6 +88,7 @@ class _Perturbed:
     tokens: mx.array
     points: Sequence[Point]
     given: Mapping[Point, mx.array] = field(default_factory=dict)
+    stopped: Collection[Point] = ()
 
     def zeros(self) -> list[mx.array]:
         """Perturbations that change nothing; the pass that tells their shapes is not evaluated."""
@@ -112,11 +115,11 @@ class _Perturbed:
                 value = change(point, self.given.get(point, value))
                 if point in seen:
                     seen[point].append(value)
-                return value
+                return mx.stop_gradient(value) if point in self.stopped else value
 
             return visit
 
-        visitors = {point: visitor(point) for point in {*self.points, *self.given}}
+        visitors = {point: visitor(point) for point in {*self.points, *self.given, *self.stopped}}
         with observed(self.kit.structure, visitors):
             logits = self.kit.structure.logits(self.tokens)
         for point, values in seen.items():

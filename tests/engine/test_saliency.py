@@ -15,7 +15,7 @@ PROMPT = "The capital of France is"
 HEADS, HEAD_DIM, LAYER = 9, 64, 7
 TOLERANCE = {"logit": 1e-5, "logit_difference": 1e-5}
 OF_PROBABILITIES = 1e-4
-"""Float32's last digits of a logit of 17 are 1e-5 of 1 - p, of which such gradients are multiples."""
+"""Such gradients are multiples of 1 - p, of which float32's last digits of a logit are 1e-5."""
 
 
 @pytest.fixture(scope="module")
@@ -165,5 +165,5 @@ def test_what_a_target_cannot_be_is_said():
 
 
 def test_an_operation_without_a_gradient_is_refused_by_name():
-    with pytest.raises(UnsupportedOperationError, match="deepseek_v41 calculates with .*gather"):
+    with pytest.raises(UnsupportedOperationError, match=r"deepseek_v41 calculates with .*gather"):
         saliency(tiny_kit("deepseek_v41"), [3, 31, 4], Target("loss"))

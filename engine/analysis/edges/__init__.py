@@ -1,1 +1,1 @@
-"""Edges: what passes from one part of a model to another, and how much of a behaviour it carries."""
+"""Edges: what passes from one part of a model to another, and what of a behaviour it carries."""

@@ -26,7 +26,7 @@ import numpy as np
 
 from engine.analysis.circuits import Progress, as_tasks
 from engine.analysis.edges.blocks import Blocks
-from engine.analysis.edges.graph import Graph
+from engine.analysis.edges.graph import Graph, Kind
 from engine.analysis.edges.model import EMBEDDING, EdgeModel, edge_model
 from engine.analysis.gradients import Gradients, gradients, missing_gradients_explained
 from engine.analysis.task import Task
@@ -39,7 +39,7 @@ from engine.turns import give_way
 
 EdgeMethod = Literal["eap", "eap_ig"]
 STEPS = 5
-READ_BY: dict[str, C] = {"query": C.QUERY, "key": C.KEY, "value": C.VALUE}
+READ_BY: dict[Kind, C] = {"query": C.QUERY, "key": C.KEY, "value": C.VALUE}
 
 
 @dataclass(frozen=True)
@@ -235,9 +235,8 @@ class Pair:
         """Enter the products of gradients with what sources that are read write otherwise."""
         reach = int(self._model.graph.reach[rows.start])
         changes = self.changes[:reach].reshape(reach, -1)
-        slopes[rows, :reach] = np.array(
-            reads.astype(mx.float32).reshape(reads.shape[0], -1) @ changes.T
-        )
+        reads = reads.astype(mx.float32).reshape(reads.shape[0], -1)
+        slopes[rows, :reach] = np.array(reads @ changes.T)
 
 
 def one_by_one(values: mx.array, others: mx.array) -> mx.array:

@@ -84,7 +84,7 @@ class Blocks:
         self, layer: int, stream: mx.array, changes: Values, wanted: Sequence[Point]
     ) -> list[mx.array]:
         """What a block has at the `wanted` points where `stream`, ``[rows, seq, hidden]``, enters
-        it and `changes` take the place of its own values. Either may have one row for all others."""
+        it and `changes` take the place of its own values; one row of either is for all rows."""
         rows = max(each.shape[0] for each in (stream, *changes.values()))
         stream = mx.broadcast_to(stream, (rows, *stream.shape[1:]))
         seen: dict[Point, mx.array] = {}

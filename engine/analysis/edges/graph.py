@@ -8,7 +8,7 @@ destination reads what the source writes (Elhage et al. 2021, transformer-circui
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -20,7 +20,7 @@ from engine.errors import InvalidRequestError
 Kind = Literal["input", "query", "key", "value", "head", "mlp", "logits"]
 Edge = tuple[str, str]
 """The names of a source and a destination."""
-LETTERS: dict[str, Kind] = {"q": "query", "k": "key", "v": "value"}
+LETTERS: dict[Kind, str] = {"query": "q", "key": "k", "value": "v"}
 SHOWN = 8
 
 
@@ -60,8 +60,8 @@ class Graph:
         """The nodes that read, in the order of the pass."""
         nodes: list[Node] = []
         for layer, (heads, groups) in enumerate(zip(self.heads, self.groups, strict=True)):
-            for letter, kind in LETTERS.items():
-                shared = letter != "q" and groups != heads
+            for kind, letter in LETTERS.items():
+                shared = kind != "query" and groups != heads
                 count, word = (groups, "g") if shared else (heads, "h")
                 nodes += [
                     Node(f"a{layer}.{word}{unit}.{letter}", kind, layer, unit)
@@ -109,13 +109,12 @@ class Graph:
 
     def of_layer(self, layer: int, kind: Kind) -> slice:
         """Where the destinations of one kind in a layer are."""
-        names = {"query": "q", "key": "k", "value": "v"}
         if kind == "mlp":
             first = self.destination_places[f"m{layer}"]
             return slice(first, first + 1)
         shared = kind != "query" and self.groups[layer] != self.heads[layer]
         count = self.groups[layer] if kind != "query" else self.heads[layer]
-        first = self.destination_places[f"a{layer}.{'g' if shared else 'h'}0.{names[kind]}"]
+        first = self.destination_places[f"a{layer}.{'g' if shared else 'h'}0.{LETTERS[kind]}"]
         return slice(first, first + count)
 
     def source(self, name: str) -> int:

@@ -27,7 +27,7 @@ READS = (C.QUERY, C.KEY, C.VALUE)
 TRIED = 8
 """Tokens of the passes that are tried."""
 SAME = {mx.float32: 1e-4, mx.float16: 2e-2, mx.bfloat16: 1e-1}
-"""How far two numbers may be apart, in shares of the largest, that are the same but for rounding."""
+"""How far values may be apart that are the same but for rounding, in shares of the largest."""
 
 
 @dataclass(frozen=True)
