@@ -1261,7 +1261,7 @@ class Operations(Transport):
         distractor: str | api.TokenId | None = None,
         *,
         examples: Sequence[api.CircuitExample] | None = None,
-        pooling: Literal["mean", "logsumexp"] | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
         add_special_tokens: bool | None = None,
         model: str | None = None,
         component: Literal[
@@ -1323,7 +1323,7 @@ class Operations(Transport):
         distractor: str | api.TokenId | None = None,
         *,
         examples: Sequence[api.CircuitExample] | None = None,
-        pooling: Literal["mean", "logsumexp"] | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
         add_special_tokens: bool | None = None,
         model: str | None = None,
         component: Literal[
@@ -1386,7 +1386,7 @@ class Operations(Transport):
         corrupted: str | api.TokenIds | None = None,
         answer: str | api.TokenId | None = None,
         distractor: str | api.TokenId | None = None,
-        pooling: Literal["mean", "logsumexp"] | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
         add_special_tokens: bool | None = None,
         model: str | None = None,
         ablation: api.CircuitAblation | None = None,
@@ -1422,7 +1422,7 @@ class Operations(Transport):
         corrupted: str | api.TokenIds | None = None,
         answer: str | api.TokenId | None = None,
         distractor: str | api.TokenId | None = None,
-        pooling: Literal["mean", "logsumexp"] | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
         add_special_tokens: bool | None = None,
         model: str | None = None,
         ablation: api.CircuitAblation | None = None,
@@ -1447,6 +1447,358 @@ class Operations(Transport):
                 "ablation": ablation,
                 "subsets": subsets,
                 "seed": seed,
+            },
+        )
+
+    def score_edges(
+        self,
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        method: Literal["eap", "eap_ig"] | None = None,
+        steps: int | None = None,
+        top_n: int | None = None,
+        scores: Literal["none", "array", "safetensors"] | None = None,
+    ) -> api.CircuitEdges:
+        """Estimate how much each edge between the parts of a model matters to an answer, all of
+        them in a few passes."""
+        return self._result(
+            "POST",
+            "/v1/circuits/edges",
+            body={
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "method": method,
+                "steps": steps,
+                "top_n": top_n,
+                "scores": scores,
+            },
+        )
+
+    def stream_score_edges(
+        self,
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        method: Literal["eap", "eap_ig"] | None = None,
+        steps: int | None = None,
+        top_n: int | None = None,
+        scores: Literal["none", "array", "safetensors"] | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Estimate how much each edge between the parts of a model matters to an answer, all of
+        them in a few passes. Yields the events of the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/circuits/edges",
+            body={
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "method": method,
+                "steps": steps,
+                "top_n": top_n,
+                "scores": scores,
+            },
+        )
+
+    def edge_faithfulness(
+        self,
+        edges: Sequence[api.EdgeSpec] | None = None,
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        sizes: Sequence[int] | None = None,
+        random: int | None = None,
+        seed: int | None = None,
+    ) -> api.EdgeFaithfulness:
+        """Measure how much of a behaviour circuits of the first edges of a ranking do, with what
+        all others carry patched."""
+        return self._result(
+            "POST",
+            "/v1/circuits/edges/faithfulness",
+            body={
+                "edges": edges,
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "sizes": sizes,
+                "random": random,
+                "seed": seed,
+            },
+        )
+
+    def stream_edge_faithfulness(
+        self,
+        edges: Sequence[api.EdgeSpec] | None = None,
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        sizes: Sequence[int] | None = None,
+        random: int | None = None,
+        seed: int | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Measure how much of a behaviour circuits of the first edges of a ranking do, with what
+        all others carry patched. Yields the events of the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/circuits/edges/faithfulness",
+            body={
+                "edges": edges,
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "sizes": sizes,
+                "random": random,
+                "seed": seed,
+            },
+        )
+
+    def prune_circuit(
+        self,
+        threshold: float,
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        edges: Sequence[api.EdgeSpec] | None = None,
+        distance: Literal["kl", "score"] | None = None,
+    ) -> api.PrunedCircuit:
+        """Prune a circuit edge by edge, as ACDC does."""
+        return self._result(
+            "POST",
+            "/v1/circuits/edges/prune",
+            body={
+                "threshold": threshold,
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "edges": edges,
+                "distance": distance,
+            },
+        )
+
+    def stream_prune_circuit(
+        self,
+        threshold: float,
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        edges: Sequence[api.EdgeSpec] | None = None,
+        distance: Literal["kl", "score"] | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Prune a circuit edge by edge, as ACDC does. Yields the events of the reply as they
+        arrive."""
+        return self._events(
+            "POST",
+            "/v1/circuits/edges/prune",
+            body={
+                "threshold": threshold,
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "edges": edges,
+                "distance": distance,
+            },
+        )
+
+    def patch_paths(
+        self,
+        senders: Sequence[Sequence[str]],
+        receivers: Sequence[str],
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        held: Literal["heads", "heads_and_mlps"] | None = None,
+    ) -> api.CircuitPaths:
+        """Measure what senders send to receivers directly, by path patching."""
+        return self._result(
+            "POST",
+            "/v1/circuits/paths",
+            body={
+                "senders": senders,
+                "receivers": receivers,
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "held": held,
+            },
+        )
+
+    def stream_patch_paths(
+        self,
+        senders: Sequence[Sequence[str]],
+        receivers: Sequence[str],
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        held: Literal["heads", "heads_and_mlps"] | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Measure what senders send to receivers directly, by path patching. Yields the events
+        of the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/circuits/paths",
+            body={
+                "senders": senders,
+                "receivers": receivers,
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "held": held,
+            },
+        )
+
+    def score_nodes(
+        self,
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        qk_fix: bool | None = None,
+        grad_drop: bool | None = None,
+    ) -> api.CircuitNodes:
+        """Estimate how much each node matters to an answer, by attribution patching with the
+        corrections of AtP*."""
+        return self._result(
+            "POST",
+            "/v1/circuits/nodes",
+            body={
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "qk_fix": qk_fix,
+                "grad_drop": grad_drop,
+            },
+        )
+
+    def stream_score_nodes(
+        self,
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        qk_fix: bool | None = None,
+        grad_drop: bool | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Estimate how much each node matters to an answer, by attribution patching with the
+        corrections of AtP*. Yields the events of the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/circuits/nodes",
+            body={
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "qk_fix": qk_fix,
+                "grad_drop": grad_drop,
             },
         )
 
@@ -3125,7 +3477,7 @@ class AsyncOperations(AsyncTransport):
         distractor: str | api.TokenId | None = None,
         *,
         examples: Sequence[api.CircuitExample] | None = None,
-        pooling: Literal["mean", "logsumexp"] | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
         add_special_tokens: bool | None = None,
         model: str | None = None,
         component: Literal[
@@ -3187,7 +3539,7 @@ class AsyncOperations(AsyncTransport):
         distractor: str | api.TokenId | None = None,
         *,
         examples: Sequence[api.CircuitExample] | None = None,
-        pooling: Literal["mean", "logsumexp"] | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
         add_special_tokens: bool | None = None,
         model: str | None = None,
         component: Literal[
@@ -3250,7 +3602,7 @@ class AsyncOperations(AsyncTransport):
         corrupted: str | api.TokenIds | None = None,
         answer: str | api.TokenId | None = None,
         distractor: str | api.TokenId | None = None,
-        pooling: Literal["mean", "logsumexp"] | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
         add_special_tokens: bool | None = None,
         model: str | None = None,
         ablation: api.CircuitAblation | None = None,
@@ -3286,7 +3638,7 @@ class AsyncOperations(AsyncTransport):
         corrupted: str | api.TokenIds | None = None,
         answer: str | api.TokenId | None = None,
         distractor: str | api.TokenId | None = None,
-        pooling: Literal["mean", "logsumexp"] | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
         add_special_tokens: bool | None = None,
         model: str | None = None,
         ablation: api.CircuitAblation | None = None,
@@ -3311,6 +3663,358 @@ class AsyncOperations(AsyncTransport):
                 "ablation": ablation,
                 "subsets": subsets,
                 "seed": seed,
+            },
+        )
+
+    async def score_edges(
+        self,
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        method: Literal["eap", "eap_ig"] | None = None,
+        steps: int | None = None,
+        top_n: int | None = None,
+        scores: Literal["none", "array", "safetensors"] | None = None,
+    ) -> api.CircuitEdges:
+        """Estimate how much each edge between the parts of a model matters to an answer, all of
+        them in a few passes."""
+        return await self._result(
+            "POST",
+            "/v1/circuits/edges",
+            body={
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "method": method,
+                "steps": steps,
+                "top_n": top_n,
+                "scores": scores,
+            },
+        )
+
+    def stream_score_edges(
+        self,
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        method: Literal["eap", "eap_ig"] | None = None,
+        steps: int | None = None,
+        top_n: int | None = None,
+        scores: Literal["none", "array", "safetensors"] | None = None,
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Estimate how much each edge between the parts of a model matters to an answer, all of
+        them in a few passes. Yields the events of the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/circuits/edges",
+            body={
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "method": method,
+                "steps": steps,
+                "top_n": top_n,
+                "scores": scores,
+            },
+        )
+
+    async def edge_faithfulness(
+        self,
+        edges: Sequence[api.EdgeSpec] | None = None,
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        sizes: Sequence[int] | None = None,
+        random: int | None = None,
+        seed: int | None = None,
+    ) -> api.EdgeFaithfulness:
+        """Measure how much of a behaviour circuits of the first edges of a ranking do, with what
+        all others carry patched."""
+        return await self._result(
+            "POST",
+            "/v1/circuits/edges/faithfulness",
+            body={
+                "edges": edges,
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "sizes": sizes,
+                "random": random,
+                "seed": seed,
+            },
+        )
+
+    def stream_edge_faithfulness(
+        self,
+        edges: Sequence[api.EdgeSpec] | None = None,
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        sizes: Sequence[int] | None = None,
+        random: int | None = None,
+        seed: int | None = None,
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Measure how much of a behaviour circuits of the first edges of a ranking do, with what
+        all others carry patched. Yields the events of the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/circuits/edges/faithfulness",
+            body={
+                "edges": edges,
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "sizes": sizes,
+                "random": random,
+                "seed": seed,
+            },
+        )
+
+    async def prune_circuit(
+        self,
+        threshold: float,
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        edges: Sequence[api.EdgeSpec] | None = None,
+        distance: Literal["kl", "score"] | None = None,
+    ) -> api.PrunedCircuit:
+        """Prune a circuit edge by edge, as ACDC does."""
+        return await self._result(
+            "POST",
+            "/v1/circuits/edges/prune",
+            body={
+                "threshold": threshold,
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "edges": edges,
+                "distance": distance,
+            },
+        )
+
+    def stream_prune_circuit(
+        self,
+        threshold: float,
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        edges: Sequence[api.EdgeSpec] | None = None,
+        distance: Literal["kl", "score"] | None = None,
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Prune a circuit edge by edge, as ACDC does. Yields the events of the reply as they
+        arrive."""
+        return self._events(
+            "POST",
+            "/v1/circuits/edges/prune",
+            body={
+                "threshold": threshold,
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "edges": edges,
+                "distance": distance,
+            },
+        )
+
+    async def patch_paths(
+        self,
+        senders: Sequence[Sequence[str]],
+        receivers: Sequence[str],
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        held: Literal["heads", "heads_and_mlps"] | None = None,
+    ) -> api.CircuitPaths:
+        """Measure what senders send to receivers directly, by path patching."""
+        return await self._result(
+            "POST",
+            "/v1/circuits/paths",
+            body={
+                "senders": senders,
+                "receivers": receivers,
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "held": held,
+            },
+        )
+
+    def stream_patch_paths(
+        self,
+        senders: Sequence[Sequence[str]],
+        receivers: Sequence[str],
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        held: Literal["heads", "heads_and_mlps"] | None = None,
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Measure what senders send to receivers directly, by path patching. Yields the events
+        of the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/circuits/paths",
+            body={
+                "senders": senders,
+                "receivers": receivers,
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "held": held,
+            },
+        )
+
+    async def score_nodes(
+        self,
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        qk_fix: bool | None = None,
+        grad_drop: bool | None = None,
+    ) -> api.CircuitNodes:
+        """Estimate how much each node matters to an answer, by attribution patching with the
+        corrections of AtP*."""
+        return await self._result(
+            "POST",
+            "/v1/circuits/nodes",
+            body={
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "qk_fix": qk_fix,
+                "grad_drop": grad_drop,
+            },
+        )
+
+    def stream_score_nodes(
+        self,
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        qk_fix: bool | None = None,
+        grad_drop: bool | None = None,
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Estimate how much each node matters to an answer, by attribution patching with the
+        corrections of AtP*. Yields the events of the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/circuits/nodes",
+            body={
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "qk_fix": qk_fix,
+                "grad_drop": grad_drop,
             },
         )
 

@@ -77,6 +77,33 @@ Layer: TypeAlias = int
 Neuron: TypeAlias = int
 
 
+class CircuitPaths(TypedDict):
+    """
+    What the paths from senders to receivers carry, in units of the task's score.
+    """
+
+    warnings: NotRequired[list[str]]
+    clean_scores: list[float]
+    corrupted_scores: list[float]
+    scores: list[list[float]]
+    effects: list[float]
+
+
+SenderItem: TypeAlias = str
+
+
+Sender: TypeAlias = list[SenderItem]
+
+
+Receiver: TypeAlias = str
+
+
+Sender1Item: TypeAlias = str
+
+
+Sender1: TypeAlias = list[Sender1Item]
+
+
 class CircuitVerification(TypedDict):
     """
     What a circuit does by itself: scores and differences in logits, means over the clean
@@ -173,6 +200,35 @@ class DebugStepRequest(TypedDict):
 class DetokenizeResponse(TypedDict):
     text: str
     texts: list[str]
+
+
+class EdgeFaithfulness(TypedDict):
+    """
+    How much of the difference between the prompts circuits of edges restore.
+    """
+
+    warnings: NotRequired[list[str]]
+    sizes: list[int]
+    edge_count: int
+    clean_score: float
+    corrupted_score: float
+    scores: list[float]
+    faithfulness: list[float]
+    random_faithfulness: list[list[float]]
+    cpr: float
+    cmd: float
+
+
+Size: TypeAlias = int
+
+
+class EdgeSpec(TypedDict):
+    """
+    An edge by the names of its ends.
+    """
+
+    source: str
+    destination: str
 
 
 class Embedding(TypedDict):
@@ -474,6 +530,21 @@ class SchemaFormat(TypedDict):
     strict: NotRequired[bool | None]
 
 
+class ScoredEdge(TypedDict):
+    source: str
+    destination: str
+    score: float
+
+
+class ScoredNode(TypedDict):
+    name: str
+    kind: Literal["query", "key", "value", "head", "mlp"]
+    layer: int
+    unit: int | None
+    score: float
+    magnitude: float | None
+
+
 StopString: TypeAlias = str
 
 
@@ -735,6 +806,24 @@ class CircuitAblation(TypedDict):
     seed: NotRequired[int | None]
 
 
+class CircuitEdges(TypedDict):
+    """
+    Scores estimate how the task's score changes with the edge patched, in its units.
+    """
+
+    warnings: NotRequired[list[str]]
+    clean_score: float
+    corrupted_score: float
+    sources: list[str]
+    destinations: list[str]
+    edge_count: int
+    edges: list[ScoredEdge]
+    all_scores: Tensor | None
+    safetensors_base64: str | None
+    forward_passes: int
+    backward_passes: int
+
+
 class CircuitEffects(TypedDict):
     """
     Scores are in logits; effects are shares of the difference between the two prompts.
@@ -762,6 +851,58 @@ class CircuitExample(TypedDict):
     corrupted: str | TokenIds
     answers: list[str | TokenId]
     distractors: list[str | TokenId]
+
+
+class CircuitNodes(TypedDict):
+    """
+    Scores estimate how the task's score changes with the node patched, in its units.
+    """
+
+    warnings: NotRequired[list[str]]
+    clean_score: float
+    corrupted_score: float
+    nodes: list[ScoredNode]
+    forward_passes: int
+    backward_passes: int
+
+
+class CircuitNodesRequest1(TypedDict):
+    """
+    Examples over which all nodes are scored by AtP* (Kramár et al. 2024).
+    """
+
+    clean: NotRequired[str | TokenIds | None]
+    corrupted: NotRequired[str | TokenIds | None]
+    answer: NotRequired[str | TokenId | None]
+    distractor: NotRequired[str | TokenId | None]
+    examples: list[CircuitExample] | None
+    pooling: NotRequired[Literal["mean", "logsumexp", "probability"] | None]
+    add_special_tokens: NotRequired[bool | None]
+    model: NotRequired[str | None]
+    stream: NotRequired[bool | None]
+    qk_fix: NotRequired[bool | None]
+    grad_drop: NotRequired[bool | None]
+
+
+class CircuitNodesRequest2(TypedDict):
+    """
+    Examples over which all nodes are scored by AtP* (Kramár et al. 2024).
+    """
+
+    clean: str | TokenIds | None
+    corrupted: str | TokenIds | None
+    answer: str | TokenId | None
+    distractor: str | TokenId | None
+    examples: NotRequired[list[CircuitExample] | None]
+    pooling: NotRequired[Literal["mean", "logsumexp", "probability"] | None]
+    add_special_tokens: NotRequired[bool | None]
+    model: NotRequired[str | None]
+    stream: NotRequired[bool | None]
+    qk_fix: NotRequired[bool | None]
+    grad_drop: NotRequired[bool | None]
+
+
+CircuitNodesRequest: TypeAlias = CircuitNodesRequest1 | CircuitNodesRequest2
 
 
 class CircuitPart(TypedDict):
@@ -809,7 +950,7 @@ class CircuitPatchRequest1(TypedDict):
     answer: NotRequired[str | TokenId | None]
     distractor: NotRequired[str | TokenId | None]
     examples: list[CircuitExample] | None
-    pooling: NotRequired[Literal["mean", "logsumexp"] | None]
+    pooling: NotRequired[Literal["mean", "logsumexp", "probability"] | None]
     add_special_tokens: NotRequired[bool | None]
     model: NotRequired[str | None]
     stream: NotRequired[bool | None]
@@ -854,7 +995,7 @@ class CircuitPatchRequest2(TypedDict):
     answer: str | TokenId | None
     distractor: str | TokenId | None
     examples: NotRequired[list[CircuitExample] | None]
-    pooling: NotRequired[Literal["mean", "logsumexp"] | None]
+    pooling: NotRequired[Literal["mean", "logsumexp", "probability"] | None]
     add_special_tokens: NotRequired[bool | None]
     model: NotRequired[str | None]
     stream: NotRequired[bool | None]
@@ -889,6 +1030,88 @@ class CircuitPatchRequest2(TypedDict):
 CircuitPatchRequest: TypeAlias = CircuitPatchRequest1 | CircuitPatchRequest2
 
 
+class CircuitPathsRequest1(TypedDict):
+    """
+    Senders and receivers of path patching.
+    """
+
+    clean: NotRequired[str | TokenIds | None]
+    corrupted: NotRequired[str | TokenIds | None]
+    answer: NotRequired[str | TokenId | None]
+    distractor: NotRequired[str | TokenId | None]
+    examples: list[CircuitExample] | None
+    pooling: NotRequired[Literal["mean", "logsumexp", "probability"] | None]
+    add_special_tokens: NotRequired[bool | None]
+    model: NotRequired[str | None]
+    stream: NotRequired[bool | None]
+    senders: list[Sender]
+    receivers: list[Receiver]
+    held: NotRequired[Literal["heads", "heads_and_mlps"] | None]
+
+
+class CircuitPathsRequest2(TypedDict):
+    """
+    Senders and receivers of path patching.
+    """
+
+    clean: str | TokenIds | None
+    corrupted: str | TokenIds | None
+    answer: str | TokenId | None
+    distractor: str | TokenId | None
+    examples: NotRequired[list[CircuitExample] | None]
+    pooling: NotRequired[Literal["mean", "logsumexp", "probability"] | None]
+    add_special_tokens: NotRequired[bool | None]
+    model: NotRequired[str | None]
+    stream: NotRequired[bool | None]
+    senders: list[Sender1]
+    receivers: list[Receiver]
+    held: NotRequired[Literal["heads", "heads_and_mlps"] | None]
+
+
+CircuitPathsRequest: TypeAlias = CircuitPathsRequest1 | CircuitPathsRequest2
+
+
+class CircuitPruneRequest1(TypedDict):
+    """
+    A circuit to be pruned edge by edge (Conmy et al. 2023).
+    """
+
+    clean: NotRequired[str | TokenIds | None]
+    corrupted: NotRequired[str | TokenIds | None]
+    answer: NotRequired[str | TokenId | None]
+    distractor: NotRequired[str | TokenId | None]
+    examples: list[CircuitExample] | None
+    pooling: NotRequired[Literal["mean", "logsumexp", "probability"] | None]
+    add_special_tokens: NotRequired[bool | None]
+    model: NotRequired[str | None]
+    stream: NotRequired[bool | None]
+    threshold: float
+    edges: NotRequired[list[EdgeSpec] | None]
+    distance: NotRequired[Literal["kl", "score"] | None]
+
+
+class CircuitPruneRequest2(TypedDict):
+    """
+    A circuit to be pruned edge by edge (Conmy et al. 2023).
+    """
+
+    clean: str | TokenIds | None
+    corrupted: str | TokenIds | None
+    answer: str | TokenId | None
+    distractor: str | TokenId | None
+    examples: NotRequired[list[CircuitExample] | None]
+    pooling: NotRequired[Literal["mean", "logsumexp", "probability"] | None]
+    add_special_tokens: NotRequired[bool | None]
+    model: NotRequired[str | None]
+    stream: NotRequired[bool | None]
+    threshold: float
+    edges: NotRequired[list[EdgeSpec] | None]
+    distance: NotRequired[Literal["kl", "score"] | None]
+
+
+CircuitPruneRequest: TypeAlias = CircuitPruneRequest1 | CircuitPruneRequest2
+
+
 class CircuitVerifyRequest1(TypedDict):
     """
     A circuit, and the examples over which it is to do what the whole model does.
@@ -899,7 +1122,7 @@ class CircuitVerifyRequest1(TypedDict):
     answer: NotRequired[str | TokenId | None]
     distractor: NotRequired[str | TokenId | None]
     examples: list[CircuitExample] | None
-    pooling: NotRequired[Literal["mean", "logsumexp"] | None]
+    pooling: NotRequired[Literal["mean", "logsumexp", "probability"] | None]
     add_special_tokens: NotRequired[bool | None]
     model: NotRequired[str | None]
     stream: NotRequired[bool | None]
@@ -919,7 +1142,7 @@ class CircuitVerifyRequest2(TypedDict):
     answer: str | TokenId | None
     distractor: str | TokenId | None
     examples: NotRequired[list[CircuitExample] | None]
-    pooling: NotRequired[Literal["mean", "logsumexp"] | None]
+    pooling: NotRequired[Literal["mean", "logsumexp", "probability"] | None]
     add_special_tokens: NotRequired[bool | None]
     model: NotRequired[str | None]
     stream: NotRequired[bool | None]
@@ -997,6 +1220,49 @@ class DebugState(TypedDict):
 class DetokenizeRequest(TypedDict):
     tokens: list[TokenId]
     model: NotRequired[str | None]
+
+
+class EdgeFaithfulnessRequest1(TypedDict):
+    """
+    A ranking of edges, and how many of its first ones circuits keep.
+    """
+
+    clean: NotRequired[str | TokenIds | None]
+    corrupted: NotRequired[str | TokenIds | None]
+    answer: NotRequired[str | TokenId | None]
+    distractor: NotRequired[str | TokenId | None]
+    examples: list[CircuitExample] | None
+    pooling: NotRequired[Literal["mean", "logsumexp", "probability"] | None]
+    add_special_tokens: NotRequired[bool | None]
+    model: NotRequired[str | None]
+    stream: NotRequired[bool | None]
+    edges: NotRequired[list[EdgeSpec] | None]
+    sizes: NotRequired[list[Size] | None]
+    random: NotRequired[int | None]
+    seed: NotRequired[int | None]
+
+
+class EdgeFaithfulnessRequest2(TypedDict):
+    """
+    A ranking of edges, and how many of its first ones circuits keep.
+    """
+
+    clean: str | TokenIds | None
+    corrupted: str | TokenIds | None
+    answer: str | TokenId | None
+    distractor: str | TokenId | None
+    examples: NotRequired[list[CircuitExample] | None]
+    pooling: NotRequired[Literal["mean", "logsumexp", "probability"] | None]
+    add_special_tokens: NotRequired[bool | None]
+    model: NotRequired[str | None]
+    stream: NotRequired[bool | None]
+    edges: NotRequired[list[EdgeSpec] | None]
+    sizes: NotRequired[list[Size] | None]
+    random: NotRequired[int | None]
+    seed: NotRequired[int | None]
+
+
+EdgeFaithfulnessRequest: TypeAlias = EdgeFaithfulnessRequest1 | EdgeFaithfulnessRequest2
 
 
 class Embeddings(TypedDict):
@@ -1218,6 +1484,20 @@ class PromotedTokens(TypedDict):
     suppressed: list[TokenEffect]
 
 
+class PrunedCircuit(TypedDict):
+    """
+    What is left of a circuit.
+    """
+
+    warnings: NotRequired[list[str]]
+    edges: list[ScoredEdge]
+    tried: int
+    distance: float
+    score: float
+    clean_score: float
+    corrupted_score: float
+
+
 class RegisterHooksRequest(TypedDict):
     hooks: list[HookSpec]
     model: NotRequired[str | None]
@@ -1377,6 +1657,49 @@ class ChatCompletionWithActivationsRequest(TypedDict):
 
 class ChatLogprobs(TypedDict):
     content: list[TokenLogprob]
+
+
+class CircuitEdgesRequest1(TypedDict):
+    """
+    Examples over which all edges are scored.
+    """
+
+    clean: NotRequired[str | TokenIds | None]
+    corrupted: NotRequired[str | TokenIds | None]
+    answer: NotRequired[str | TokenId | None]
+    distractor: NotRequired[str | TokenId | None]
+    examples: list[CircuitExample] | None
+    pooling: NotRequired[Literal["mean", "logsumexp", "probability"] | None]
+    add_special_tokens: NotRequired[bool | None]
+    model: NotRequired[str | None]
+    stream: NotRequired[bool | None]
+    method: NotRequired[Literal["eap", "eap_ig"] | None]
+    steps: NotRequired[int | None]
+    top_n: NotRequired[int | None]
+    scores: NotRequired[Literal["none", "array", "safetensors"] | None]
+
+
+class CircuitEdgesRequest2(TypedDict):
+    """
+    Examples over which all edges are scored.
+    """
+
+    clean: str | TokenIds | None
+    corrupted: str | TokenIds | None
+    answer: str | TokenId | None
+    distractor: str | TokenId | None
+    examples: NotRequired[list[CircuitExample] | None]
+    pooling: NotRequired[Literal["mean", "logsumexp", "probability"] | None]
+    add_special_tokens: NotRequired[bool | None]
+    model: NotRequired[str | None]
+    stream: NotRequired[bool | None]
+    method: NotRequired[Literal["eap", "eap_ig"] | None]
+    steps: NotRequired[int | None]
+    top_n: NotRequired[int | None]
+    scores: NotRequired[Literal["none", "array", "safetensors"] | None]
+
+
+CircuitEdgesRequest: TypeAlias = CircuitEdgesRequest1 | CircuitEdgesRequest2
 
 
 class Completion(TypedDict):

@@ -23,8 +23,7 @@ from engine.runs.forward import forward
 from engine.runs.kit import ModelKit, load_model, single_token, tokenize
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-CLEAN = "When Mary and John went to the store, John gave a drink to"
-CORRUPTED = "When Mary and John went to the store, Mary gave a drink to"
+CLEAN, CORRUPTED = "The capital of France is", "The capital of Italy is"
 BUDGET = 20
 """Forward passes that the scores of all edges may take; a backward pass counts as two."""
 BLOCKS = ("llama", "gemma2", "olmo2", "cohere", "gpt_neox", "qwen3_moe", "gpt_oss", "gpt2")
@@ -64,7 +63,7 @@ def test_scores_of_all_edges_agree_with_pytorch(pair, method, shares):
 
 def test_scores_of_all_edges_of_smollm2_agree_with_pytorch(smollm2_path, smollm2_reference):
     kit = load_model(smollm2_path, dtype="float32")
-    answer, distractor = (single_token(kit, name) for name in (" Mary", " John"))
+    answer, distractor = (single_token(kit, name) for name in (" Paris", " Rome"))
     task = Task(tokenize(kit, CLEAN), tokenize(kit, CORRUPTED), answer, distractor)
     found = edge_scores(kit, task, steps=2)
     expected = WrittenOut(smollm2_reference).slopes(
@@ -188,7 +187,7 @@ def test_path_patching_agrees_with_the_brute_force_over_edges(architecture):
         for names, score in zip(senders, found.scores[0], strict=True):
             kept = graph.edges & ~graph.mask((name, receiver) for name in names)
             assert score == pytest.approx(runs.run(kept).score, abs=1e-4)
-    assert np.abs(found.effects[1:]).min() > 1e-5  # the last tokens are the same
+    assert np.abs(found.effects).max() > 1e-3
 
 
 def test_mlps_that_are_not_held_pass_on_what_they_are_sent(pair):
