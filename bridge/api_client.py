@@ -1464,6 +1464,8 @@ class Operations(Transport):
         method: Literal["eap", "eap_ig"] | None = None,
         steps: int | None = None,
         top_n: int | None = None,
+        sources: Sequence[str] | None = None,
+        destinations: Sequence[str] | None = None,
         scores: Literal["none", "array", "safetensors"] | None = None,
     ) -> api.CircuitEdges:
         """Estimate how much each edge between the parts of a model matters to an answer, all of
@@ -1483,6 +1485,8 @@ class Operations(Transport):
                 "method": method,
                 "steps": steps,
                 "top_n": top_n,
+                "sources": sources,
+                "destinations": destinations,
                 "scores": scores,
             },
         )
@@ -1501,6 +1505,8 @@ class Operations(Transport):
         method: Literal["eap", "eap_ig"] | None = None,
         steps: int | None = None,
         top_n: int | None = None,
+        sources: Sequence[str] | None = None,
+        destinations: Sequence[str] | None = None,
         scores: Literal["none", "array", "safetensors"] | None = None,
     ) -> Iterator[dict[str, Any]]:
         """Estimate how much each edge between the parts of a model matters to an answer, all of
@@ -1520,6 +1526,8 @@ class Operations(Transport):
                 "method": method,
                 "steps": steps,
                 "top_n": top_n,
+                "sources": sources,
+                "destinations": destinations,
                 "scores": scores,
             },
         )
@@ -3680,6 +3688,8 @@ class AsyncOperations(AsyncTransport):
         method: Literal["eap", "eap_ig"] | None = None,
         steps: int | None = None,
         top_n: int | None = None,
+        sources: Sequence[str] | None = None,
+        destinations: Sequence[str] | None = None,
         scores: Literal["none", "array", "safetensors"] | None = None,
     ) -> api.CircuitEdges:
         """Estimate how much each edge between the parts of a model matters to an answer, all of
@@ -3699,6 +3709,8 @@ class AsyncOperations(AsyncTransport):
                 "method": method,
                 "steps": steps,
                 "top_n": top_n,
+                "sources": sources,
+                "destinations": destinations,
                 "scores": scores,
             },
         )
@@ -3717,6 +3729,8 @@ class AsyncOperations(AsyncTransport):
         method: Literal["eap", "eap_ig"] | None = None,
         steps: int | None = None,
         top_n: int | None = None,
+        sources: Sequence[str] | None = None,
+        destinations: Sequence[str] | None = None,
         scores: Literal["none", "array", "safetensors"] | None = None,
     ) -> AsyncIterator[dict[str, Any]]:
         """Estimate how much each edge between the parts of a model matters to an answer, all of
@@ -3736,6 +3750,8 @@ class AsyncOperations(AsyncTransport):
                 "method": method,
                 "steps": steps,
                 "top_n": top_n,
+                "sources": sources,
+                "destinations": destinations,
                 "scores": scores,
             },
         )

@@ -59,6 +59,12 @@ class CircuitCompleteness(TypedDict):
     incompleteness: float
 
 
+Source: TypeAlias = str
+
+
+Destination: TypeAlias = str
+
+
 class CircuitMinimality(TypedDict):
     """
     A part, and the removed subset of the circuit beside which removing it matters most.
@@ -1676,6 +1682,8 @@ class CircuitEdgesRequest1(TypedDict):
     method: NotRequired[Literal["eap", "eap_ig"] | None]
     steps: NotRequired[int | None]
     top_n: NotRequired[int | None]
+    sources: NotRequired[list[Source] | None]
+    destinations: NotRequired[list[Destination] | None]
     scores: NotRequired[Literal["none", "array", "safetensors"] | None]
 
 
@@ -1696,6 +1704,8 @@ class CircuitEdgesRequest2(TypedDict):
     method: NotRequired[Literal["eap", "eap_ig"] | None]
     steps: NotRequired[int | None]
     top_n: NotRequired[int | None]
+    sources: NotRequired[list[Source] | None]
+    destinations: NotRequired[list[Destination] | None]
     scores: NotRequired[Literal["none", "array", "safetensors"] | None]
 
 

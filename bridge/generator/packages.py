@@ -135,6 +135,8 @@ CORE_CLASSES = (
     "NeuroScopePatchingStrategy",
     "NeuroScopeCircuitSweep",
     "NeuroScopeCircuitExperiment",
+    "NeuroScopeEdgeFaithfulness",
+    "NeuroScopeEdgeExperiment",
     "NeuroScopeCircuitDiscovery",
     "NeuroScopeLogitMetric",
     "InterventionExperiment",

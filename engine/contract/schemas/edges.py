@@ -51,6 +51,8 @@ class CircuitEdgesRequest(OverExamples):
     )
     steps: EdgeSteps = Field(5, description="For eap_ig.")
     top_n: EdgeCount = Field(100, description="How many edges are listed, the largest first.")
+    sources: NodeNames | None = Field(None, description="List only edges from these.")
+    destinations: NodeNames | None = Field(None, description="List only edges to these.")
     scores: Literal["none", "array", "safetensors"] = Field(
         "none",
         description="All scores too: as nested lists, or as a safetensors file in base64 that "

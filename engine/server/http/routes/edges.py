@@ -2,7 +2,7 @@
 
 import json
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -12,7 +12,8 @@ from safetensors.numpy import save
 
 from engine.analysis.edges.attribution import EdgeScores, edge_scores
 from engine.analysis.edges.curves import Faithfulness, faithfulness
-from engine.analysis.edges.graph import Edge
+from engine.analysis.edges.graph import Edge, Graph
+from engine.analysis.edges.model import edge_model
 from engine.analysis.edges.nodes import NodeScores, node_scores
 from engine.analysis.edges.paths import PathEffects, patch_paths
 from engine.analysis.edges.pruning import Pruned, prune
@@ -31,17 +32,22 @@ def edges(service: Service, request: s.CircuitEdgesRequest) -> Answer:
 
     def reply(found: EdgeScores) -> dict[str, Any]:
         graph = found.graph
-        ranked = graph.ranked(found.scores)
+        sources, destinations = _asked(graph, request)
+        listed = [
+            (destination, source)
+            for destination, source in graph.ranked(found.scores)
+            if source in sources and destination in destinations
+        ]
         is_file = request.scores == "safetensors"
         return {
             "clean_score": found.clean_score,
             "corrupted_score": found.corrupted_score,
             "sources": [node.name for node in graph.sources],
             "destinations": [node.name for node in graph.destinations],
-            "edge_count": len(ranked),
+            "edge_count": int(graph.edges.sum()),
             "edges": [
                 _scored(graph.named(place), found.scores[place])
-                for place in ranked[: request.top_n]
+                for place in listed[: request.top_n]
             ],
             "all_scores": tensor(found.scores) if request.scores == "array" else None,
             "safetensors_base64": _file(found) if is_file else None,
@@ -50,12 +56,13 @@ def edges(service: Service, request: s.CircuitEdgesRequest) -> Answer:
             **told,
         }
 
-    return Sweep(
-        lambda report: edge_scores(
+    def measure(report: Report) -> EdgeScores:
+        _asked(edge_model(model.kit).graph, request)
+        return edge_scores(
             model.kit, tasks, method=request.method, steps=request.steps, progress=report
-        ),
-        reply,
-    ).answer(service, stream=request.stream, unit="passes")
+        )
+
+    return Sweep(measure, reply).answer(service, stream=request.stream, unit="passes")
 
 
 def edge_faithfulness(service: Service, request: s.EdgeFaithfulnessRequest) -> Answer:
@@ -177,6 +184,17 @@ def nodes(service: Service, request: s.CircuitNodesRequest) -> Answer:
         ),
         reply,
     ).answer(service, stream=request.stream, unit="passes")
+
+
+def _asked(graph: Graph, request: s.CircuitEdgesRequest) -> tuple[Container[int], Container[int]]:
+    """The places of the sources and destinations whose edges are listed."""
+    sources: Container[int] = range(len(graph.sources))
+    destinations: Container[int] = range(len(graph.destinations))
+    if request.sources is not None:
+        sources = {graph.source(name) for name in request.sources}
+    if request.destinations is not None:
+        destinations = {graph.destination(name) for name in request.destinations}
+    return sources, destinations
 
 
 def _edges(given: Sequence[s.EdgeSpec] | None) -> list[Edge] | None:
