@@ -82,10 +82,10 @@ class WrittenOut:
                 return stream + leaves[name]
 
             start = (corrupted + share * (clean - corrupted)).detach()
-            score(self.run(start, read)).backward()
-            self.model.zero_grad()
-            self.head.zero_grad()
-            grads = torch.stack([leaves[node.name].grad for node in graph.destinations])
+            found = score(self.run(start, read))
+            grads = torch.stack(
+                torch.autograd.grad(found, [leaves[node.name] for node in graph.destinations])
+            )
             writes = torch.stack([changes[node.name] for node in graph.sources])
             total += torch.einsum("dsh,ush->du", grads, writes) / len(shares)
         return total * torch.tensor(graph.edges)
