@@ -14,14 +14,16 @@ function drawEdges() {
   const nodes = [...new Set(edges.flatMap((edge) => [edge.source, nodeOf(edge.destination)]))];
   const layers = 1 + Math.max(...nodes.map((node) => Math.floor(levelOf(node, 1e6))).filter((level) => level < 1e6));
   const levels = [...new Set(nodes.map((node) => levelOf(node, layers)))].sort((a, b) => b - a);
-  const [wide, step, left, top] = [86, 54, 84, 26];
-  const rows = levels.map((level) => nodes.filter((node) => levelOf(node, layers) === level).sort((a, b) => a.localeCompare(b, 'en', { numeric: true })));
-  const most = Math.max(...rows.map((row) => row.length));
+  const [wide, step, left, top] = [78, 40, 250, 26];
+  // MLPs, and what is at the ends, have a column of their own, and then each head and each group
+  const parts = [...new Set(nodes.filter((node) => node[0] === 'a').map((node) => node.split('.')[1]))];
+  parts.sort((a, b) => b.charCodeAt(0) - a.charCodeAt(0) || a.localeCompare(b, 'en', { numeric: true }));
   const places = {};
-  rows.forEach((row, line) => row.forEach((node, place) => {
-    places[node] = [left + wide * (place + (most - row.length) / 2 + 0.5), top + step * line];
-  }));
-  const svg = drawing('svg', { width: left + wide * most + 40, height: top + step * (levels.length - 1) + 30 });
+  nodes.forEach((node) => {
+    const column = node[0] === 'a' ? 1 + parts.indexOf(node.split('.')[1]) : 0;
+    places[node] = [left + wide * column, top + step * levels.indexOf(levelOf(node, layers))];
+  });
+  const svg = drawing('svg', { width: left + wide * (parts.length + 1), height: top + step * (levels.length - 1) + 30 });
   levels.forEach((level, line) => {
     const word = { [-1]: 'tokens', [layers]: '' }[level] ?? (Number.isInteger(level) ? `layer ${level}` : '');
     svg.append(drawing('text', { x: 4, y: top + step * line + 4, class: 'soft' }, word));
@@ -31,8 +33,11 @@ function drawEdges() {
     const [[x, y], [u, v]] = [places[edge.source], places[nodeOf(edge.destination)]];
     const share = Math.abs(edge.score) / strongest;
     const bend = (y - v) / 2;
+    const out = Math.min(150, 14 + (y - v) / 5); // within a column, around what lies between
     const line = drawing('path', {
-      d: `M ${x} ${y - 9} C ${x} ${y - 9 - bend}, ${u} ${v + 9 + bend}, ${u} ${v + 9}`,
+      d: x === u
+        ? `M ${x - 10} ${y} C ${x - 10 - out} ${y}, ${u - 10 - out} ${v}, ${u - 10} ${v}`
+        : `M ${x} ${y - 9} C ${x} ${y - 9 - bend}, ${u} ${v + 9 + bend}, ${u} ${v + 9}`,
       fill: 'none',
       stroke: edge.score < 0 ? 'rgb(24, 90, 188)' : 'rgb(190, 60, 30)',
       'stroke-width': 1 + 6 * share,

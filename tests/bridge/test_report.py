@@ -21,6 +21,9 @@ CLEAN = "When Mary and John went to the store, John gave a drink to"
 CORRUPTED = "When Mary and John went to the store, Mary gave a drink to"
 
 
+TASK = {"clean": CLEAN, "corrupted": CORRUPTED, "answer": " Mary", "distractor": " John"}
+
+
 @pytest.fixture(scope="module")
 def view(engine: LMStudioNeuroScopeClient) -> View:
     return collect(engine, CLEAN, Contrast(CORRUPTED, " Mary", " John"))
@@ -101,7 +104,7 @@ def test_the_circuit_shows_the_heads_that_patching_finds(
 def test_the_strongest_edges_are_drawn_the_weakest_first(
     shown: Shown, engine: LMStudioNeuroScopeClient
 ):
-    found = engine.score_edges(CLEAN, CORRUPTED, " Mary", " John", top_n=40)["edges"]
+    found = engine.score_edges(**TASK, top_n=40)["edges"]
     expected = [f"{each['source']} {each['destination']}" for each in reversed(found)]
     assert shown.edges == expected
 
