@@ -5,13 +5,12 @@ import { onColours, rgb } from './colour.js';
 import { CopyPanel } from './copying.js';
 import { element, find } from './dom.js';
 import { fill } from './grid.js';
+import { MOST, sometimes } from './live.js';
 import { attentionOf } from './requests.js';
 import { attentionCode } from './snippets/attention.js';
 import { Task } from './task.js';
 import { patterns } from './tensor.js';
 import { percent, visible } from './text.js';
-
-const MOST = 40; // tokens of which the large picture has a row and a column
 
 export class Attention {
   constructor() {
@@ -20,7 +19,8 @@ export class Attention {
     this.copy = new CopyPanel(find('.copy', this.section));
     this.slider = find('input', this.section);
     this.output = find('output', this.section);
-    this.head = 0;
+    this.head = null;
+    this.drawSoon = sometimes((texts) => this.draw(texts));
     this.slider.addEventListener('input', () => { this.output.textContent = this.layer ?? ''; });
     this.slider.addEventListener('change', () => this.look(this.text));
     onColours(() => this.drawHeads());
@@ -53,6 +53,7 @@ export class Attention {
 
   async look(text) {
     this.text = text;
+    this.drawSoon.cancel();
     const { layer } = this;
     if (layer === null) return;
     const request = attentionOf(this.model.id, text, layer);
@@ -69,7 +70,7 @@ export class Attention {
   start(record) {
     this.shownLayer = record.layer;
     this.heads = patterns(record);
-    this.head = Math.min(this.head, this.heads.length - 1);
+    if (!(this.head in this.heads)) this.head = busiest(this.heads);
   }
 
   /** Add the row of one more pass of a text that is generated. */
@@ -80,7 +81,7 @@ export class Attention {
     if (!record) return;
     if (isFirst) this.start(record);
     else patterns(record).forEach((rows, head) => this.heads[head].push(...rows));
-    this.draw(texts);
+    this.drawSoon(texts);
   }
 
   draw(texts) {
@@ -115,7 +116,7 @@ export class Attention {
 
   drawHead() {
     const { head, texts, shownLayer } = this;
-    const rows = this.heads[head];
+    const rows = this.heads[head].slice(0, texts.length);
     const first = Math.max(0, rows.length - MOST);
     find('.title', this.section).textContent = `Layer ${shownLayer}, head ${head}`;
     find('.shown', this.section).textContent = first === 0 ? ''
@@ -134,6 +135,13 @@ export class Attention {
       },
     });
   }
+}
+
+/** The head that attends most to anything but the first token, where attention that has nothing to
+ * do is put. */
+function busiest(heads) {
+  const elsewhere = heads.map((rows) => rows.slice(1).reduce((sum, row) => sum + 1 - row[0], 0));
+  return elsewhere.indexOf(Math.max(...elsewhere));
 }
 
 function paint(canvas, rows) {

@@ -2,13 +2,13 @@
 
 import { drawing, findAll } from './dom.js';
 
-const STREAM = 48; // x of the residual stream
-const BRANCH = 162; // of what attention and the MLP compute
-const LABELS = 240; // of the components of a branch
+const STREAM = 50; // x of the residual stream
+const BRANCH = 160; // of what attention and the MLP compute
+const LABELS = 232; // of the components of a branch
 
 /** Boxes: [text, x of the middle, width, y of the middle]. */
 const BOXES = [
-  ['embed tokens', STREAM, 88, 20],
+  ['embed tokens', STREAM, 94, 20],
   ['norm', BRANCH, 128, 96],
   ['project to heads', BRANCH, 128, 148],
   ['rotate', BRANCH, 128, 232],
@@ -20,8 +20,8 @@ const BOXES = [
   ['gate, up projection', BRANCH, 128, 626],
   ['activation × up', BRANCH, 128, 678],
   ['down projection', BRANCH, 128, 730],
-  ['norm', STREAM, 88, 828],
-  ['unembed', STREAM, 88, 880],
+  ['norm', STREAM, 94, 840],
+  ['unembed', STREAM, 94, 900],
 ];
 
 /** Components: [name, x of the dot, x of the label, y]. Where there are no dots there is a choice
@@ -45,18 +45,18 @@ const POINTS = [
   ['mlp_gate', BRANCH, LABELS, 652],
   ['mlp_hidden', BRANCH, LABELS, 704],
   ['mlp', BRANCH, LABELS, 758],
-  ['residual', STREAM, STREAM + 12, 796],
-  ['final_norm', STREAM, STREAM + 12, 854],
-  ['logits', STREAM, STREAM + 12, 908],
+  ['residual', STREAM, STREAM + 12, 794],
+  ['final_norm', STREAM, STREAM + 12, 867],
+  ['logits', STREAM, STREAM + 12, 927],
 ];
 
 const LINES = [
-  'M48 33V815', 'M48 841V867', 'M48 893V916', // the stream, and the end
-  'M48 96H98', `M${BRANCH} 109V500H59`, // attention
-  'M48 554H98', `M${BRANCH} 567V772H59`, // the MLP
+  `M${STREAM} 33V827`, `M${STREAM} 853V887`, `M${STREAM} 913V948`, // the stream, and the end
+  `M${STREAM} 96H96`, `M${BRANCH} 109V500H${STREAM + 11}`, // attention
+  `M${STREAM} 554H96`, `M${BRANCH} 567V772H${STREAM + 11}`, // the MLP
 ];
 const SUMS = [500, 772];
-const HEIGHT = 924;
+const HEIGHT = 952;
 
 /** Draw the figure into an SVG element. `pick` is called with the component that is chosen. */
 export function drawBlock(svg, pick) {
@@ -65,7 +65,7 @@ export function drawBlock(svg, pick) {
     drawing('defs', {}, drawing(
       'marker', { id: 'tip', viewBox: '0 0 8 8', refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: 'auto' },
       drawing('path', { d: 'M0 0L8 4L0 8z', class: 'tip' }))),
-    drawing('rect', { class: 'frame', x: 1, y: 68, width: 358, height: 742, rx: 6 }),
+    drawing('rect', { class: 'frame', x: 1, y: 68, width: 358, height: 744, rx: 6 }),
     drawing('text', { class: 'note', x: 350, y: 84, 'text-anchor': 'end' }, 'one layer'),
     ...LINES.map((d) => drawing('path', { class: 'line', d })),
     ...BOXES.map(box),

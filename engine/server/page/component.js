@@ -5,6 +5,7 @@ import { drawBlock, markBlock } from './block.js';
 import { CopyPanel } from './copying.js';
 import { find } from './dom.js';
 import { fill } from './grid.js';
+import { MOST, sometimes } from './live.js';
 import { componentOf, WHOLE_MODEL } from './requests.js';
 import { componentCode } from './snippets/component.js';
 import { Task } from './task.js';
@@ -34,6 +35,7 @@ export class Component {
     this.task = new Task(find('.task', this.section));
     this.copy = new CopyPanel(find('.copy', this.section));
     this.picked = 'residual';
+    this.drawSoon = sometimes((texts) => this.draw(texts, Math.max(0, texts.length - MOST)));
     drawBlock(this.figure, (component) => this.pick(component));
   }
 
@@ -56,6 +58,7 @@ export class Component {
 
   look(text) {
     this.text = text;
+    this.drawSoon.cancel();
     const component = this.picked;
     const request = componentOf(this.model.id, text, component);
     return this.task.run(`capturing ${component}`, async (options) => {
@@ -95,20 +98,21 @@ export class Component {
       this.describe(this.watched, ours);
       this.start(ours);
     } else ours.forEach((record, row) => this.rows[row][1].push(...norms(record)));
-    this.draw(texts);
+    this.drawSoon(texts);
   }
 
-  draw(texts) {
+  /** Draw the table, from a position on. */
+  draw(texts, from = 0) {
     const logarithms = this.rows.flatMap(([, values]) => values).map((norm) => Math.log(norm || 1e-9));
     const [least, most] = [Math.min(...logarithms), Math.max(...logarithms)];
     const share = (norm) => (most === least ? 0.5 : 0.05 + 0.95 * (Math.log(norm || 1e-9) - least) / (most - least));
     this.table.parentElement.hidden = this.rows.length === 0;
     fill(this.table, {
-      columns: texts.map(visible),
-      columnTitles: texts.map((_, position) => `position ${position}`),
+      columns: texts.slice(from).map(visible),
+      columnTitles: texts.slice(from).map((_, index) => `position ${from + index}`),
       rows: [...this.rows].reverse().map(([layer, values]) => [
-        layer ?? '', values.map((norm, position) => ({
-          share: share(norm), text: short(norm), told: { layer, position, norm },
+        layer ?? '', values.slice(from, texts.length).map((norm, index) => ({
+          share: share(norm), text: short(norm), told: { layer, position: from + index, norm },
         }))]),
       tell: ({ layer, position, norm }) => {
         const where = layer === null ? '' : `, layer ${layer}`;

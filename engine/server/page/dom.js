@@ -23,3 +23,10 @@ export function drawing(name, attributes = {}, ...children) {
   made.append(...children);
   return made;
 }
+
+/** A bar as long as a share of the room for it; below 0 it has the other hue. */
+export function bar(share) {
+  const made = element('span', { className: share < 0 ? 'bar against' : 'bar', 'aria-hidden': true });
+  made.style.setProperty('--length', `${100 * Math.abs(share)}%`);
+  return element('span', { className: 'room' }, made);
+}

@@ -2,7 +2,7 @@
 
 import { call, events } from './api.js';
 import { CopyPanel } from './copying.js';
-import { element, find } from './dom.js';
+import { bar, element, find } from './dom.js';
 import { generationOf, tokensOf } from './requests.js';
 import { generationCode, tokensCode } from './snippets/prompt.js';
 import { Task } from './task.js';
@@ -17,6 +17,8 @@ export class Prompt {
     this.copy = new CopyPanel(find('.copy', this.section));
     this.form = find('form', this.section);
     this.told = { looked, live, watched };
+    const asked = new URLSearchParams(location.search).get('prompt');
+    if (asked) this.form.elements.text.value = asked;
     this.form.addEventListener('submit', (event) => {
       event.preventDefault();
       if (event.submitter.value === 'generate') this.generate();
@@ -104,7 +106,7 @@ export class Prompt {
     find('.next', this.section).replaceChildren(...top.map(({ text, id, probability }) => element(
       'li', { title: `token ${id}` },
       element('span', { className: 'piece', textContent: visible(text) }),
-      element('meter', { max: 1, value: probability, 'aria-label': `probability of ${visible(text)}` }),
+      bar(probability),
       element('span', { textContent: percent(probability) }))));
   }
 }

@@ -2,7 +2,7 @@
 
 import { events } from './api.js';
 import { CopyPanel } from './copying.js';
-import { element, find } from './dom.js';
+import { bar, element, find } from './dom.js';
 import { fill } from './grid.js';
 import { sweepOf, verificationOf } from './requests.js';
 import { sweepCode } from './snippets/sweep.js';
@@ -83,18 +83,13 @@ export class Sweep {
     find('.found output', this.section).textContent = `${this.slider.value}: ${circuit.length} heads`;
     find('.verified', this.section).textContent = '';
     find('[name=verify]', this.section).disabled = circuit.length === 0;
+    const most = Math.max(...circuit.map(({ effect }) => Math.abs(effect)));
     find('.circuit', this.section).replaceChildren(...circuit.map(({ layer, head, effect }) => {
       const button = element('button', { type: 'button', textContent: `L${layer}H${head}`, title: 'Show its attention' });
       button.addEventListener('click', () => this.show(layer, head));
       return element(
-        'li', {}, button,
-        element('span', { className: effect < 0 ? 'bar against' : 'bar', 'data-effect': effect }),
-        element('span', { textContent: signed(effect) }));
+        'li', {}, button, bar(effect / most), element('span', { textContent: signed(effect) }));
     }));
-    const most = Math.max(...circuit.map(({ effect }) => Math.abs(effect)));
-    for (const bar of this.section.querySelectorAll('.bar')) {
-      bar.style.setProperty('--length', `${100 * Math.abs(bar.dataset.effect) / most}%`);
-    }
     this.copy.show(sweepCode(this.request, this.slider.value));
   }
 
