@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import redirect_stdout
+from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 from urllib.parse import quote
@@ -21,7 +22,7 @@ from bridge.errors import LMStudioError
 from bridge.wire import from_record
 from engine.components import ComponentType
 from systems import Amber, answer
-from tests.engine.server.conftest import HEADS, Server
+from tests.engine.server.conftest import HEADS, Server, running
 
 PROMPT = "The café's\n'cat'"
 LAYER = 1
@@ -328,6 +329,32 @@ def test_an_error_is_told_in_the_words_of_the_api(
     with pytest.raises(LMStudioError) as refused:
         small.patch_circuit(**TASK | {"corrupted": "Ann"})
     assert shown.locator("#sweep .error:visible").text_content() == str(refused.value)
+
+
+def test_a_token_is_asked_for_and_a_model_can_be_loaded(browser: Browser, tiny_model: Path) -> None:
+    roots = (tiny_model.parent,)
+    with running(None, token="gehéim-🎉", model_roots=roots) as server:
+        page = opened(browser, server.listener.url, PROMPT)
+        dialog = page.get_by_role("dialog")
+        dialog.locator("input").fill("wrong")
+        dialog.get_by_role("button", name="Use it").click()
+        expect(dialog.get_by_role("alert")).to_contain_text("A bearer token is required")
+        dialog.locator("input").fill("gehéim-🎉")
+        dialog.get_by_role("button", name="Use it").click()
+        expect(page.get_by_role("heading", name="No model is loaded")).to_be_visible()
+        page.fill("#no-model input", str(tiny_model.parent / "none"))
+        page.click("#no-model button")
+        expect(page.locator("#no-model .error:visible")).to_contain_text("none")
+        page.fill("#no-model input", str(tiny_model))
+        page.click("#no-model form button")
+        page.locator("#lens tbody tr").first.wait_for()
+        expect(page.locator("#facts")).to_contain_text("tiny · llama · 3 layers · 4 heads of 8")
+        assert "$NEUROSCOPE_TOKEN" in code(page, "lens", "curl")
+        for language in ("curl", "python", "smalltalk"):
+            assert "gehéim" not in code(page, "lens", language)
+        page.reload()
+        page.locator("#lens tbody tr").first.wait_for()  # the token is kept in the tab
+        page.close()
 
 
 def test_the_pictures_are_live_and_what_runs_tells_its_progress_and_stops(
