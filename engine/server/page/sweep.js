@@ -50,7 +50,7 @@ export class Sweep {
     this.parts = effects.data.flatMap((row, index) => row.map((effect, column) => (
       { layer: layers[index], head: heads[column], effect })));
     const most = Math.max(...this.parts.map(({ effect }) => Math.abs(effect)));
-    find('.scores', this.section).textContent = `Answer less distractor, in logits: ${clean.toFixed(2)} after the prompt, ${corrupted.toFixed(2)} after the corrupted one.`;
+    find('.scores', this.section).textContent = `Answer less distractor, in logits: ${signed(clean)} after the prompt, ${signed(corrupted)} after the corrupted one.`;
     fill(find('table', this.section), {
       columns: heads,
       columnTitles: heads.map((head) => `head ${head}`),
@@ -66,7 +66,7 @@ export class Sweep {
       },
       choose: ({ layer, head }) => this.show(layer, head),
     });
-    find('table', this.section).tHead.rows[0].cells[0].textContent = 'layer';
+    find('table', this.section).tHead.rows[0].cells[0].textContent = 'layer, head';
     find('.found', this.section).hidden = false;
     this.drawCircuit();
   }
