@@ -35,7 +35,10 @@ export class Component {
     this.task = new Task(find('.task', this.section));
     this.copy = new CopyPanel(find('.copy', this.section));
     this.picked = 'residual';
-    this.drawSoon = sometimes((texts) => this.draw(texts, Math.max(0, texts.length - MOST)));
+    this.drawSoon = sometimes((texts) => {
+      this.draw(texts, Math.max(0, texts.length - MOST));
+      this.table.parentElement.scrollLeft = this.table.scrollWidth; // where the text grows
+    });
     drawBlock(this.figure, (component) => this.pick(component));
   }
 

@@ -55,7 +55,7 @@ export class Prompt {
     const { component, layer } = this.told.watched();
     const request = generationOf(this.model.id, prompt, options, component, layer);
     let written = '';
-    await this.task.run('reading the prompt', async (how, report) => {
+    await this.task.run('generating', async (how, report) => {
       const { texts: [texts], tokens: [ids] } = await call(tokensOf(this.model.id, prompt), how);
       this.showTokens(texts, ids);
       this.showNext([]);

@@ -80,7 +80,7 @@ export class Sweep {
 
   drawCircuit() {
     const { circuit } = this;
-    find('.found output', this.section).textContent = `${this.slider.value}: ${circuit.length} heads`;
+    find('.found output', this.section).textContent = `${this.slider.value} (${circuit.length} heads)`;
     find('.verified', this.section).textContent = '';
     find('[name=verify]', this.section).disabled = circuit.length === 0;
     const most = Math.max(...circuit.map(({ effect }) => Math.abs(effect)));
@@ -106,6 +106,6 @@ export class Sweep {
   }
 
   drawVerified({ model_score: model, circuit_score: circuit, empty_score: empty, faithfulness_share: share }) {
-    find('.verified', this.section).textContent = `With all other heads at their mean: ${circuit.toFixed(2)} logits of the model's ${model.toFixed(2)}, ${empty.toFixed(2)} without any head${share === null ? '' : `; faithful to ${percent(share)}`}.`;
+    find('.verified', this.section).textContent = `With all other heads at their mean: ${signed(circuit)} logits of the model's ${signed(model)}, ${signed(empty)} without any head${share === null ? '' : `; faithful to ${percent(share)}`}.`;
   }
 }

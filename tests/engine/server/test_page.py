@@ -80,6 +80,11 @@ def visible(text: str) -> str:
     return text.replace(" ", "·").replace("\n", "⏎")
 
 
+def signed(number: float) -> str:
+    """A number with its sign, a minus as in print."""
+    return f"{number:+.2f}".replace("-", "\N{MINUS SIGN}")
+
+
 def table(within: Locator) -> list[list[str]]:
     """The texts of a table's cells, row by row, without labels."""
     return within.locator("tbody").evaluate(
@@ -214,7 +219,7 @@ def test_a_circuit_is_verified_and_its_head_shown(
         [{"layer": layer, "head": head} for layer, head in places], **TASK, subsets=0
     )
     expect(shown.locator("#sweep .verified")).to_contain_text(
-        f"{told['circuit_score']:.2f} logits of the model's {told['model_score']:.2f}"
+        f"{signed(told['circuit_score'])} logits of the model's {signed(told['model_score'])}"
     )
     heads.first.click()
     layer, head = re.findall(r"\d+", names[0])

@@ -17,7 +17,7 @@ export function directedCode(request, { from, to, layer, strength }) {
   const place = { layer_name: String(layer), component: 'residual' };
   const hook = { ...place, positions: [-1] };
   const added = `[${python({ ...place, operation: 'addition' }).slice(0, -1)}, "value": value}]`;
-  const end = (text) => `((model capture: ${smalltalk(text)} layers: #(${layer}) components: #(#residual)) at: ${layer} at: #residual) last last`;
+  const end = (text) => `((model capture: ${smalltalk(text)} layers: #(${layer}) components: #(#residual))\n\tat: ${layer} at: #residual) last last`;
   return {
     curl: curl(request),
     python: texts(['from bridge.wire import from_record, to_value'], [
@@ -27,8 +27,10 @@ export function directedCode(request, { from, to, layer, strength }) {
       `    ends.append(from_record(seen["activations"]["layer_${layer}_residual"][0], {})[0, 0])`,
       `value = to_value(${strength} * (ends[1] - ends[0]))`,
     ], request.body, added),
-    smalltalk: smalltalkTexts(request.body, ['value'], [
-      `value := (${end(to)} - ${end(from)}) * ${strength}`,
+    smalltalk: smalltalkTexts(request.body, ['start', 'end', 'value'], [
+      `start := ${end(from)}`,
+      `end := ${end(to)}`,
+      `value := (end - start) * ${strength}`,
     ], `{LMStudioRecord withAll: {'layer_name' -> '${layer}'. 'component' -> 'residual'. 'operation' -> 'addition'. 'value' -> value asRecord}}`),
   };
 }
@@ -49,8 +51,9 @@ function texts(imports, before, { model, prompt, max_tokens: maxTokens }, interv
 }
 
 function smalltalkTexts({ model, prompt, max_tokens: maxTokens }, temporaries, before, interventions) {
-  return smalltalkProgram(model, temporaries, [
+  return smalltalkProgram(model, [...temporaries, 'changes'], [
     ...before,
-    `{#(). ${interventions}} collect: [:changes | (((client\n\tcompletionWithActivations: ${smalltalk(prompt)}\n\thooks: #()\n\toptions: (LMStudioRecord withAll: ${pairs({ model, max_tokens: maxTokens }).slice(0, -1)}. 'interventions' -> changes}))\n\t\tat: 'choices') first at: 'text')]`,
+    `changes := ${interventions}`,
+    `{#(). changes} collect: [:each |\n\t((client\n\t\tcompletionWithActivations: ${smalltalk(prompt)}\n\t\thooks: #()\n\t\toptions: ${pairs({ model, max_tokens: maxTokens }).slice(0, -1)}. 'interventions' -> each})\n\t\t\tat: 'choices') first at: 'text']`,
   ]);
 }
