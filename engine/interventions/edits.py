@@ -18,8 +18,7 @@ class Edit:
     """One intervention at one point: the visitor that makes the change.
 
     `positions` are absolute and counted from 0, None those of every pass; from `prompt_end` on
-    there are as many as are generated. `acted` says whether a value was there to change, or is on
-    another rank.
+    there are as many as are generated. `acted` says whether a value was there to change.
     """
 
     def __init__(
@@ -28,20 +27,20 @@ class Edit:
         point: Point,
         positions: range | tuple[int, ...] | None,
         prompt_end: int,
-        is_here: bool = True,
     ):
         self.intervention = intervention
+        self.operation = intervention.operation
         self.point = point
         self.positions = positions
         self.prompt_end = prompt_end
-        self.acted = not is_here
+        self.acted = False
 
     def __call__(self, value: mx.array, span: Span) -> mx.array:
         part = self._part(value, span)
         if not part.positions:
             return value
         self.acted = True
-        changed = OPERATIONS[self.intervention.operation](self, part)
+        changed = OPERATIONS[self.operation](self, part)
         if changed is None:
             return value
         edited = mx.array(value)
@@ -60,7 +59,7 @@ class Edit:
     @property
     def name(self) -> str:
         where = "" if self.point.layer is None else f" in layer {self.point.layer}"
-        return f"{self.intervention.operation} of {self.point.component}{where}"
+        return f"{self.operation} of {self.point.component}{where}"
 
     def _part(self, value: mx.array, span: Span) -> "Part":
         axis = sequence_axis(self.point)

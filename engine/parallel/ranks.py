@@ -21,10 +21,10 @@ class Ranks:
     def size(self) -> int:
         return self.group.size()
 
-    def each(self, value: float) -> list[float]:
+    def each(self, is_so: bool) -> list[bool]:
         """What each rank says of something; all ranks have to say it at the same point."""
-        said = mx.distributed.all_gather(mx.array([value], dtype=mx.float32), group=self.group)
-        return [float(each) for each in said.tolist()]
+        said = mx.distributed.all_gather(mx.array([is_so], dtype=mx.int32), group=self.group)
+        return [bool(said[rank].item()) for rank in range(self.size)]
 
 
 def joined(backend: str = "any") -> Ranks:

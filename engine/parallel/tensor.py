@@ -6,7 +6,7 @@ together tells the sums that have not been added up yet, which have the whole sh
 ranks have alike.
 """
 
-from typing import cast
+from collections.abc import Mapping
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -40,17 +40,7 @@ class TensorParallel:
                 f"mlx-lm cannot spread {kind_of(model)} over ranks by tensors (it has no shard)"
             )
         self._whole = resolve(model).shapes
-        heads = {
-            shape[1]
-            for point, shape in self._whole.items()
-            if point.component in (C.QUERY, C.KEY) and not point.is_input
-        }
-        if odd := sorted(count for count in heads if count % size):
-            fitting = [n for n in range(2, max(heads) + 1) if not any(h % n for h in heads)]
-            raise UnsupportedModelError(
-                f"{size} ranks cannot share {' and '.join(map(str, odd))} heads equally; "
-                f"this model can be shared by {', '.join(map(str, fitting)) or 'no number of'} ranks"
-            )
+        check_heads(self._whole, size)
         try:
             model.shard(self._ranks.group)
         except (ValueError, TypeError, RuntimeError) as reason:
@@ -67,9 +57,7 @@ class TensorParallel:
         for point, local in structure.shapes.items():
             whole = self._whole[point]
             if axis := _split_axis(point, whole, local, self._ranks.size):
-                structure.shares[point] = slices.setdefault(
-                    axis, Slices(self._ranks.group, axis)
-                )
+                structure.shares[point] = slices.setdefault(axis, Slices(self._ranks.group, axis))
             elif self._differs(pass_of_ranks[point]):
                 structure.shares[point] = summands
         structure.shapes = {point: self._whole[point] for point in structure.shapes}
@@ -80,7 +68,22 @@ class TensorParallel:
         value = mx.where(mx.isfinite(value), value, 0).astype(mx.float32)
         first = mx.distributed.all_gather(value[None], group=self._ranks.group)[0]
         far = mx.linalg.norm((value - first).flatten()) > ALIKE * mx.linalg.norm(first.flatten())
-        return any(self._ranks.each(float(far.item())))
+        return any(self._ranks.each(bool(far.item())))
+
+
+def check_heads(shapes: Mapping[Point, tuple[int, ...]], size: int) -> None:
+    """Raise UnsupportedModelError if so many ranks cannot have as many heads each."""
+    heads = {
+        shape[1]
+        for point, shape in shapes.items()
+        if point.component in (C.QUERY, C.KEY) and not point.is_input
+    }
+    if odd := sorted(count for count in heads if count % size):
+        fitting = [n for n in range(2, max(heads) + 1) if not any(h % n for h in heads)]
+        raise UnsupportedModelError(
+            f"{size} ranks cannot share {' and '.join(map(str, odd))} heads equally; "
+            f"this model can be shared by {', '.join(map(str, fitting)) or 'no number of'} ranks"
+        )
 
 
 def kind_of(model: nn.Module) -> str:
@@ -92,7 +95,9 @@ def _split_axis(
     point: Point, whole: tuple[int, ...], local: tuple[int, ...], size: int
 ) -> int | None:
     """The axis, counted from the last, that a rank has a slice of; None if it has all axes."""
-    split = [axis for axis, (all_of, own) in enumerate(zip(whole, local, strict=True)) if all_of != own]
+    split = [
+        axis for axis, (all_of, own) in enumerate(zip(whole, local, strict=True)) if all_of != own
+    ]
     if not split:
         return None
     if len(split) > 1 or whole[split[0]] != size * local[split[0]]:

@@ -21,7 +21,7 @@ from engine.structure.neurons import map_neurons
 from engine.structure.position_table import check_positions, learned_positions
 from engine.structure.stream import is_norm
 from engine.structure.trace import PROMPT, Event, Trace, traced
-from engine.taps.observation import Stages, observed
+from engine.taps.observation import observed
 from engine.taps.points import Point, Visitor, sequence_axis
 from engine.taps.roles import ModuleRole, RoleOf, Through, add_point
 from engine.taps.shares import Share
@@ -37,8 +37,7 @@ class Structure:
     modules take and return. `needs_cache` says that the model is another network without a cache:
     it calls other modules, or has values of other shapes. `learned_positions` is the number of
     positions that it has learned embeddings for, None if it has no such table. `shares` are those of
-    this rank in values that several ranks have parts of; shapes are of whole values. `stages` are
-    there where layers are on several ranks.
+    this rank in values that several ranks have parts of; shapes are of whole values.
     """
 
     model: nn.Module
@@ -50,7 +49,6 @@ class Structure:
     needs_cache: bool = False
     learned_positions: int | None = None
     shares: dict[Point, Share] = field(default_factory=dict)
-    stages: Stages | None = None
 
     def logits(self, tokens: mx.array) -> mx.array:
         """The model's logits for whole sequences ``[batch, seq]``, in one pass, as a generation

@@ -14,20 +14,12 @@ from engine.taps.roles import ModuleRole
 from engine.taps.shares import Share
 
 
-class Stages(Protocol):
-    """The layers of a model are on several ranks: what a pass has of those of the others."""
-
-    def completed(self, scope: Scope, result: mx.array) -> None:
-        """Give a scope, after a pass of this result, values at all of its marks, in one order."""
-
-
 class Tappable(Protocol):
     """A model, its modules that have a role, and the values of which ranks have shares."""
 
     model: nn.Module
     roles: list[tuple[nn.Module, ModuleRole]]
     shares: dict[Point, Share]
-    stages: Stages | None
 
 
 class Observer(Protocol):
@@ -74,8 +66,8 @@ class Observation:
             modules.append(module)
             narrow = role.narrowed(scope)
             if is_whole:
-                scope.roles[id(module)] = _WholeModel(narrow, observer, structure.stages)
-            elif structure.stages is None and narrow.is_answer(scope):
+                scope.roles[id(module)] = _WholeModel(narrow, observer)
+            elif narrow.is_answer(scope):
                 scope.answers[id(module)] = scope.marks_at(narrow.outputs)
             else:
                 scope.roles[id(module)] = narrow
@@ -87,6 +79,10 @@ class Observation:
     def taps(self) -> AbstractContextManager[None]:
         """Taps in place, removed on every way out; they see nothing outside of `watching`."""
         return self._taps.in_place()
+
+    def begin_pass(self, span: Span, batch: int) -> None:
+        """Say what is run next, where that is a part of the model by itself."""
+        self._scope.begin(span, batch)
 
     def watching(self) -> AbstractContextManager[None]:
         """Visit this thread's passes."""
@@ -106,10 +102,9 @@ def observed(
 class _WholeModel:
     """The role of the outermost module: its call is one pass."""
 
-    def __init__(self, role: Role, observer: Observer, stages: Stages | None):
+    def __init__(self, role: Role, observer: Observer):
         self.role = role
         self.observer = observer
-        self.stages = stages
 
     def call(self, scope: Scope, forward, module: nn.Module, args: tuple, kwargs: dict):
         tokens = args[0]
@@ -119,8 +114,6 @@ class _WholeModel:
         self.observer.begin_pass(scope.span, scope.batch)
         result = self.role.call(scope, forward, module, args, kwargs)
         count_tokens(cache, sum(scope.span))
-        if self.stages and scope.marks:
-            self.stages.completed(scope, result)
         seen, values = scope.seen, scope.values
         scope.seen, scope.values = [], []
         return self.observer.end_pass(result, seen, values)

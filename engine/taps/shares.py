@@ -13,12 +13,10 @@ from mlx.nn.layers.distributed import sum_gradients
 
 
 class Share(Protocol):
-    """What this rank has of a value in its canonical shape; `is_here`: the pass has it here."""
-
-    group: mx.distributed.Group
+    """What this rank has of a value in its canonical shape."""
 
     @property
-    def is_here(self) -> bool: ...
+    def group(self) -> mx.distributed.Group: ...
 
     def whole(self, part: mx.array, heads: Sequence[int] | None = None) -> mx.array:
         """The whole value, or these heads of it, which are on its axis 1."""
@@ -34,13 +32,12 @@ class Slices:
 
     group: mx.distributed.Group
     axis: int
-    is_here = True
 
     def whole(self, part: mx.array, heads: Sequence[int] | None = None) -> mx.array:
         if heads is not None:
             if self.axis + part.ndim == 1:
                 return self._heads(part, heads)
-            part = mx.take(part, mx.array(heads), axis=1)
+            part = mx.take(part, mx.array(list(heads)), axis=1)
         parts = mx.distributed.all_gather(part[None], group=self.group)
         return mx.concatenate(list(parts), axis=self.axis)
 
@@ -65,11 +62,10 @@ class Summands:
     """The value is the sum of what the ranks have."""
 
     group: mx.distributed.Group
-    is_here = True
 
     def whole(self, part: mx.array, heads: Sequence[int] | None = None) -> mx.array:
         if heads is not None:
-            part = mx.take(part, mx.array(heads), axis=1)
+            part = mx.take(part, mx.array(list(heads)), axis=1)
         return mx.distributed.all_sum(part, group=self.group)
 
     def own(self, whole: mx.array) -> mx.array:
@@ -79,31 +75,10 @@ class Summands:
         return mx.depends(mx.zeros_like(whole), whole)  # all ranks have to take part in the sum
 
 
-@dataclass(frozen=True, eq=False)
-class Elsewhere:
-    """One rank, the `owner`, calculates the value; what the others have in its place is not used."""
-
-    group: mx.distributed.Group
-    owner: int
-
-    @property
-    def is_here(self) -> bool:
-        return self.group.rank() == self.owner
-
-    def whole(self, part: mx.array, heads: Sequence[int] | None = None) -> mx.array:
-        if heads is not None:
-            part = mx.take(part, mx.array(heads), axis=1)
-        sent = part if self.is_here else mx.zeros_like(part)
-        return mx.distributed.all_sum(sent, group=self.group)
-
-    def own(self, whole: mx.array) -> mx.array:
-        return whole
-
-
 def taken_whole(
     part: mx.array, share: Share | None, heads: Sequence[int] | None = None
 ) -> mx.array:
     """The whole value, or these heads of it; without a share this rank has all of it."""
     if share is not None:
         return share.whole(part, heads)
-    return part if heads is None else mx.take(part, mx.array(heads), axis=1)
+    return part if heads is None else mx.take(part, mx.array(list(heads)), axis=1)

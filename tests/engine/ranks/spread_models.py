@@ -8,9 +8,12 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 
-import engine  # noqa: F401  (puts a fast BLAS in place before MLX)
 import mlx.core as mx
 import numpy as np
+from subjects import TOKENS, everywhere, is_ordered
+from tiny import Numbers
+
+import engine  # noqa: F401  (puts a fast BLAS in place before MLX)
 from benchmarks.architectures import ARCHITECTURES, tiny_model
 from engine.analysis.gradients import gradients
 from engine.captures.hooks import ActivationHookSpec
@@ -18,7 +21,6 @@ from engine.captures.records import Activations
 from engine.components import ComponentType as C
 from engine.errors import EngineError
 from engine.interventions.intervention import Intervention
-from engine.parallel.pipeline import PipelineParallel
 from engine.parallel.ranks import joined
 from engine.parallel.tensor import TensorParallel
 from engine.runs.forward import forward
@@ -26,30 +28,26 @@ from engine.runs.generation import create_generator_with_activations
 from engine.runs.kit import ModelKit
 from engine.structure.resolver import resolve
 from engine.taps.points import Point
-from subjects import TOKENS, everywhere, is_ordered
-from tiny import Numbers
 
 CHANGED = [C.QUERY, C.KEY, C.VALUE, C.ATTENTION_PATTERN, C.HEAD_OUTPUT, C.MLP_HIDDEN, C.MLP]
 CHANGED += [C.EXPERT_OUTPUT, C.RESIDUAL]
 DIFFERENTIATED = [C.RESIDUAL, C.MLP, C.ATTENTION, C.HEAD_OUTPUT, C.QUERY, C.MLP_HIDDEN]
-
-LAYERS = {"num_hidden_layers": 4}
-"""Two a rank, as some architectures have layers of two kinds that a rank needs both of."""
 
 
 def kit_of(name: str, model, structure) -> ModelKit:
     return ModelKit(model, Numbers(), {}, name, None, structure)
 
 
-def compared(name: str, way: str) -> dict[str, float | str]:
+def compared(name: str) -> dict[str, float | str]:
     """What is different between the spread model and the whole one."""
-    changes = {} if way == "tensor" else LAYERS
-    whole_model, model = tiny_model(name, **changes), tiny_model(name, **changes)
+    whole_model, model = tiny_model(name), tiny_model(name)
     whole = kit_of(name, whole_model, resolve(whole_model))
-    spread = (TensorParallel if way == "tensor" else PipelineParallel)(joined())
+    spread = TensorParallel(joined())
     spread.split(model)
     kit = kit_of(name, model, spread.structure(model))
-    found: dict[str, float | str] = {"components": float(kit.info.components != whole.info.components)}
+    found: dict[str, float | str] = {
+        "components": float(kit.info.components != whole.info.components)
+    }
 
     def both(what: str, run: Callable[[ModelKit], Sequence[np.ndarray]]) -> None:
         try:
@@ -79,8 +77,7 @@ def compared(name: str, way: str) -> dict[str, float | str]:
             layer = next(p.layer for p in whole.structure.shapes if p.component is component)
             change = Intervention(str(layer), component, "scaling", factor=0.5, positions=(2, 5))
             both(f"{component} changed", lambda kit, c=change: changed(kit, [c]))
-    if way == "tensor":
-        both("gradients", gradients_of)
+    both("gradients", gradients_of)
     return found
 
 
@@ -128,16 +125,14 @@ def difference(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.abs(one - other).max(initial=0) / most)
 
 
-def main(way: str, *names: str) -> None:
+def main(*names: str) -> None:
     ranks = joined()
-    ability = "shard" if way == "tensor" else "pipeline"
     for name in names or ARCHITECTURES:
-        whole = tiny_model(name)
-        if not hasattr(whole if way == "tensor" else getattr(whole, "model", None), ability):
+        if not hasattr(tiny_model(name), "shard"):
             continue
         try:
-            found = compared(name, way)
-        except (EngineError, AssertionError) as error:
+            found = compared(name)
+        except EngineError as error:
             found = {"refused": f"{type(error).__name__}: {error}"}
         if ranks.rank == 0:
             print(json.dumps({"architecture": name, **found}), flush=True)
