@@ -57,16 +57,15 @@ def gradients(
     at those that are `stopped`. Costs one forward and one backward pass, in
     which the whole sequence is needed at once. Raises InterventionError for a point that the pass
     does not come by exactly once, or whose values are whole numbers; UnsupportedOperationError
-    where the model calculates with an operation that has no gradient, or its ranks do not
-    agree on one; NotEnoughMemoryError for what
-    does not fit.
+    where the model calculates with an operation that has no gradient, or its ranks do not agree on
+    one; NotEnoughMemoryError for what does not fit.
     """
     kit.structure.check_length(tokens.shape[1])
     kit.footprint.check_gradients(*tokens.shape)
     if kit.structure.shares and not _ranks_agree(kit):
         raise UnsupportedOperationError(
-            f"no gradients: mlx-lm's layers of {kit.info.architecture} do not add up over the ranks "
-            "what flows back through them; load the model in one process"
+            f"no gradients: mlx-lm's layers of {kit.info.architecture} do not add up over the "
+            "ranks what flows back through them; load the model in one process"
         )
     return _gradients(
         kit, points, score, _Perturbed(kit, tokens, points, dict(given or {}), stopped)

@@ -70,8 +70,8 @@ def load(
     float16 or bfloat16, to which quantised weights are widened too; by default weights stay as
     they are stored, except that a CPU gets quantised ones as float32, where they are faster.
     What mlx-lm reads otherwise than the author wrote it is corrected if `corrections` are wanted.
-    An `adapter` is merged into the weights. `split` may drop parts of the model before their weights
-    are read.
+    An `adapter` is merged into the weights. `split` may drop parts of the model before their
+    weights are read.
     `progress` is called with how many of how many weights have been read.
     The configuration describes the model as it is in memory. Code from a model folder never runs.
 

@@ -323,9 +323,8 @@ def load_model(
 
     `max_kv_size` limits the cache to so many tokens, the first 4 and the newest; `kv_bits`
     quantises it from `quantized_kv_start` tokens on. `progress` is called with how many of how many
-    weights have been read. `spread` is how the model is spread over ranks, all of which have to load
-    it. Raises ModelNotFoundError,
-    UnsupportedModelError, InvalidRequestError.
+    weights have been read. `spread` is how the model is spread over ranks, all of which have to
+    load it. Raises ModelNotFoundError, UnsupportedModelError, InvalidRequestError.
     """
     adapter = None if adapter_path is None else locate_adapter(adapter_path)
     loaded = load(

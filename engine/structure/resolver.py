@@ -36,8 +36,8 @@ class Structure:
     (None: the whole model) and a component to the reason; `module_points` says which of them the
     modules take and return. `needs_cache` says that the model is another network without a cache:
     it calls other modules, or has values of other shapes. `learned_positions` is the number of
-    positions that it has learned embeddings for, None if it has no such table. `shares` are those of
-    this rank in values that several ranks have parts of; shapes are of whole values.
+    positions that it has learned embeddings for, None if it has no such table. `shares` are those
+    of this rank in values that several ranks have parts of; shapes are of whole values.
     """
 
     model: nn.Module

@@ -42,7 +42,7 @@ def launched(ranks: int, *arguments: str) -> list[dict]:
         command,
         cwd=ROOT,
         env=environment,
-        stdin=subprocess.PIPE,  # kept open: the launcher reads it over and over once it is at an end
+        stdin=subprocess.PIPE,  # kept open: the launcher reads one at its end over and over
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

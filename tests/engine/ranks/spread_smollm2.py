@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 from spread_models import difference
 
 import engine  # noqa: F401  (puts a fast BLAS in place before MLX)
@@ -21,14 +22,14 @@ HOOKS = [
 ]
 
 
-def numbers(kit: ModelKit) -> dict:
+def numbers(kit: ModelKit) -> dict[str, np.ndarray]:
     tokens = tokenize(kit, "When Mary and John went to the store, John gave a drink to")
     found = forward(kit, [tokens], HOOKS)
     arrays = {"logits": found.logits}
     for hook_id, (record,) in found.activations.items():
         arrays[hook_id] = record.data
-    for step, _ in create_generator_with_activations(kit, tokens, [], max_tokens=4):
-        arrays[f"step {step.step}"] = step.logits if hasattr(step, "logits") else step.logprob
+    steps = create_generator_with_activations(kit, tokens, [], max_tokens=4)
+    arrays["tokens"] = np.array([step.token for step, _ in steps])
     return arrays
 
 
@@ -39,11 +40,7 @@ def main() -> None:
     if ranks.rank:
         return
     whole = numbers(load_model("smollm2"))
-    import numpy as np
-
-    differences = {
-        name: difference(np.asarray(spread[name]), np.asarray(whole[name])) for name in whole
-    }
+    differences = {name: difference(spread[name], whole[name]) for name in whole}
     try:
         check_heads(kit.structure.shapes, 2)
         of_two = "not refused"
