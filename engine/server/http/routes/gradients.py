@@ -26,7 +26,13 @@ def gradients(service: Service, request: s.GradientsRequest) -> dict[str, Any] |
         model, request.prompt, service.settings, special=request.add_special_tokens
     )
     target = _target(model, request.target)
-    hooks = resolve_hooks(specs.hook_specs(request.hooks), model.kit.structure)
+    for number, hook in enumerate(request.hooks):
+        if hook.feature_set is not None:
+            raise ImpossibleError(
+                "hooks: gradients are by the values of components, which features are made of",
+                f"hooks.{number}.feature_set",
+            )
+    hooks = resolve_hooks(specs.hook_specs(request.hooks, model), model.kit.structure)
     baseline = _baseline(service, model, request, len(tokens))
     steps = 0 if request.integrated is None else request.integrated.steps
 
