@@ -170,6 +170,10 @@ class DebugStepRequest(TypedDict):
     component: NotRequired[ComponentName | None]
 
 
+class DeletedSteeringVector(TypedDict):
+    vector: str
+
+
 class DetokenizeResponse(TypedDict):
     text: str
     texts: list[str]
@@ -269,6 +273,11 @@ class Health(TypedDict):
     queue_depth: int
 
 
+class ImportSteeringVectorRequest(TypedDict):
+    data_base64: str
+    name: NotRequired[str | None]
+
+
 class IncompleteDetails(TypedDict):
     reason: Literal["max_output_tokens"]
 
@@ -316,6 +325,11 @@ class KeptSession(TypedDict):
     seconds: float
 
 
+class LayerStrength(TypedDict):
+    layer: int
+    strength: float
+
+
 class LoadModelRequest(TypedDict):
     model_path: str
     adapter_path: NotRequired[str | None]
@@ -328,35 +342,6 @@ class LoadModelRequest(TypedDict):
     prefill_step_size: NotRequired[int | None]
     dtype: NotRequired[Literal["float32", "float16", "bfloat16"] | None]
     corrections: NotRequired[bool | None]
-
-
-class ModelEntry(TypedDict):
-    id: str
-    object: NotRequired[Literal["model"]]
-    created: int
-    owned_by: str
-    loaded: bool
-    architecture: str | None
-    layers: int | None
-    heads: int | None
-    kv_heads: int | None
-    head_dim: int | None
-    hidden_size: int | None
-    vocab_size: int | None
-    context_length: int | None
-    max_position_embeddings: int | None
-    intermediate_size: int | None
-    quantization: str | None
-    corrections: list[Correction]
-    adapter: Adapter | None
-    warnings: list[str]
-    components: list[ComponentType]
-    absent_layers: dict[ComponentType, list[int]]
-
-
-class ModelList(TypedDict):
-    object: NotRequired[Literal["list"]]
-    data: list[ModelEntry]
 
 
 class NamedSchema(TypedDict):
@@ -435,12 +420,28 @@ class ReasoningText(TypedDict):
     text: str
 
 
+class RegisterSteeringRequest(TypedDict):
+    vector: str
+    model: NotRequired[str | None]
+    steering_id: NotRequired[str | None]
+    operation: NotRequired[Literal["addition", "ablation"] | None]
+    strength: NotRequired[float | None]
+    strengths: NotRequired[list[LayerStrength] | None]
+    of_layer: NotRequired[int | None]
+    positions: NotRequired[Literal["all", "prompt", "generated"] | None]
+    scope: NotRequired[Literal["server", "session"] | None]
+
+
 class RegisteredHooks(TypedDict):
     registered_hooks: list[str]
 
 
 class RemovedHooks(TypedDict):
     removed_hooks: list[str]
+
+
+class RemovedSteering(TypedDict):
+    removed_steering: list[str]
 
 
 class ResponseUsage(TypedDict):
@@ -461,6 +462,28 @@ class SchemaFormat(TypedDict):
     description: NotRequired[str | None]
     schema: dict[str, Any]
     strict: NotRequired[bool | None]
+
+
+class SteeringDirection(TypedDict):
+    layer: int
+    norm: float
+
+
+class SteeringStrength(TypedDict):
+    layer: int
+    strength: float
+
+
+class SteeringVectorEntry(TypedDict):
+    vector: str
+    width: int
+    directions: list[SteeringDirection]
+    architecture: str | None
+    about: dict[str, str]
+
+
+class SteeringVectorList(TypedDict):
+    vectors: list[SteeringVectorEntry]
 
 
 StopString: TypeAlias = str
@@ -920,21 +943,17 @@ class CompletionChoice(TypedDict):
     capture_id: NotRequired[str | None]
 
 
-class CompletionWithActivations(TypedDict):
-    warnings: NotRequired[list[str]]
-    id: str
-    object: NotRequired[Literal["text_completion"]]
-    created: int
-    model: str
-    choices: list[CompletionChoice]
-    usage: Usage
-    stats: GenerationStats
-    capture_id: str
-    activations: dict[str, list[ActivationRecord]]
-
-
 class ContinueSessionRequest(TypedDict):
     value: NotRequired[TensorValue | None]
+
+
+class ContrastPair(TypedDict):
+    """
+    Two texts that differ in what is to be steered.
+    """
+
+    positive: str | TokenIds
+    negative: str | TokenIds
 
 
 class DebugChangeRequest(TypedDict):
@@ -1008,16 +1027,6 @@ class ForkedLayer(TypedDict):
     top: list[TopToken]
 
 
-class Forward(TypedDict):
-    warnings: NotRequired[list[str]]
-    capture_id: str
-    activations: dict[str, list[ActivationRecord]]
-    tokens: list[list[int]]
-    texts: list[list[str]]
-    logits: ActivationRecord | None
-    top: list[list[TopToken]]
-
-
 class HookSpec(TypedDict):
     """
     What to capture, and where.
@@ -1075,7 +1084,7 @@ class InterventionSpec(TypedDict):
     layer_name: str
     component: NotRequired[ComponentName | None]
     operation: Literal[
-        "ablation", "mean", "scaling", "addition", "replacement", "patching", "noise"
+        "ablation", "mean", "scaling", "addition", "replacement", "patching", "projection", "noise"
     ]
     heads: NotRequired[list[Head] | None]
     positions: NotRequired[Literal["all", "prompt", "generated"] | list[Position] | None]
@@ -1181,11 +1190,33 @@ class ResponseRequest(TypedDict):
     user: NotRequired[str | None]
 
 
-class SessionState(TypedDict):
-    session_id: str
-    state: Literal["paused", "done"]
-    breakpoint: NotRequired[ActivationRecord | None]
-    result: NotRequired[Forward | CompletionWithActivations | None]
+class SteeringEntry(TypedDict):
+    """
+    What steers a model.
+    """
+
+    steering_id: str
+    vector: str
+    model: str
+    operation: Literal["addition", "ablation"]
+    layers: list[SteeringStrength]
+    of_layer: int | None
+    positions: Literal["all", "prompt", "generated"]
+    scope: Literal["server", "session"]
+
+
+class SteeringList(TypedDict):
+    steering: list[SteeringEntry]
+
+
+class SteeringVectorRequest(TypedDict):
+    pairs: list[ContrastPair]
+    name: NotRequired[str | None]
+    model: NotRequired[str | None]
+    method: NotRequired[Literal["mean_difference", "pca", "pca_center"] | None]
+    layers: NotRequired[list[Layer] | None]
+    position: NotRequired[Position | Literal["mean"] | None]
+    add_special_tokens: NotRequired[bool | None]
 
 
 class TokenLogprob(TypedDict):
@@ -1320,6 +1351,7 @@ class ChatLogprobs(TypedDict):
 
 class Completion(TypedDict):
     warnings: NotRequired[list[str]]
+    steering: NotRequired[list[SteeringEntry]]
     id: str
     object: NotRequired[Literal["text_completion"]]
     created: int
@@ -1433,6 +1465,20 @@ class CompletionSessionRequest(TypedDict):
     logprobs: NotRequired[int | None]
 
 
+class CompletionWithActivations(TypedDict):
+    warnings: NotRequired[list[str]]
+    steering: NotRequired[list[SteeringEntry]]
+    id: str
+    object: NotRequired[Literal["text_completion"]]
+    created: int
+    model: str
+    choices: list[CompletionChoice]
+    usage: Usage
+    stats: GenerationStats
+    capture_id: str
+    activations: dict[str, list[ActivationRecord]]
+
+
 class CompletionWithActivationsRequest(TypedDict):
     activation_hooks: NotRequired[list[HookSpec] | None]
     interventions: NotRequired[list[InterventionSpec] | None]
@@ -1504,6 +1550,17 @@ class DebugRequest(TypedDict):
     interventions: NotRequired[list[InterventionSpec] | None]
 
 
+class Forward(TypedDict):
+    warnings: NotRequired[list[str]]
+    steering: NotRequired[list[SteeringEntry]]
+    capture_id: str
+    activations: dict[str, list[ActivationRecord]]
+    tokens: list[list[int]]
+    texts: list[list[str]]
+    logits: ActivationRecord | None
+    top: list[list[TopToken]]
+
+
 class ForwardRequest(TypedDict):
     activation_hooks: NotRequired[list[HookSpec] | None]
     interventions: NotRequired[list[InterventionSpec] | None]
@@ -1540,7 +1597,39 @@ class HookList(TypedDict):
     hooks: list[HookEntry]
 
 
+class ModelEntry(TypedDict):
+    id: str
+    object: NotRequired[Literal["model"]]
+    created: int
+    owned_by: str
+    loaded: bool
+    architecture: str | None
+    layers: int | None
+    heads: int | None
+    kv_heads: int | None
+    head_dim: int | None
+    hidden_size: int | None
+    vocab_size: int | None
+    context_length: int | None
+    max_position_embeddings: int | None
+    intermediate_size: int | None
+    quantization: str | None
+    corrections: list[Correction]
+    adapter: Adapter | None
+    warnings: list[str]
+    steering: NotRequired[list[SteeringEntry]]
+    components: list[ComponentType]
+    absent_layers: dict[ComponentType, list[int]]
+
+
+class ModelList(TypedDict):
+    object: NotRequired[Literal["list"]]
+    data: list[ModelEntry]
+
+
 class ModelResponse(TypedDict):
+    warnings: NotRequired[list[str]]
+    steering: NotRequired[list[SteeringEntry]]
     id: str
     object: NotRequired[Literal["response"]]
     created_at: int
@@ -1562,6 +1651,13 @@ class ModelResponse(TypedDict):
     usage: NotRequired[ResponseUsage | None]
 
 
+class SessionState(TypedDict):
+    session_id: str
+    state: Literal["paused", "done"]
+    breakpoint: NotRequired[ActivationRecord | None]
+    result: NotRequired[Forward | CompletionWithActivations | None]
+
+
 class ChatChoice(TypedDict):
     index: int
     message: AssistantMessage
@@ -1572,6 +1668,7 @@ class ChatChoice(TypedDict):
 
 class ChatCompletion(TypedDict):
     warnings: NotRequired[list[str]]
+    steering: NotRequired[list[SteeringEntry]]
     id: str
     object: NotRequired[Literal["chat.completion"]]
     created: int
@@ -1584,6 +1681,7 @@ class ChatCompletion(TypedDict):
 
 class ChatCompletionWithActivations(TypedDict):
     warnings: NotRequired[list[str]]
+    steering: NotRequired[list[SteeringEntry]]
     id: str
     object: NotRequired[Literal["chat.completion"]]
     created: int

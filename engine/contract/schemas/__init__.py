@@ -19,6 +19,7 @@ from engine.contract.schemas.neurons import *
 from engine.contract.schemas.openai import *
 from engine.contract.schemas.responses import *
 from engine.contract.schemas.sessions import *
+from engine.contract.schemas.steering import *
 from engine.contract.schemas.structured import *
 from engine.contract.schemas.tokens import *
 from engine.contract.schemas.tools import *

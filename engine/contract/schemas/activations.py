@@ -106,10 +106,11 @@ class InterventionSpec(Request):
         None, description="May be left out where the layer name says it."
     )
     operation: Literal[
-        "ablation", "mean", "scaling", "addition", "replacement", "patching", "noise"
+        "ablation", "mean", "scaling", "addition", "replacement", "patching", "projection", "noise"
     ] = Field(
         description="ablation: zero. mean: the mean over positions. scaling: times `factor`. "
-        "addition, replacement: `value`. patching: a kept capture. noise: Gaussian of standard "
+        "addition, replacement: `value`. patching: a kept capture. projection: without the "
+        "component along `value`, a direction of any length. noise: Gaussian of standard "
         "deviation `scale`, from `seed`."
     )
     heads: Heads | None = None

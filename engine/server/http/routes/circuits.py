@@ -20,6 +20,8 @@ from engine.server.http.prompts import (
     prompt_tokens,
     single_token,
 )
+from engine.server.http.requests import session
+from engine.server.http.steered import not_steered
 from engine.server.http.sweeps import Report, Sweep
 from engine.server.http.warnings import warnings
 from engine.server.service import Service
@@ -37,7 +39,7 @@ def patch(service: Service, request: s.CircuitPatchRequest) -> Answer:
         "direction": request.direction,
         "ablation": _ablation(service, model, request),
     }
-    told = _warnings(model, tasks)
+    told = _warnings(service, model, tasks)
     sweep: Sweep[Any]
     if request.sets is not None:
         _check_unplaced(request)
@@ -60,7 +62,7 @@ def verify(service: Service, request: s.CircuitVerifyRequest) -> Answer:
     model = service.models.get(request.model)
     tasks = _tasks(service, model, request)
     ablation = _ablation(service, model, request)
-    told = _warnings(model, tasks)
+    told = _warnings(service, model, tasks)
 
     def measure(report: Report) -> Verification:
         return verify_circuit(
@@ -156,8 +158,9 @@ def _parts(parts: Sequence[s.CircuitPart]) -> list[CircuitPart]:
     ]
 
 
-def _warnings(model: LoadedModel, tasks: Sequence[Task]) -> dict[str, list[str]]:
-    return warnings(model, max(len(task.clean) for task in tasks))
+def _warnings(service: Service, model: LoadedModel, tasks: Sequence[Task]) -> dict[str, list[str]]:
+    longest = max(len(task.clean) for task in tasks)
+    return warnings(model, longest, not_steered(service, model, session()))
 
 
 def _places(found: Effects) -> dict[str, Any]:

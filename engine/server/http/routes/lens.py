@@ -5,7 +5,8 @@ from typing import Any
 from engine.analysis.logit_lens import logit_lens as engine_logit_lens
 from engine.contract import schemas as s
 from engine.server.http.prompts import prompt_tokens
-from engine.server.http.requests import client
+from engine.server.http.requests import client, session
+from engine.server.http.steered import not_steered
 from engine.server.http.top_tokens import top_tokens
 from engine.server.http.warnings import warnings
 from engine.server.jobs.job import Job
@@ -29,4 +30,4 @@ def logit_lens(service: Service, request: s.LogitLensRequest) -> dict[str, Any]:
 
     layers = service.worker.call(work, client())
     reply = {"tokens": tokens, "texts": model.token_texts(tokens), "layers": layers}
-    return reply | warnings(model, len(tokens))
+    return reply | warnings(model, len(tokens), not_steered(service, model, session()))

@@ -13,7 +13,8 @@ from engine.models.loading import HUB_FILES as MODEL_FILES
 from engine.models.loading import HUB_ID, from_hub
 from engine.models.smollm2 import NAME as PULLED
 from engine.server.errors import ForbiddenError, RequestError, UnknownModelError
-from engine.server.http.requests import client
+from engine.server.http.requests import client, session
+from engine.server.http.steered import entries
 from engine.server.jobs.job import Job
 from engine.server.service import Service
 from engine.server.state.library import Stored, find
@@ -22,11 +23,17 @@ from engine.server.state.settings import Settings
 
 
 def list_models(service: Service) -> s.ModelList:
-    return s.ModelList(data=[model.entry for model in service.models.all()])
+    return s.ModelList(data=[entry_of(service, model) for model in service.models.all()])
 
 
 def retrieve_model(service: Service, model_id: str) -> s.ModelEntry:
-    return service.models.get(model_id).entry
+    return entry_of(service, service.models.get(model_id))
+
+
+def entry_of(service: Service, model: LoadedModel) -> s.ModelEntry:
+    """A model, and what steers it for this request's client."""
+    steering = entries(service.steering.registered(session(), model.id))
+    return model.entry.model_copy(update={"steering": steering})
 
 
 def load_model(service: Service, request: s.LoadModelRequest) -> s.ModelEntry:
@@ -44,7 +51,7 @@ def load_model(service: Service, request: s.LoadModelRequest) -> s.ModelEntry:
         return service.models.load(wanted, partial(job.report, unit="weights"))
 
     try:
-        return service.worker.call(work, client()).entry
+        return entry_of(service, service.worker.call(work, client()))
     except RequestError:
         raise
     except EngineError as error:
