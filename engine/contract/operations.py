@@ -618,7 +618,12 @@ OPERATIONS: tuple[Operation, ...] = (
             "readSteeringVector: vector format: format",
         ),
         media_type="application/octet-stream",
-        query={"format": (str, "safetensors, the default, or gguf: llama.cpp's control vector.")},
+        query={
+            "format": (
+                re.compile("^(safetensors|gguf)$"),
+                "safetensors, the default, or gguf: a control vector of llama.cpp.",
+            )
+        },
         errors=(400, 404, 422),
     ),
     Operation(

@@ -1,15 +1,13 @@
 """Steering vectors: computed, read, written; and registered, so that they act."""
 
 import base64
-import binascii
 from functools import partial
-from typing import get_args
 from uuid import uuid4
 
 from flask import Response
 
 from engine.contract import schemas as s
-from engine.server.errors import ImpossibleError, RequestError
+from engine.server.errors import ImpossibleError
 from engine.server.http.prompts import check_all_lengths, prompt_tokens
 from engine.server.http.requests import client, session
 from engine.server.http.responses import binary_response
@@ -48,8 +46,8 @@ def import_vector(
 ) -> s.SteeringVectorEntry:
     try:
         body = base64.b64decode(request.data_base64, validate=True)
-    except binascii.Error as error:
-        raise RequestError(f"data_base64: {error}", "data_base64") from None
+    except ValueError as error:
+        raise ImpossibleError(f"data_base64: {error}", "data_base64") from None
     vector = from_file(body)
     return _entry(service.steering.keep(vector, request.name), vector)
 
@@ -63,12 +61,8 @@ def describe(service: Service, vector: str) -> s.SteeringVectorEntry:
     return _entry(vector, service.steering.vector(vector))
 
 
-def read_file(service: Service, vector: str, format: str | None) -> Response:
-    kept = service.steering.vector(vector)
-    if format is not None and format not in WRITERS:
-        known = ", ".join(get_args(FileFormat))
-        raise RequestError(f"format: {format!r} is none of {known}.", "format")
-    body = WRITERS[format or "safetensors"](kept)
+def read_file(service: Service, vector: str, format: FileFormat | None) -> Response:
+    body = WRITERS[format or "safetensors"](service.steering.vector(vector))
     return binary_response(len(body), iter([body]))
 
 
