@@ -10,11 +10,12 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from engine.captures.hooks import ActivationHookSpec, resolve_hooks
+from engine.captures.hooks import ActivationHookSpec, ResolvedHook, resolve_hooks
 from engine.components import ComponentType
 from engine.errors import InvalidRequestError
 from engine.runs.forward import run_forward
 from engine.runs.kit import ModelKit
+from engine.runs.steps import rows_a_step
 from engine.steering.vector import SteeringVector
 
 Method = Literal["mean_difference", "pca", "pca_center"]
@@ -22,6 +23,8 @@ Position = int | Literal["mean"]
 Pair = tuple[Sequence[int], Sequence[int]]
 """The tokens of a text that shows what is to be steered towards, and of one that shows the
 opposite."""
+ROWS = 32
+"""Texts that run together, at most."""
 SMALLEST = 1e-6
 """Of the size of the streams: differences that are smaller are rounding."""
 
@@ -60,19 +63,41 @@ def contrast_vector(
     where = None if position == "mean" else (position,)
     specs = [ActivationHookSpec(name, ComponentType.RESIDUAL, positions=where) for name in names]
     hooks = resolve_hooks(specs, kit.structure)
-    streams: dict[int, list[np.ndarray]] = {hook.layer or 0: [] for hook in hooks}
-    texts = [tokens for pair in pairs for tokens in pair]
-    for count, tokens in enumerate(texts, start=1):
-        found = run_forward(kit, [tokens], hooks, logits="none").activations
-        for hook in hooks:
-            (record,) = found[hook.hook_id]
-            streams[hook.layer or 0].append(record.data[0].mean(0, dtype=np.float64))
-        progress(count, len(texts))
+    texts = [tuple(tokens) for pair in pairs for tokens in pair]
+    streams = _streams(kit, texts, hooks, progress)
     return SteeringVector(
-        {layer: _direction(layer, np.stack(each), method) for layer, each in streams.items()},
+        {
+            hook.layer or 0: _direction(hook.layer or 0, streams[:, place], method)
+            for place, hook in enumerate(hooks)
+        },
         kit.info.architecture,
         {"method": method, "position": str(position), "pairs": str(len(pairs))},
     )
+
+
+def _streams(
+    kit: ModelKit,
+    texts: Sequence[tuple[int, ...]],
+    hooks: Sequence[ResolvedHook],
+    progress: Callable[[int, int], None],
+) -> np.ndarray:
+    """The mean of what each hook sees of each text, ``[texts, hooks, hidden]`` in float64.
+
+    Texts of one length run together, and a text that occurs more than once runs once.
+    """
+    by_length: dict[int, list[tuple[int, ...]]] = {}
+    for text in dict.fromkeys(texts):
+        by_length.setdefault(len(text), []).append(text)
+    seen: dict[tuple[int, ...], np.ndarray] = {}
+    for length, alike in by_length.items():
+        rows = max(1, min(ROWS, rows_a_step(kit.structure, length)))
+        for first in range(0, len(alike), rows):
+            batch = alike[first : first + rows]
+            found = run_forward(kit, batch, hooks, logits="none").activations
+            means = [found[hook.hook_id][0].data.mean(1, dtype=np.float64) for hook in hooks]
+            seen.update(zip(batch, np.stack(means, axis=1), strict=True))
+            progress(sum(text in seen for text in texts), len(texts))
+    return np.stack([seen[text] for text in texts])
 
 
 def _direction(layer: int, streams: np.ndarray, method: Method) -> np.ndarray:
