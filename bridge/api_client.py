@@ -1163,6 +1163,7 @@ class Operations(Transport):
         *,
         add_special_tokens: bool | None = None,
         model: str | None = None,
+        lens: api.LensFile | None = None,
         top_k: int | None = None,
     ) -> api.LogitLens:
         """Answer what each layer's residual stream would predict at each position."""
@@ -1173,6 +1174,7 @@ class Operations(Transport):
                 "prompt": prompt,
                 "add_special_tokens": add_special_tokens,
                 "model": model,
+                "lens": lens,
                 "top_k": top_k,
             },
         )
@@ -1194,6 +1196,59 @@ class Operations(Transport):
                 "neuron": neuron,
                 "layer": layer,
                 "expert": expert,
+                "top_k": top_k,
+                "model": model,
+            },
+        )
+
+    def logit_attribution(
+        self,
+        prompt: str | api.TokenIds,
+        answer: str | api.TokenId,
+        *,
+        distractor: str | api.TokenId | None = None,
+        position: api.Position | None = None,
+        by: Literal["layer", "component", "head", "neuron"] | None = None,
+        top_k: int | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+    ) -> api.LogitAttribution:
+        """Answer how much each layer, component, head or neuron adds to a token's logit by
+        itself."""
+        return self._json(
+            "POST",
+            "/v1/logit_attribution",
+            body={
+                "prompt": prompt,
+                "answer": answer,
+                "distractor": distractor,
+                "position": position,
+                "by": by,
+                "top_k": top_k,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+            },
+        )
+
+    def head_tokens(
+        self,
+        head: int,
+        layer: int,
+        circuit: Literal["OV", "QK"],
+        *,
+        tokens: Sequence[str | api.TokenId] | None = None,
+        top_k: int | None = None,
+        model: str | None = None,
+    ) -> api.HeadTokens:
+        """Answer which tokens a head copies, or attends to, by its weights."""
+        return self._json(
+            "POST",
+            "/v1/heads/tokens",
+            body={
+                "head": head,
+                "layer": layer,
+                "circuit": circuit,
+                "tokens": tokens,
                 "top_k": top_k,
                 "model": model,
             },
@@ -3111,6 +3166,7 @@ class AsyncOperations(AsyncTransport):
         *,
         add_special_tokens: bool | None = None,
         model: str | None = None,
+        lens: api.LensFile | None = None,
         top_k: int | None = None,
     ) -> api.LogitLens:
         """Answer what each layer's residual stream would predict at each position."""
@@ -3121,6 +3177,7 @@ class AsyncOperations(AsyncTransport):
                 "prompt": prompt,
                 "add_special_tokens": add_special_tokens,
                 "model": model,
+                "lens": lens,
                 "top_k": top_k,
             },
         )
@@ -3142,6 +3199,59 @@ class AsyncOperations(AsyncTransport):
                 "neuron": neuron,
                 "layer": layer,
                 "expert": expert,
+                "top_k": top_k,
+                "model": model,
+            },
+        )
+
+    async def logit_attribution(
+        self,
+        prompt: str | api.TokenIds,
+        answer: str | api.TokenId,
+        *,
+        distractor: str | api.TokenId | None = None,
+        position: api.Position | None = None,
+        by: Literal["layer", "component", "head", "neuron"] | None = None,
+        top_k: int | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+    ) -> api.LogitAttribution:
+        """Answer how much each layer, component, head or neuron adds to a token's logit by
+        itself."""
+        return await self._json(
+            "POST",
+            "/v1/logit_attribution",
+            body={
+                "prompt": prompt,
+                "answer": answer,
+                "distractor": distractor,
+                "position": position,
+                "by": by,
+                "top_k": top_k,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+            },
+        )
+
+    async def head_tokens(
+        self,
+        head: int,
+        layer: int,
+        circuit: Literal["OV", "QK"],
+        *,
+        tokens: Sequence[str | api.TokenId] | None = None,
+        top_k: int | None = None,
+        model: str | None = None,
+    ) -> api.HeadTokens:
+        """Answer which tokens a head copies, or attends to, by its weights."""
+        return await self._json(
+            "POST",
+            "/v1/heads/tokens",
+            body={
+                "head": head,
+                "layer": layer,
+                "circuit": circuit,
+                "tokens": tokens,
                 "top_k": top_k,
                 "model": model,
             },

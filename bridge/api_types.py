@@ -17,6 +17,26 @@ class Adapter(TypedDict):
     scale: float | None
 
 
+class AttributionTerm(TypedDict):
+    part: Literal[
+        "embedding",
+        "layer",
+        "attention",
+        "mlp",
+        "head",
+        "neuron",
+        "other_neurons",
+        "attention_bias",
+        "rest",
+        "final_norm_bias",
+        "unembedding_bias",
+        "soft_cap",
+    ]
+    layer: int | None
+    index: int | None
+    value: float
+
+
 class CalledFunction(TypedDict):
     name: str
     arguments: str
@@ -330,6 +350,15 @@ class LayerStrength(TypedDict):
     strength: float
 
 
+class LensFile(TypedDict):
+    """
+    A lens that somebody trained, on the server's disk.
+    """
+
+    kind: Literal["tuned", "jacobian"]
+    path: str
+
+
 class LoadModelRequest(TypedDict):
     model_path: str
     adapter_path: NotRequired[str | None]
@@ -342,6 +371,17 @@ class LoadModelRequest(TypedDict):
     prefill_step_size: NotRequired[int | None]
     dtype: NotRequired[Literal["float32", "float16", "bfloat16"] | None]
     corrections: NotRequired[bool | None]
+
+
+class LogitAttribution(TypedDict):
+    warnings: NotRequired[list[str]]
+    tokens: list[int]
+    texts: list[str]
+    position: int
+    logit: float
+    sum: float
+    error: float
+    terms: list[AttributionTerm]
 
 
 class NamedSchema(TypedDict):
@@ -1027,6 +1067,33 @@ class ForkedLayer(TypedDict):
     top: list[TopToken]
 
 
+class HeadReading(TypedDict):
+    id: int
+    text: str
+    most: list[TokenEffect]
+    least: list[TokenEffect]
+
+
+class HeadTokens(TypedDict):
+    layer: int
+    head: int
+    circuit: Literal["OV", "QK"]
+    score: float
+    most: list[TokenEffect]
+    least: list[TokenEffect]
+    readings: list[HeadReading]
+    notes: list[str]
+
+
+class HeadTokensRequest(TypedDict):
+    layer: int
+    head: int
+    circuit: Literal["OV", "QK"]
+    tokens: NotRequired[list[str | TokenId] | None]
+    top_k: NotRequired[int | None]
+    model: NotRequired[str | None]
+
+
 class HookSpec(TypedDict):
     """
     What to capture, and where.
@@ -1124,8 +1191,20 @@ class LensLayer(TypedDict):
     top: list[list[TopToken]]
 
 
+class LogitAttributionRequest(TypedDict):
+    prompt: str | TokenIds
+    answer: str | TokenId
+    distractor: NotRequired[str | TokenId | None]
+    position: NotRequired[Position | None]
+    by: NotRequired[Literal["layer", "component", "head", "neuron"] | None]
+    top_k: NotRequired[int | None]
+    add_special_tokens: NotRequired[bool | None]
+    model: NotRequired[str | None]
+
+
 class LogitLens(TypedDict):
     warnings: NotRequired[list[str]]
+    kind: Literal["logit", "tuned", "jacobian"]
     tokens: list[int]
     texts: list[str]
     layers: list[LensLayer]
@@ -1135,6 +1214,7 @@ class LogitLensRequest(TypedDict):
     prompt: str | TokenIds
     add_special_tokens: NotRequired[bool | None]
     model: NotRequired[str | None]
+    lens: NotRequired[LensFile | None]
     top_k: NotRequired[int | None]
 
 

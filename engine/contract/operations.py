@@ -288,6 +288,33 @@ OPERATIONS: tuple[Operation, ...] = (
         errors=(400, 404, 413, 422, 503),
     ),
     Operation(
+        "logitAttribution",
+        "post",
+        "/v1/logit_attribution",
+        "Answer how much each layer, component, head or neuron adds to a token's logit by itself.",
+        (
+            "attributeLogit: prompt answer: answer",
+            "attributeLogit: prompt answer: answer distractor: distractor",
+            "attributeLogit: prompt answer: answer options: options",
+        ),
+        s.LogitAttribution,
+        s.LogitAttributionRequest,
+        errors=GENERATION_ERRORS,
+    ),
+    Operation(
+        "headTokens",
+        "post",
+        "/v1/heads/tokens",
+        "Answer which tokens a head copies, or attends to, by its weights.",
+        (
+            "headTokens: head layer: layer circuit: circuit",
+            "headTokens: head layer: layer circuit: circuit options: options",
+        ),
+        s.HeadTokens,
+        s.HeadTokensRequest,
+        errors=(400, 404, 413, 422, 503, 507),
+    ),
+    Operation(
         "patchCircuit",
         "post",
         "/v1/circuits/patch",

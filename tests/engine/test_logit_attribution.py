@@ -71,7 +71,8 @@ class Expected:
                 if part == "head":
                     each = each.reshape(HEADS, -1).sum(1)
                     if getattr(module, "bias", None) is not None:
-                        self.of["attention_bias", layer, None] = float(module.bias.detach() @ weights)
+                        bias = float(module.bias.detach() @ weights)
+                        self.of["attention_bias", layer, None] = bias
                 for index, value in enumerate(each.tolist()):
                     self.of[part, layer, index] = value
         self.of["embedding", None, None] = float(self.given[self.layers[0]] @ self.direction)

@@ -5,6 +5,7 @@ What breaks a schema is refused with 400; what fits it and cannot be done on thi
 """
 
 from engine.contract.schemas.activations import *
+from engine.contract.schemas.attribution import *
 from engine.contract.schemas.base import *
 from engine.contract.schemas.circuits import *
 from engine.contract.schemas.debugging import *

@@ -13,6 +13,7 @@ from engine.server.http import guard, logs, measures
 from engine.server.http.requests import body_of, query_of
 from engine.server.http.responses import answer, error_response
 from engine.server.http.routes import (
+    attribution,
     captures,
     circuits,
     debugging,
@@ -57,6 +58,8 @@ HANDLERS: dict[str, Callable[..., Any]] = {
     "createEmbeddings": embeddings.embed,
     "logitLens": lens.logit_lens,
     "promotedTokens": neurons.promoted_tokens,
+    "logitAttribution": attribution.attribute,
+    "headTokens": attribution.head_tokens,
     "patchCircuit": circuits.patch,
     "verifyCircuit": circuits.verify,
     "beginForwardSession": sessions.begin_forward,

@@ -16,9 +16,8 @@ from engine.contract import schemas as s
 from engine.server.errors import ImpossibleError
 from engine.server.http.prompts import (
     check_all_lengths,
-    check_vocabulary,
+    one_token,
     prompt_tokens,
-    single_token,
 )
 from engine.server.http.requests import session
 from engine.server.http.steered import not_steered
@@ -107,18 +106,11 @@ def _tasks(service: Service, model: LoadedModel, request: s.OverExamples) -> lis
             for name in ("clean", "corrupted")
         )
         answers, distractors = (
-            [_one_token(model, token, names[name]) for token in getattr(example, name)]
+            [one_token(model, token, names[name]) for token in getattr(example, name)]
             for name in ("answers", "distractors")
         )
         tasks.append(Task(clean, corrupted, answers, distractors, request.pooling))
     return tasks
-
-
-def _one_token(model: LoadedModel, token: str | int, param: str) -> int:
-    """The id of a token given by id, or by text that is one token, if need be behind a space."""
-    number = token if isinstance(token, int) else single_token(model, token, param)
-    check_vocabulary(model, [number], param)
-    return number
 
 
 def _ablation(

@@ -108,17 +108,25 @@ def permitted(path: str, settings: Settings, param: str, files: Sequence[str] = 
     """
     folder = Path(path).resolve()
     is_id = settings.allow_hub and HUB_ID.fullmatch(path) is not None
-    if any(folder.is_relative_to(root.resolve()) for root in settings.model_roots) and (
-        os.path.isdir(folder) or not is_id
-    ):
-        return str(folder)
-    if is_id:
+    if is_id and not (_is_allowed(folder, settings) and os.path.isdir(folder)):
         return str(from_hub(path, files))
-    raise ForbiddenError(
-        f"{param}: {path!r} is not below a folder that this server allows; "
-        "allow one by --model-root.",
-        param,
-    )
+    return str(permitted_path(path, settings, param))
+
+
+def permitted_path(path: str, settings: Settings, param: str = "lens.path") -> Path:
+    """The file or folder that a client may have read by this path. Raises ForbiddenError."""
+    found = Path(path).resolve()
+    if not _is_allowed(found, settings):
+        raise ForbiddenError(
+            f"{param}: {path!r} is not below a folder that this server allows; "
+            "allow one by --model-root.",
+            param,
+        )
+    return found
+
+
+def _is_allowed(path: Path, settings: Settings) -> bool:
+    return any(path.is_relative_to(root.resolve()) for root in settings.model_roots)
 
 
 def _as_known(message: str, paths: dict[str, str | None], settings: Settings) -> str:
