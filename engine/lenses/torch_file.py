@@ -7,7 +7,8 @@ tensors is understood: whatever else the pickle names is refused, and nothing of
 import io
 import pickle
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ class StoredTensor:
         last = self.offset + sum(
             step * (count - 1) for step, count in zip(self.strides, self.shape, strict=True)
         )
-        with ZipFile(self.path) as archive:
+        with _refused(self.path), ZipFile(self.path) as archive:
             held = archive.getinfo(self.entry).file_size // size
             if 0 in self.shape or last >= held:
                 raise InvalidRequestError(
@@ -68,27 +69,32 @@ def read_torch_file(path: Path) -> Any:
     Raises InvalidRequestError for a file that is damaged, of the format before PyTorch 1.6, or that
     contains anything else.
     """
+    with _refused(path), ZipFile(path) as archive:
+        names = archive.namelist()
+        pickled = next((name for name in names if name.endswith("/data.pkl")), None)
+        if pickled is None:
+            raise InvalidRequestError(f"{path.name}: the archive contains no data.pkl")
+        root = pickled.removesuffix("data.pkl")
+        order = f"{root}byteorder"
+        if order in names and archive.read(order).strip() != b"little":
+            raise InvalidRequestError(f"{path.name}: its bytes are not little-endian")
+        if archive.getinfo(pickled).file_size > LARGEST_PICKLE:
+            raise InvalidRequestError(f"{path.name}: data.pkl is over {LARGEST_PICKLE} bytes")
+        return _Reader(archive.read(pickled), path, root, set(names)).load()
+
+
+@contextmanager
+def _refused(path: Path) -> Iterator[None]:
+    """Raise InvalidRequestError for whatever a damaged archive or pickle makes its reader raise."""
     try:
-        with ZipFile(path) as archive:
-            names = archive.namelist()
-            pickled = next((name for name in names if name.endswith("/data.pkl")), None)
-            if pickled is None:
-                raise InvalidRequestError(f"{path.name}: the archive contains no data.pkl")
-            root = pickled.removesuffix("data.pkl")
-            order = f"{root}byteorder"
-            if order in names and archive.read(order).strip() != b"little":
-                raise InvalidRequestError(f"{path.name}: its bytes are not little-endian")
-            if archive.getinfo(pickled).file_size > LARGEST_PICKLE:
-                raise InvalidRequestError(f"{path.name}: data.pkl is over {LARGEST_PICKLE} bytes")
-            body = archive.read(pickled)
-            return _Reader(body, path, root, set(names)).load()
-    except BadZipFile:
-        raise InvalidRequestError(
-            f"{path.name} is no file that torch.save wrote (PyTorch 1.6 or later)"
-        ) from None
+        yield
     except InvalidRequestError:
         raise
-    except Exception as error:  # whatever a damaged pickle makes of the machine that reads it
+    except BadZipFile:
+        raise InvalidRequestError(
+            f"{path.name} is no file that torch.save wrote (PyTorch 1.6 or later), or is damaged"
+        ) from None
+    except Exception as error:
         raise InvalidRequestError(f"{path.name} cannot be read: {error}") from None
 
 
