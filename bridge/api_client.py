@@ -1903,9 +1903,9 @@ class Operations(Transport):
 
     def read_steering_vector(
         self, vector: str, *, format: str | None = None
-    ) -> dict[str, np.ndarray]:
-        """Answer a steering vector as a file."""
-        return self._arrays(
+    ) -> api.SteeringVectorFile:
+        """Answer a steering vector as a file, in base64."""
+        return self._json(
             "GET",
             "/v1/steering_vectors/{vector}/file",
             path={
@@ -3906,9 +3906,9 @@ class AsyncOperations(AsyncTransport):
 
     async def read_steering_vector(
         self, vector: str, *, format: str | None = None
-    ) -> dict[str, np.ndarray]:
-        """Answer a steering vector as a file."""
-        return await self._arrays(
+    ) -> api.SteeringVectorFile:
+        """Answer a steering vector as a file, in base64."""
+        return await self._json(
             "GET",
             "/v1/steering_vectors/{vector}/file",
             path={

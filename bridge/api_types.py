@@ -522,6 +522,12 @@ class SteeringVectorEntry(TypedDict):
     about: dict[str, str]
 
 
+class SteeringVectorFile(TypedDict):
+    vector: str
+    format: Literal["safetensors", "gguf"]
+    data_base64: str
+
+
 class SteeringVectorList(TypedDict):
     vectors: list[SteeringVectorEntry]
 

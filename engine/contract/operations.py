@@ -639,12 +639,12 @@ OPERATIONS: tuple[Operation, ...] = (
         "readSteeringVector",
         "get",
         "/v1/steering_vectors/{vector}/file",
-        "Answer a steering vector as a file.",
+        "Answer a steering vector as a file, in base64.",
         (
             "readSteeringVector: vector",
             "readSteeringVector: vector format: format",
         ),
-        media_type="application/octet-stream",
+        s.SteeringVectorFile,
         query={
             "format": (
                 re.compile("^(safetensors|gguf)$"),

@@ -85,6 +85,12 @@ class SteeringVectorList(Response):
     vectors: list[SteeringVectorEntry]
 
 
+class SteeringVectorFile(Response):
+    vector: str
+    format: Literal["safetensors", "gguf"]
+    data_base64: str
+
+
 class DeletedSteeringVector(Response):
     vector: str
 

@@ -70,13 +70,14 @@ def test_a_vector_is_computed_listed_read_and_deleted(server):
     assert entry["about"] == {"method": "pca", "position": "-1", "pairs": "3"}
     assert server.get(VECTORS) == {"vectors": [entry]}
     assert server.get(f"{VECTORS}/nice") == entry
-    first, second = (
-        server.http.get(f"{VECTORS}/nice/file", params=query).content
+    files = [
+        server.get(f"{VECTORS}/nice/file", **query)["data_base64"]
         for query in ({}, {"format": "gguf"})
-    )
+    ]
+    first, second = map(base64.b64decode, files)
     assert set(load(first)) == {"direction.1", "direction.2"}
-    sent = base64.b64encode(second).decode()
-    again = server.post(f"{VECTORS}/import", data_base64=sent)
+    assert second.startswith(b"GGUF")
+    again = server.post(f"{VECTORS}/import", data_base64=files[1])
     assert again["directions"] == entry["directions"]
     assert server.http.delete(f"{VECTORS}/nice").json() == {"vector": "nice"}
     error = server.error(STEERING, 404, vector="nice")
@@ -216,7 +217,7 @@ def test_a_draft_model_changes_no_steered_text(tiny_model, server, vector):
 
 
 def test_steering_outlives_its_model_and_says_when_it_cannot_act(tiny_model, vector, server):
-    body = base64.b64encode(server.http.get(f"{VECTORS}/{vector}/file").content).decode()
+    body = server.get(f"{VECTORS}/{vector}/file")["data_base64"]
     with running(tiny_model, model_roots=(tiny_model.parent,)) as own:
         own.post(f"{VECTORS}/import", data_base64=body, name="hard")
         own.post(STEERING, vector="hard", steering_id="on")

@@ -4,13 +4,10 @@ import base64
 from functools import partial
 from uuid import uuid4
 
-from flask import Response
-
 from engine.contract import schemas as s
 from engine.server.errors import ImpossibleError
 from engine.server.http.prompts import check_all_lengths, prompt_tokens
 from engine.server.http.requests import client, session
-from engine.server.http.responses import binary_response
 from engine.server.http.steered import entries
 from engine.server.jobs.job import Job
 from engine.server.service import Service
@@ -61,9 +58,12 @@ def describe(service: Service, vector: str) -> s.SteeringVectorEntry:
     return _entry(vector, service.steering.vector(vector))
 
 
-def read_file(service: Service, vector: str, format: FileFormat | None) -> Response:
-    body = WRITERS[format or "safetensors"](service.steering.vector(vector))
-    return binary_response(len(body), iter([body]))
+def read_file(service: Service, vector: str, format: FileFormat | None) -> s.SteeringVectorFile:
+    written = format or "safetensors"
+    body = WRITERS[written](service.steering.vector(vector))
+    return s.SteeringVectorFile(
+        vector=vector, format=written, data_base64=base64.b64encode(body).decode("ascii")
+    )
 
 
 def forget(service: Service, vector: str) -> s.DeletedSteeringVector:
