@@ -146,6 +146,9 @@ CORE_CLASSES = (
     "NeuroScopeDiscoveryParameters",
     "CircuitFinder",
     "CircuitLibrary",
+    "Direction",
+    "SteeringVector",
+    "NeuroScopeLogitAttribution",
     "NeuroScopeHookEffect",
     "NeuroScopeBrowserNode",
     "NeuroScopeModelBrowser",
@@ -181,6 +184,7 @@ SERVER_TEST_CLASSES = (
     "NeuroScopeProgressServerTest",
     "NeuroScopeAnalysisTest",
     "NeuroScopeCircuitFinderTest",
+    "NeuroScopeSteeringTest",
 )
 HELP = "NeuroScope-Help"
 INSTALLER = "NeuroScope-Installer"
