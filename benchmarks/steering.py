@@ -38,6 +38,8 @@ SUBJECTS = (
     "song", "museum", "coffee", "phone", "neighbour", "holiday", "lecture", "restaurant", "bridge",
     "dog", "meeting", "party", "shop", "game", "speech",
 )  # fmt: skip
+AT_ONCE = 10
+"""Requests that are sent together."""
 GOOD = ("wonderful", "lovely", "great", "delightful", "excellent", "beautiful")
 BAD = ("terrible", "awful", "horrible", "dreadful", "disgusting", "ugly")
 ASKED = (
@@ -46,8 +48,8 @@ ASKED = (
     "the visit to my aunt", "mathematics", "the football match", "working at night", "mountains",
     "the new computer", "my old house", "learning the piano", "rain", "the long flight",
     "birthdays", "my first day at work", "the play at the theatre", "the wedding",
-    "swimming in a lake", "the doctor", "my bicycle", "the village", "airports", "fishing", "Monday mornings",
-    "the exhibition", "a walk in the forest", "the newspaper", "breakfast", "my boss", "dancing",
+    "swimming in a lake", "the doctor", "my bicycle", "the village", "airports", "fishing",
+    "Monday mornings", "the exhibition", "a walk in the forest", "the newspaper", "breakfast", "my boss", "dancing",
     "the bus to town", "the children next door", "growing old", "the market", "summer camp",
     "the television", "history", "chess", "my cat", "the hospital", "camping", "the election",
 )  # fmt: skip
@@ -110,12 +112,12 @@ def answers(client: LMStudioNeuroScopeClient, tokens: int) -> list[str]:
         reply = client.create_chat_completion(messages, max_tokens=tokens)
         return reply["choices"][0]["message"]["content"] or ""
 
-    with ThreadPoolExecutor(len(ASKED)) as threads:
+    with ThreadPoolExecutor(AT_ONCE) as threads:
         return list(threads.map(ask, ASKED))
 
 
 @click.command()
-@click.option("--strength", default=0.2, show_default=True, help="Times each direction.")
+@click.option("--strength", default=0.15, show_default=True, help="Times each direction.")
 @click.option("--tokens", default=24, show_default=True, help="Of each answer.")
 @click.option("--show", default=2, show_default=True, help="Answers of each kind to print.")
 def main(strength: float, tokens: int, show: int) -> None:
