@@ -49,7 +49,8 @@ ASKED = (
     "the new computer", "my old house", "learning the piano", "rain", "the long flight",
     "birthdays", "my first day at work", "the play at the theatre", "the wedding",
     "swimming in a lake", "the doctor", "my bicycle", "the village", "airports", "fishing",
-    "Monday mornings", "the exhibition", "a walk in the forest", "the newspaper", "breakfast", "my boss", "dancing",
+    "Monday mornings", "the exhibition", "a walk in the forest", "the newspaper", "breakfast",
+    "my boss", "dancing",
     "the bus to town", "the children next door", "growing old", "the market", "summer camp",
     "the television", "history", "chess", "my cat", "the hospital", "camping", "the election",
 )  # fmt: skip
