@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 
-from engine.captures.hooks import ActivationHookSpec, ResolvedHook
+from engine.captures.hooks import HookSpec, ResolvedHook
 from engine.contract import schemas as s
-from engine.interventions.intervention import Intervention
+from engine.interventions.intervention import AnyIntervention
 from engine.runs.footprint import of_records
 from engine.runs.generation import generate
 from engine.runs.grammars import CompiledGrammar
@@ -52,7 +52,7 @@ class Generation:
     model: LoadedModel
     prompt: Prompt
     hooks: tuple[ResolvedHook, ...]
-    interventions: tuple[Intervention, ...]
+    interventions: tuple[AnyIntervention, ...]
     sampling: Sampling
     top_scores: int | None
     label: dict[str, str]
@@ -73,11 +73,11 @@ class Generation:
     ) -> "Generation":
         """The generation of one choice of a prompt; `choice` counts them. A `grammar` holds from
         the end of the thinking on that the prompt has begun, if it has."""
-        asked: tuple[ActivationHookSpec, ...] = ()
-        interventions: tuple[Intervention, ...] = ()
+        asked: tuple[HookSpec, ...] = ()
+        interventions: tuple[AnyIntervention, ...] = ()
         if isinstance(request, s.Capturing):
-            asked = specs.hook_specs(request.activation_hooks)
-            interventions = specs.interventions(request.interventions, service.captures)
+            asked = specs.hook_specs(request.activation_hooks, model)
+            interventions = specs.interventions(request.interventions, service.captures, model)
         most = _max_tokens(service, model, prompt, request)
         acting = steered(service, model)
         interventions = (*acting.interventions(model, most - 1), *interventions)
@@ -113,7 +113,7 @@ class Generation:
         """Whether there is a token to generate."""
         return self.sampling.max_tokens > 0
 
-    def steps(self, job: Job, more: Sequence[Intervention] = ()) -> Iterator[Generated]:
+    def steps(self, job: Job, more: Sequence[AnyIntervention] = ()) -> Iterator[Generated]:
         """Each token, with `more` interventions after its own, which may let other jobs run. For
         the generation thread."""
         return generate(

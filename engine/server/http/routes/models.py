@@ -56,7 +56,7 @@ def load_model(service: Service, request: s.LoadModelRequest) -> s.ModelEntry:
         raise
     except EngineError as error:
         paths = {path: getattr(request, name) for name, path in changed.items()}
-        raise type(error)(_as_known(str(error), paths, settings)) from error
+        raise type(error)(as_known(str(error), paths, settings)) from error
 
 
 def requested_model(
@@ -129,7 +129,7 @@ def _is_allowed(path: Path, settings: Settings) -> bool:
     return any(path.is_relative_to(root.resolve()) for root in settings.model_roots)
 
 
-def _as_known(message: str, paths: dict[str, str | None], settings: Settings) -> str:
+def as_known(message: str, paths: dict[str, str | None], settings: Settings) -> str:
     """A message without what it says of where this server's folders are.
 
     `paths` are the folders that were found, and what the client called them.
