@@ -19,6 +19,7 @@ COMMANDS = (
     "serve",
     "smalltalk",
     "stand-in",
+    "steer",
 )
 
 

@@ -152,6 +152,9 @@ CORE_CLASSES = (
     "NeuroScopeDiscoveryParameters",
     "CircuitFinder",
     "CircuitLibrary",
+    "Direction",
+    "SteeringVector",
+    "NeuroScopeLogitAttribution",
     "NeuroScopeHookEffect",
     "NeuroScopeBrowserNode",
     "NeuroScopeModelBrowser",
@@ -187,6 +190,7 @@ SERVER_TEST_CLASSES = (
     "NeuroScopeProgressServerTest",
     "NeuroScopeAnalysisTest",
     "NeuroScopeCircuitFinderTest",
+    "NeuroScopeSteeringTest",
 )
 HELP = "NeuroScope-Help"
 INSTALLER = "NeuroScope-Installer"
