@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -21,7 +20,6 @@ from bridge.client import LMStudioNeuroScopeClient
 from bridge.errors import LMStudioError
 from bridge.wire import from_record
 from engine.components import ComponentType
-from systems import Amber, answer
 from tests.engine.server.conftest import HEADS, Server, running
 
 PROMPT = "The café's\n'cat'"
@@ -279,33 +277,6 @@ def test_the_python_beside_the_pictures_prints_what_they_show(
     assert texts == steered(shown)
     circuit = shown.locator("#sweep .circuit button").all_text_contents()
     assert [line.split()[0] for line in said["sweep"].splitlines()] == circuit
-
-
-def test_the_smalltalk_beside_the_pictures_computes_what_they_show(shown: Page) -> None:
-    amber = Amber()
-
-    def value(picture: str, of_last: str) -> Any:
-        """What something that is asked of a snippet's last expression returns."""
-        *statements, last = code(shown, picture, "smalltalk").split(".\n")
-        first = statements[0].replace("|\n", "|", 1)
-        return answer(amber, ";;".join([first, *statements[1:], of_last.format(f"({last})")]))
-
-    texts = value("prompt", "{} first")
-    assert [visible(text) for text in texts] == shown.locator(
-        "#prompt .tokens li"
-    ).all_text_contents()
-    grid = "{} grids first data asArray"
-    rows = table(shown.locator("#component"))
-    flat = np.array(value("component", grid)).reshape(len(rows), -1)
-    assert [written(row) for row in flat[::-1]] == rows
-    heads = value("attention", "{} grids collect: [:each | each data asArray]")
-    shaded = shares(shown.locator("#attention")).ravel()
-    np.testing.assert_allclose(heads[head_of(shown)], shaded, atol=1e-5)
-    assert len(value("lens", "{}").splitlines()) == len(table(shown.locator("#lens")))
-    assert value("steer", "{}") == steered(shown)
-    effects = np.array(value("sweep", grid))
-    shaded = shares(shown.locator("#sweep"))[::-1].ravel()
-    np.testing.assert_allclose(effects / np.abs(effects).max(), shaded, atol=1e-5)
 
 
 def head_of(page: Page) -> int:
