@@ -289,6 +289,28 @@ def steered(page: Page) -> list[str | None]:
     return [page.locator(f".{kind} b").text_content() for kind in ("plain", "steered")]
 
 
+def test_a_generated_text_is_looked_into_as_a_whole(
+    shown: Page, small: LMStudioNeuroScopeClient
+) -> None:
+    shown.locator("#block [data-component=residual]").click()
+    shown.fill("#prompt textarea", STEERED)
+    shown.fill("#prompt [name=count]", "5")
+    shown.get_by_role("button", name="Generate").click()
+    text = small.create_completion(STEERED, max_tokens=5)["choices"][0]["text"]
+    length = len(small.tokenize(STEERED + text)["tokens"])
+    shown.locator(f"#lens td[data-at='0,{length - 1}']").wait_for()
+    generated = shown.locator("#prompt .tokens .generated").all_text_contents()
+    assert "".join(generated) == visible(text)
+    expect(shown.locator("#component tbody tr").first.locator("td")).to_have_count(length)
+    assert table(shown.locator("#component")) == norms_of(small, STEERED + text)
+    lines = printed(code(shown, "prompt", "python")).splitlines()
+    assert "".join(map(ast.literal_eval, [each for each in lines if each[0] in "'\""])) == text
+    assert sum(each.startswith("layer_2_residual") for each in lines) == 5
+    command = ["sh", "-c", code(shown, "prompt", "curl")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.count("layer_2_residual") == 10  # as a key and as the record's hook
+
+
 def test_what_is_copied_is_what_is_shown(shown: Page) -> None:
     shown.context.grant_permissions(["clipboard-read", "clipboard-write"])
     expected = code(shown, "lens", "python")
