@@ -3,18 +3,20 @@
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 
 from bridge.client import LMStudioNeuroScopeClient
-from bridge.wire import from_record
+from bridge.wire import from_record, to_value
 from engine.server.http.page_files import FOLDER
 from systems import System, answer
 
 PROMPT = "The cat's"
 TASK = {"clean": "Mary", "corrupted": "John", "answer": " is", "distractor": " has"}
 CHANGE = {"layer_name": "10", "component": "mlp", "operation": "scaling", "factor": 0.5}
-DIRECTION = {"from": "I hate", "to": "I love", "layer": 10, "strength": 1.5}
+DIRECTION: dict[str, Any] = {"from": "I hate", "to": "I love", "layer": 10, "strength": 6}
 PROGRAM = """
 globalThis.location = {{ origin: {origin} }};
 globalThis.sessionStorage = {{ getItem: () => null }};
@@ -68,10 +70,12 @@ def snippets(engine: LMStudioNeuroScopeClient) -> list[str]:
     return json.loads(done.stdout)
 
 
-def asked(code: str, of_last: str) -> str:
-    """A block with a snippet, of whose last expression something is asked."""
+def value(system: System, code: str, of_last: str) -> Any:
+    """What something that is asked of a snippet's last expression returns."""
     start, last = code.rsplit(".\n", 1)
-    return f"[{start}. {of_last.format(f'({last})')}] value"
+    temporaries, statements = start.split("\n", 1)
+    before = statements.replace(".\n", ";;")
+    return answer(system, f"{temporaries} {before};;{of_last.format(f'({last})')}")
 
 
 def norms(engine: LMStudioNeuroScopeClient, layer: str, name: str) -> np.ndarray:
@@ -90,12 +94,23 @@ def text_of(engine: LMStudioNeuroScopeClient, changes: list) -> str:
     return reply["choices"][0]["text"]
 
 
+def addition(engine: LMStudioNeuroScopeClient) -> dict[str, Any]:
+    """The direction between the ends of two texts, times its strength, added to the stream."""
+    place = {"layer_name": str(DIRECTION["layer"]), "component": "residual"}
+    ends = []
+    for text in (DIRECTION["from"], DIRECTION["to"]):
+        (records,) = engine.forward(text, [place])["activations"].values()
+        ends.append(from_record(records[0], {})[0, -1])
+    value = to_value(DIRECTION["strength"] * (ends[1] - ends[0]))
+    return {**place, "operation": "addition", "value": value}
+
+
+@pytest.mark.parametrize("system", ["amber"], indirect=True)
 def test_the_smalltalk_beside_each_picture_computes_it(
     system: System, engine: LMStudioNeuroScopeClient
 ) -> None:
-    blocks = [asked(*each) for each in zip(snippets(engine), ASKED, strict=True)]
-    texts, residual, heads, final, attention, lens, scaled, directed, effects = answer(
-        system, "{" + ". ".join(blocks) + "}"
+    texts, residual, heads, final, attention, lens, scaled, directed, effects = (
+        value(system, *each) for each in zip(snippets(engine), ASKED, strict=True)
     )
     assert texts == engine.tokenize(PROMPT)["texts"]
     np.testing.assert_allclose(residual, norms(engine, "*", "residual"), rtol=1e-4)
@@ -108,6 +123,8 @@ def test_the_smalltalk_beside_each_picture_computes_it(
     assert len(lens.splitlines()) == 30
     plain = text_of(engine, [])
     assert scaled == [plain, text_of(engine, [CHANGE])]
-    assert directed[0] == plain != directed[1]
+    steered = text_of(engine, [addition(engine)])
+    assert directed == [plain, steered]
+    assert plain != steered
     found = engine.patch_circuit(**TASK, component="head_output", method="attribution_patching")
     np.testing.assert_allclose(effects, np.ravel(found["effects"]["data"]), atol=1e-3)
