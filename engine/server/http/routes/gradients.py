@@ -26,7 +26,13 @@ def gradients(service: Service, request: s.GradientsRequest) -> dict[str, Any] |
         model, request.prompt, service.settings, special=request.add_special_tokens
     )
     target = _target(model, request.target)
-    hooks = resolve_hooks(specs.hook_specs(request.hooks), model.kit.structure)
+    if any(hook.feature_set is not None for hook in request.hooks):
+        raise ImpossibleError(
+            "hooks: gradients are by the values of components, not by features; hook what the set "
+            "writes, and multiply by its decoder",
+            "hooks",
+        )
+    hooks = resolve_hooks(specs.hook_specs(request.hooks, model), model.kit.structure)
     baseline = _baseline(service, model, request, len(tokens))
     steps = 0 if request.integrated is None else request.integrated.steps
 
