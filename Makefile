@@ -63,6 +63,7 @@ docs: .venv/test
 regenerate: .venv/test
 	$(bin)/neuroscope-bridge openapi
 	$(bin)/neuroscope-bridge hook-points
+	$(bin)/neuroscope-bridge examples
 	$(bin)/datamodel-codegen
 	$(bin)/neuroscope-bridge python-client
 	$(bin)/ruff format --quiet bridge/api_client.py
