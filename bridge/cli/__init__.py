@@ -20,6 +20,7 @@ COMMANDS = (
     "serve",
     "smalltalk",
     "stand-in",
+    "verify",
 )
 
 
