@@ -135,6 +135,8 @@ CORE_CLASSES = (
     "NeuroScopePatchingStrategy",
     "NeuroScopeCircuitSweep",
     "NeuroScopeCircuitExperiment",
+    "NeuroScopeCircuitCheck",
+    "NeuroScopeSavedCircuit",
     "NeuroScopeCircuitDiscovery",
     "NeuroScopeLogitMetric",
     "InterventionExperiment",
@@ -181,6 +183,8 @@ SERVER_TEST_CLASSES = (
     "NeuroScopeProgressServerTest",
     "NeuroScopeAnalysisTest",
     "NeuroScopeCircuitFinderTest",
+    "NeuroScopeCircuitTestCase",
+    "NeuroScopeSavedCircuitTest",
 )
 HELP = "NeuroScope-Help"
 INSTALLER = "NeuroScope-Installer"
