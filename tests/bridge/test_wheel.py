@@ -52,3 +52,10 @@ def test_the_metadata_names_one_version_and_the_pythons_that_may_install_it(inst
     pythons = [each for each in named if re.fullmatch(r"3\.\d+", each)]
     assert pythons == [f"3.{minor}" for minor in range(11, 15)]
     assert metadata["Requires-Python"] == f">={pythons[0]}"
+
+
+def test_an_installed_copy_has_every_file_of_the_page(installed: Path):
+    page = Path("engine", "server", "page")
+    files = [str(file.relative_to(ROOT)) for file in (ROOT / page).rglob("*") if file.is_file()]
+    assert len(files) > 10
+    assert cmpfiles(ROOT, installed, files, shallow=False)[0] == files
