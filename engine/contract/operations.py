@@ -305,7 +305,7 @@ OPERATIONS: tuple[Operation, ...] = (
         ("listFeatures", "listFeatures: model"),
         s.FeatureSetList,
         query={"model": (str, "Only this model's; default: those of all models.")},
-        errors=(404,),
+        errors=(400, 404),
     ),
     Operation(
         "unloadFeatures",
