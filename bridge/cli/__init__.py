@@ -9,6 +9,7 @@ from bridge import __version__
 COMMANDS = (
     "demo",
     "doctor",
+    "examples",
     "generate",
     "hook-points",
     "mcp",
@@ -20,6 +21,7 @@ COMMANDS = (
     "smalltalk",
     "stand-in",
     "steer",
+    "verify",
 )
 
 

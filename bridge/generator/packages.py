@@ -139,6 +139,8 @@ CORE_CLASSES = (
     "NeuroScopePatchingStrategy",
     "NeuroScopeCircuitSweep",
     "NeuroScopeCircuitExperiment",
+    "NeuroScopeCircuitCheck",
+    "NeuroScopeSavedCircuit",
     "NeuroScopeEdgeFaithfulness",
     "NeuroScopeEdgeExperiment",
     "NeuroScopeCircuitDiscovery",
@@ -191,6 +193,8 @@ SERVER_TEST_CLASSES = (
     "NeuroScopeAnalysisTest",
     "NeuroScopeCircuitFinderTest",
     "NeuroScopeSteeringTest",
+    "NeuroScopeCircuitTestCase",
+    "NeuroScopeSavedCircuitTest",
 )
 HELP = "NeuroScope-Help"
 INSTALLER = "NeuroScope-Installer"
