@@ -1,0 +1,55 @@
+"""The files that feature sets come in, each format in one module: whether it reads a folder, and
+how."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from engine.errors import FeatureSetError
+from engine.features.cross_layer import CrossLayerTranscoder
+from engine.features.feature_set import FeatureSet
+from engine.features.formats import circuit_tracer, gemma_scope, sae_lens, sparsify
+from engine.features.places import Places
+
+AnySet = FeatureSet | CrossLayerTranscoder
+
+FORMATS = {
+    "sae_lens": sae_lens,
+    "sparsify": sparsify,
+    "circuit_tracer": circuit_tracer,
+    "gemma_scope": gemma_scope,
+}
+
+
+def load_feature_sets(folder: Path, places: Places | None = None) -> list[AnySet]:
+    """The feature sets of a folder, or of all folders in it, in the order of their numbers.
+
+    Raises FeatureSetError if there is none, or one cannot be computed exactly; `places`, which
+    count more than the files', are for one set alone.
+    """
+    if not folder.is_dir():
+        raise FeatureSetError(f"{folder} is no folder")
+    found = list(_folders(folder))
+    if not found:
+        raise FeatureSetError(
+            f"neither {folder} nor a folder in it has a feature set in a format of "
+            f"{', '.join(FORMATS)}"
+        )
+    if places is not None and len(found) > 1:
+        raise FeatureSetError(f"{folder} has {len(found)} feature sets; hook_name is for one")
+    return [each for path, name in found for each in FORMATS[name].load(path, places)]
+
+
+def _folders(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Each folder with a feature set, and its format; none in such a folder counts again."""
+    for name, module in FORMATS.items():
+        if module.reads(folder):
+            yield folder, name
+            return
+    for path in sorted(filter(Path.is_dir, folder.iterdir()), key=_natural):
+        yield from _folders(path)
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    words = re.split(r"(\d+)", path.name)
+    return [(int(word), "") if word.isdigit() else (-1, word) for word in words]
