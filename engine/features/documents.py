@@ -28,6 +28,9 @@ class Place(NamedTuple):
     offset: int = 0
 
 
+START = Place()
+
+
 @dataclass(frozen=True)
 class Document:
     """A text, and the file and byte at which it begins."""
@@ -53,7 +56,7 @@ def text_files(texts: Path) -> list[Path]:
     return found
 
 
-def documents(texts: Path, start: Place = Place()) -> Iterator[Document]:
+def documents(texts: Path, start: Place = START) -> Iterator[Document]:
     """The documents of a file or folder from `start` on, read as they are asked for.
 
     Raises InvalidRequestError for what is no text in UTF-8, or no document in JSON.

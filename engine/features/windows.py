@@ -18,6 +18,9 @@ class Cursor(NamedTuple):
     windows: int = 0
 
 
+START = Cursor()
+
+
 @dataclass(frozen=True)
 class Window:
     """Tokens of one document: `text` of them after `before` special ones.
@@ -33,9 +36,7 @@ class Window:
     end: Cursor
 
 
-def windows(
-    kit: ModelKit, texts: Path, length: int, start: Cursor = Cursor()
-) -> Iterator[Window]:
+def windows(kit: ModelKit, texts: Path, length: int, start: Cursor = START) -> Iterator[Window]:
     """Each document's tokens in windows of `length`, or less at its end, from `start` on.
 
     A window begins with the special tokens that the tokenizer puts before a text. Raises

@@ -14,7 +14,7 @@ from engine.taps.observation import observed
 from engine.taps.points import Point, Span, Visitor
 
 
-class Values:
+class ActivationReader:
     """Reads the values, ``[batch, seq, width]`` each, at some points of a model.
 
     Raises InvalidRequestError for a point whose values have other axes.
