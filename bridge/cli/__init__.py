@@ -9,6 +9,7 @@ from bridge import __version__
 COMMANDS = (
     "demo",
     "doctor",
+    "features",
     "generate",
     "hook-points",
     "mcp",

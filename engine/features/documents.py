@@ -6,10 +6,10 @@ with a paragraph, where there are paragraphs.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, Protocol
 
 from engine.errors import InvalidRequestError
 
@@ -40,36 +40,87 @@ class Document:
     place: Place
 
 
-def text_files(texts: Path) -> list[Path]:
-    """The files of a folder, in the order of their paths, or the one file that is named.
+class Texts(Protocol):
+    """Documents in an order, `nbytes` of them in all, to begin with at any place."""
+
+    @property
+    def nbytes(self) -> int: ...
+
+    def documents(self, start: Place = START) -> Iterator[Document]: ...
+
+    def bytes_before(self, place: Place) -> int:
+        """How many bytes lie before a place."""
+        ...
+
+
+class TextFiles:
+    """The texts of a file, or of all files in a folder in the order of their paths.
 
     Raises InvalidRequestError if there are none.
     """
-    if texts.is_file():
-        return [texts]
-    if not texts.is_dir():
-        raise InvalidRequestError(f"texts: there is no file or folder {str(texts)!r}")
-    found = sorted(each for each in texts.rglob("*") if each.suffix in SUFFIXES and each.is_file())
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._files = _files(path)
+        self._sizes = [each.stat().st_size for each in self._files]
+
+    @property
+    def nbytes(self) -> int:
+        """The size of all files."""
+        return sum(self._sizes)
+
+    def bytes_before(self, place: Place) -> int:
+        """How many bytes lie before a place."""
+        return sum(self._sizes[: place.file]) + place.offset
+
+    def documents(self, start: Place = START) -> Iterator[Document]:
+        """The documents from `start` on, read as they are asked for.
+
+        Raises InvalidRequestError for what is no text in UTF-8, or no document in JSON.
+        """
+        for number in range(start.file, len(self._files)):
+            path = self._files[number]
+            is_alone = path == self.path
+            name = path.name if is_alone else path.relative_to(self.path).as_posix()
+            read = _lines_of_json if path.suffix == ".jsonl" else _pieces
+            with path.open("rb") as file:
+                file.seek(start.offset if number == start.file else 0)
+                for offset, text in read(file, name):
+                    yield Document(text, name, Place(number, offset))
+
+
+class TextList:
+    """Texts in memory, each a document; their places are numbered like files."""
+
+    def __init__(self, texts: Sequence[str]):
+        self._texts = texts
+        self._sizes = [len(each.encode()) for each in texts]
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all texts in UTF-8."""
+        return sum(self._sizes)
+
+    def bytes_before(self, place: Place) -> int:
+        """How many bytes lie before a place."""
+        return sum(self._sizes[: place.file])
+
+    def documents(self, start: Place = START) -> Iterator[Document]:
+        """The documents from `start` on."""
+        for number in range(start.file, len(self._texts)):
+            yield Document(self._texts[number], f"text {number}", Place(number, 0))
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise InvalidRequestError(f"texts: there is no file or folder {str(path)!r}")
+    found = sorted(each for each in path.rglob("*") if each.suffix in SUFFIXES and each.is_file())
     if not found:
         kinds = ", ".join(SUFFIXES)
-        raise InvalidRequestError(f"texts: {str(texts)!r} contains no file that ends in {kinds}")
+        raise InvalidRequestError(f"texts: {str(path)!r} contains no file that ends in {kinds}")
     return found
-
-
-def documents(texts: Path, start: Place = START) -> Iterator[Document]:
-    """The documents of a file or folder from `start` on, read as they are asked for.
-
-    Raises InvalidRequestError for what is no text in UTF-8, or no document in JSON.
-    """
-    files = text_files(texts)
-    for number in range(start.file, len(files)):
-        path = files[number]
-        name = path.name if texts.is_file() else path.relative_to(texts).as_posix()
-        read = _lines_of_json if path.suffix == ".jsonl" else _pieces
-        with path.open("rb") as file:
-            file.seek(start.offset if number == start.file else 0)
-            for offset, text in read(file, name):
-                yield Document(text, name, Place(number, offset))
 
 
 def _lines_of_json(file: BinaryIO, name: str) -> Iterator[tuple[int, str]]:

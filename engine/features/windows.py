@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 from engine.errors import InvalidRequestError
-from engine.features.documents import Place, documents
+from engine.features.documents import Place, Texts
 from engine.runs.encoding import encode
 from engine.runs.kit import ModelKit
 
@@ -36,14 +35,14 @@ class Window:
     end: Cursor
 
 
-def windows(kit: ModelKit, texts: Path, length: int, start: Cursor = START) -> Iterator[Window]:
+def windows(kit: ModelKit, texts: Texts, length: int, start: Cursor = START) -> Iterator[Window]:
     """Each document's tokens in windows of `length`, or less at its end, from `start` on.
 
     A window begins with the special tokens that the tokenizer puts before a text. Raises
     InvalidRequestError for a length that has no place for a token of text, and what
-    `engine.features.documents.documents` raises.
+    the texts raise.
     """
-    for document in documents(texts, start.place):
+    for document in texts.documents(start.place):
         encoded = encode(kit.tokenizer, document.text)
         room = length - len(encoded.before)
         if room < 1:

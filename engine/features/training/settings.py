@@ -1,6 +1,6 @@
 """What is trained, where, and for how long."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from engine.errors import InvalidRequestError
@@ -92,11 +92,3 @@ class TrainingSettings:
     def to_dict(self) -> dict[str, Any]:
         """All settings by name, for JSON."""
         return asdict(self)
-
-    def differing(self, given: dict[str, Any]) -> list[str]:
-        """The names of `given` settings that are others than these."""
-        return [
-            each.name
-            for each in fields(self)
-            if given.get(each.name, getattr(self, each.name)) != getattr(self, each.name)
-        ]

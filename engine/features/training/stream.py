@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 
 from engine.captures.hooks import ActivationHookSpec, resolve_hooks
 from engine.errors import InvalidRequestError
+from engine.features.documents import TextFiles
 from engine.features.reader import ActivationReader
 from engine.features.training.settings import TrainingSettings
 from engine.features.windows import START, Window, windows
@@ -44,7 +44,7 @@ class ActivationStream:
     `cursor` is how far the texts are read, `passes` how often they were read to their end.
     """
 
-    def __init__(self, kit: ModelKit, texts: Path, settings: TrainingSettings):
+    def __init__(self, kit: ModelKit, texts: TextFiles, settings: TrainingSettings):
         self._kit = kit
         self._texts = texts
         self._settings = settings
@@ -68,7 +68,7 @@ class ActivationStream:
                     yield rows
             if not found and start == START:
                 raise InvalidRequestError(
-                    f"texts: {str(self._texts)!r} has no window of text to train on: at least two, "
+                    f"texts: {str(self._texts.path)!r} has no window of text to train on: at least two, "
                     f"of more than {self._settings.skipped} tokens, are needed"
                 )
             self.cursor, self.window = START, 0

@@ -1,7 +1,7 @@
 """A training from texts to a feature set in a folder."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -10,7 +10,7 @@ import mlx.core as mx
 import numpy as np
 
 from engine.errors import InvalidRequestError
-from engine.features.documents import text_files
+from engine.features.documents import TextFiles
 from engine.features.feature_set import FeatureSet
 from engine.features.formats import sae_lens
 from engine.features.training import checkpoint, log
@@ -22,7 +22,7 @@ from engine.features.training.stream import ActivationStream, training_points
 from engine.features.training.trained import feature_set
 from engine.runs.kit import ModelKit
 
-SETTINGS, LOG = "training.json", "log.csv"
+SETTINGS, LOG, CHART, METRICS = "training.json", "log.csv", "training.svg", "metrics.json"
 Report = Callable[[log.Line], None]
 """Called after each step."""
 
@@ -33,7 +33,7 @@ class TrainingFolder:
 
     path: Path
 
-    def begin(self, kit: ModelKit, texts: Path, settings: TrainingSettings) -> None:
+    def begin(self, kit: ModelKit, texts: TextFiles, settings: TrainingSettings) -> None:
         """Write what is to be trained. Raises InvalidRequestError if the folder is not empty."""
         if self.path.is_dir() and any(self.path.iterdir()):
             raise InvalidRequestError(
@@ -42,24 +42,48 @@ class TrainingFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         written = {
             "model": kit.model_id,
-            "texts": str(texts.resolve()),
-            "text_bytes": _bytes(texts),
+            "texts": str(texts.path.resolve()),
+            "text_bytes": texts.nbytes,
             "settings": settings.to_dict(),
         }
         (self.path / SETTINGS).write_text(json.dumps(written, indent=2))
-        log.begin_log(self.path / LOG)
+        log.begin_log(self.log)
 
     def settings(self) -> TrainingSettings:
         """What is trained here. Raises InvalidRequestError if nothing is."""
         return TrainingSettings(**self._written()["settings"])
 
-    def check_texts(self, texts: Path) -> None:
-        """Raise InvalidRequestError for other texts than those that the training began with."""
-        if (size := _bytes(texts)) != (known := self._written()["text_bytes"]):
+    def resumed(self, texts: TextFiles, given: dict[str, Any]) -> TrainingSettings:
+        """The settings of the training that is there.
+
+        Raises InvalidRequestError if there is none, it is finished, or the texts or a setting that
+        is `given` are not those that it began with.
+        """
+        settings = self.settings()
+        if not (self.path / checkpoint.FILE).is_file():
+            raise InvalidRequestError(f"output: the training in {str(self.path)!r} is finished")
+        for name, value in given.items():
+            if (known := getattr(settings, name)) != value:
+                raise InvalidRequestError(
+                    f"{name}: the training in {self.path} began with {known}, not {value}"
+                )
+        if (size := texts.nbytes) != (known := self._written()["text_bytes"]):
             raise InvalidRequestError(
-                f"texts: {str(texts)!r} has {size} bytes of text; the training in {self.path} "
+                f"texts: {str(texts.path)!r} has {size} bytes of text; the training in {self.path} "
                 f"began with {known}"
             )
+        return settings
+
+    @property
+    def log(self) -> Path:
+        return self.path / LOG
+
+    @property
+    def chart(self) -> Path:
+        return self.path / CHART
+
+    def write_metrics(self, metrics: Mapping[str, float | None]) -> None:
+        (self.path / METRICS).write_text(json.dumps(metrics, indent=2))
 
     def _written(self) -> dict[str, Any]:
         try:
@@ -73,7 +97,7 @@ class TrainingFolder:
 class Training:
     """A training that goes on, step by step, where its folder's checkpoint is, or begins."""
 
-    def __init__(self, kit: ModelKit, texts: Path, settings: TrainingSettings, folder: Path):
+    def __init__(self, kit: ModelKit, texts: TextFiles, settings: TrainingSettings, folder: Path):
         self.settings = settings
         self.points = training_points(kit, settings)
         self.folder = folder
@@ -160,7 +184,3 @@ class Training:
 
 def _number(value: mx.array) -> float:
     return float(cast(float, value.item()))
-
-
-def _bytes(texts: Path) -> int:
-    return sum(each.stat().st_size for each in text_files(texts))
