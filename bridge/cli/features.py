@@ -57,14 +57,13 @@ def train(
     it had not been interrupted. Beside the features, OUTPUT has log.csv, training.svg and
     metrics.json.
     """
+    from bridge.features.chart import training_chart
     from engine.errors import EngineError
     from engine.features.documents import TextFiles
     from engine.features.training.evaluation import evaluate
     from engine.features.training.settings import TrainingSettings
     from engine.features.training.training import Training, TrainingFolder
     from engine.runs.kit import load_model
-
-    from bridge.features.chart import training_chart
 
     given = {name: value for name, value in given.items() if value is not None}
     if not resume and "layer" not in given:
@@ -96,7 +95,8 @@ def train(
     except EngineError as error:
         raise click.ClickException(str(error)) from error
     for name, value in metrics.items():
-        click.echo(f"{name.replace('_', ' ')}: {value:,.4g}")
+        shown_value = "nothing to measure" if value is None else f"{value:,.4g}"
+        click.echo(f"{name.replace('_', ' ')}: {shown_value}")
     click.echo(output)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import mlx.core as mx
 
 from engine.components import ComponentType
-from engine.errors import InvalidRequestError
+from engine.features.values import ValueForm
 from engine.machine.gaps import gaps_explained
 from engine.runs.finite import not_finite
 from engine.runs.kit import ModelKit
@@ -15,36 +15,24 @@ from engine.taps.points import Point, Span, Visitor
 
 
 class ActivationReader:
-    """Reads the values, ``[batch, seq, width]`` each, at some points of a model.
+    """Reads the values of a model in some forms."""
 
-    Raises InvalidRequestError for a point whose values have other axes.
-    """
-
-    def __init__(self, kit: ModelKit, points: Sequence[Point]):
+    def __init__(self, kit: ModelKit, forms: Sequence[ValueForm]):
         self._kit = kit
-        self._points = points
-        for point in points:
-            if len(kit.structure.shapes[point]) != 3:
-                raise InvalidRequestError(
-                    f"{point.component} has the shape {kit.structure.shapes[point]}; "
-                    "one vector at each position is needed"
-                )
-
-    @property
-    def widths(self) -> list[int]:
-        """The length of the vector at each point."""
-        return [self._kit.structure.shapes[point][-1] for point in self._points]
+        self._forms = forms
+        self._points = [form.point for form in forms]
 
     def read(self, windows: Sequence[Sequence[int]]) -> list[mx.array]:
-        """The values at each point, in float32, for sequences that may have unequal lengths.
+        """The values ``[batch, seq, width]`` of each form, in float32, for some sequences.
 
-        Shorter ones are continued to the length of the longest; what stands at those positions
-        means nothing, and the model's attention does not see it from those before. Raises
+        Sequences shorter than the longest are continued to its length; what is at those
+        positions means nothing, and the model's attention does not see it from those before. Raises
         NotEnoughMemoryError, NotFiniteError.
         """
         length = max(map(len, windows))
         batch = [[*window, *[window[-1]] * (length - len(window))] for window in windows]
-        kit, seen = self._kit, {}
+        kit = self._kit
+        seen: dict[Point, mx.array] = {}
         kit.check_tokens(batch)
         kit.structure.check_length(length)
         kept = kit.footprint.of_values(self._points, len(batch), length)
@@ -65,7 +53,7 @@ class ActivationReader:
         )
         with gaps_explained(), observed(kit.structure, visitors):
             kit.structure.logits(mx.array(batch))
-            found = [seen[point].astype(mx.float32) for point in self._points]
+            found = [form.flat(seen[form.point]) for form in self._forms]
             finite = mx.all(mx.stack([mx.isfinite(value).all() for value in found]))
             mx.eval(found, finite)
         if not finite.item():

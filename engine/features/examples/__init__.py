@@ -1,1 +1,1 @@
-"""The texts that features are on in: their maximally activating examples, and how often they are."""
+"""The texts in which features are on: their maximally activating examples, and how often."""

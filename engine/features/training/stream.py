@@ -10,6 +10,7 @@ from engine.errors import InvalidRequestError
 from engine.features.documents import TextFiles
 from engine.features.reader import ActivationReader
 from engine.features.training.settings import TrainingSettings
+from engine.features.values import ValueForm
 from engine.features.windows import START, Window, windows
 from engine.runs.encoding import encode
 from engine.runs.kit import ModelKit
@@ -48,8 +49,10 @@ class ActivationStream:
         self._kit = kit
         self._texts = texts
         self._settings = settings
-        self._reader = ActivationReader(kit, training_points(kit, settings))
-        self.widths = self._reader.widths
+        points = training_points(kit, settings)
+        forms = [ValueForm.of(kit.structure, point) for point in points]
+        self._reader = ActivationReader(kit, forms)
+        self.widths = [form.width for form in forms]
         self.cursor = START
         self.window = 0
         self.passes = 0
@@ -68,8 +71,8 @@ class ActivationStream:
                     yield rows
             if not found and start == START:
                 raise InvalidRequestError(
-                    f"texts: {str(self._texts.path)!r} has no window of text to train on: at least two, "
-                    f"of more than {self._settings.skipped} tokens, are needed"
+                    f"texts: {str(self._texts.path)!r} has no window to train on: at least two of "
+                    f"more than {self._settings.skipped} tokens are needed"
                 )
             self.cursor, self.window = START, 0
             self.passes += 1

@@ -137,6 +137,11 @@ class Training:
         self._save()
         return True
 
+    @property
+    def dead_share(self) -> float:
+        """The share of features that are dead now."""
+        return _number(self.learner.dead.mean())
+
     def trained(self) -> FeatureSet:
         """The features as they are now."""
         return feature_set(self.learner, self.points, self.folder.name)
@@ -171,7 +176,7 @@ class Training:
             penalty=_number(found.penalty),
             auxiliary=_number(found.auxiliary),
             features_on=_number((found.features > 0).sum(axis=-1).mean()),
-            dead=_number(learner.dead.mean()),
+            dead=self.dead_share,
             learning_rate=_number(learner.optimiser.learning_rate),
         )
         if learner.step in (1, settings.steps) or learner.step % log.EVERY == 0:
