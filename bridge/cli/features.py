@@ -100,6 +100,66 @@ def train(
     click.echo(output)
 
 
+@features.command()
+@click.option("--features", "folder", type=FOLDER, required=True, help="A feature set's folder.")
+@click.option("--texts", type=TEXTS, required=True, help="A text file, .jsonl file or folder.")
+@click.option("--output", type=FOLDER, required=True, help="The folder of the examples.")
+@click.option("--model", default="smollm2", show_default=True, help="A folder, hub id or name.")
+@click.option("--layer", type=int, help="The layer, of a folder with features of several.")
+@click.option("--feature", type=int, multiple=True, help="Only this one; may be repeated.")
+@click.option("--top-k", type=int, help="Examples of a feature.  [default: 10]")
+@click.option("--before", type=int, help="Tokens before each.  [default: 16]")
+@click.option("--after", type=int, help="Tokens after each.  [default: 8]")
+@click.option("--context", type=int, help="Tokens in a window of text.  [default: 128]")
+@click.option("--sequences", type=int, help="Windows in a pass of the model.  [default: 16]")
+@click.option("--skipped", type=int, help="First positions that do not count.  [default: 1]")
+@click.option("--tokens", type=int, help="Stop after so many.  [default: all texts]")
+@click.option("--resume", is_flag=True, help="Go on with the search in --output.")
+def examples(
+    folder: Path,
+    texts: Path,
+    output: Path,
+    model: str,
+    layer: int | None,
+    feature: tuple[int, ...],
+    resume: bool,
+    **given: Any,
+) -> None:
+    """Find the texts in which features are on most, how often they are, and what they promote.
+
+    Writes examples.jsonl, a feature a line, and pages for a browser beginning with index.html.
+    Ctrl-C saves what is there; the same command with --resume goes on, with the same result as if
+    it had not been interrupted.
+    """
+    from bridge.features.examples_page import write_pages
+    from engine.errors import EngineError
+    from engine.features.documents import TextFiles
+    from engine.features.examples.folder import ExampleFolder
+    from engine.features.examples.settings import ExampleSettings
+    from engine.runs.kit import load_model
+
+    given = {name: value for name, value in given.items() if value is not None}
+    try:
+        settings = ExampleSettings(**given)
+        kit = load_model(model)
+        found = ExampleFolder(output)
+        search = found.search(
+            kit, folder, TextFiles(texts), settings, layer, feature or None, resume=resume
+        )
+        with _interruptible() as stopped, _bar(f"reading {texts.name}") as shown:
+            done = found.run(search, progress=shown, stopped=stopped)
+        if not done:
+            click.echo(f"saved after {search.tokens:,} tokens; --resume goes on")
+            raise SystemExit(INTERRUPTED)
+        found.write(kit, search)
+        index = write_pages(found.lines(), output, folder.name)
+    except EngineError as error:
+        raise click.ClickException(str(error)) from error
+    on = int((search.tally.on > 0).sum())
+    click.echo(f"{on:,} of {len(search.features):,} features are on in {search.tokens:,} tokens")
+    click.echo(index)
+
+
 @contextmanager
 def _interruptible() -> Iterator[Callable[[], bool]]:
     """Whether Ctrl-C was pressed, asked between steps; pressed twice, it ends the program."""

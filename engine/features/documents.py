@@ -33,10 +33,9 @@ START = Place()
 
 @dataclass(frozen=True)
 class Document:
-    """A text, and the file and byte at which it begins."""
+    """A text, and where it begins."""
 
     text: str
-    file: str
     place: Place
 
 
@@ -50,6 +49,10 @@ class Texts(Protocol):
 
     def bytes_before(self, place: Place) -> int:
         """How many bytes lie before a place."""
+        ...
+
+    def name(self, file: int) -> str:
+        """What the file of a place is called."""
         ...
 
 
@@ -79,14 +82,17 @@ class TextFiles:
         Raises InvalidRequestError for what is no text in UTF-8, or no document in JSON.
         """
         for number in range(start.file, len(self._files)):
-            path = self._files[number]
-            is_alone = path == self.path
-            name = path.name if is_alone else path.relative_to(self.path).as_posix()
+            path, name = self._files[number], self.name(number)
             read = _lines_of_json if path.suffix == ".jsonl" else _pieces
             with path.open("rb") as file:
                 file.seek(start.offset if number == start.file else 0)
                 for offset, text in read(file, name):
-                    yield Document(text, name, Place(number, offset))
+                    yield Document(text, Place(number, offset))
+
+    def name(self, file: int) -> str:
+        """A file's path in its folder."""
+        path = self._files[file]
+        return path.name if path == self.path else path.relative_to(self.path).as_posix()
 
 
 class TextList:
@@ -108,7 +114,11 @@ class TextList:
     def documents(self, start: Place = START) -> Iterator[Document]:
         """The documents from `start` on."""
         for number in range(start.file, len(self._texts)):
-            yield Document(self._texts[number], f"text {number}", Place(number, 0))
+            yield Document(self._texts[number], Place(number, 0))
+
+    def name(self, file: int) -> str:
+        """The text's number."""
+        return str(file)
 
 
 def _files(path: Path) -> list[Path]:

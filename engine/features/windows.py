@@ -30,7 +30,6 @@ class Window:
 
     tokens: list[int]
     before: int
-    file: str
     first: int
     end: Cursor
 
@@ -55,4 +54,4 @@ def windows(kit: ModelKit, texts: Texts, length: int, start: Cursor = START) -> 
             if number >= passed:
                 tokens = [*encoded.before, *encoded.text[first : first + room]]
                 end = Cursor(document.place, number + 1)
-                yield Window(tokens, len(encoded.before), document.file, first, end)
+                yield Window(tokens, len(encoded.before), first, end)

@@ -51,7 +51,7 @@ class ExampleSearch:
             else:
                 self._columns = np.array(self.features)
         self._kit = kit
-        self._texts = texts
+        self.texts = texts
         self._reader = ActivationReader(kit, [layer.reads])
         self.tally = Tally(len(self.features), settings)
         self.cursor = START
@@ -68,7 +68,7 @@ class ExampleSearch:
         `progress` is called with how many bytes of the texts of how many are read, or tokens where
         those are limited. Raises InvalidRequestError for texts without a window that counts.
         """
-        every = windows(self._kit, self._texts, self.settings.context, self.cursor)
+        every = windows(self._kit, self.texts, self.settings.context, self.cursor)
         while not self._is_done():
             if stopped():
                 return False
@@ -91,7 +91,7 @@ class ExampleSearch:
     def _progress(self) -> tuple[int, int]:
         if self.settings.tokens is not None:
             return min(self.tokens, self.settings.tokens), self.settings.tokens
-        return self._texts.bytes_before(self.cursor.place), self._texts.nbytes
+        return self.texts.bytes_before(self.cursor.place), self.texts.nbytes
 
     def _look_at(self, batch: Sequence[Window]) -> None:
         (values,) = self._reader.read([window.tokens for window in batch])
