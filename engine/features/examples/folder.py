@@ -56,7 +56,8 @@ class ExampleFolder:
         }
         if resume:
             self._check(what)
-            restore(search, self.path / STATE)
+            if (self.path / STATE).is_file():
+                restore(search, self.path / STATE)
             return search
         if self.path.is_dir() and any(self.path.iterdir()):
             raise InvalidRequestError(
@@ -110,8 +111,6 @@ class ExampleFolder:
                 raise InvalidRequestError(
                     f"{name}: the search in {self.path} began with {known[name]}, not {value}"
                 )
-        if not (self.path / STATE).is_file():
-            raise InvalidRequestError(f"output: the search in {str(self.path)!r} was never saved")
 
 
 def _layer(

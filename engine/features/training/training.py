@@ -60,7 +60,7 @@ class TrainingFolder:
         is `given` are not those that it began with.
         """
         settings = self.settings()
-        if not (self.path / checkpoint.FILE).is_file():
+        if sae_lens.reads(self.path):
             raise InvalidRequestError(f"output: the training in {str(self.path)!r} is finished")
         for name, value in given.items():
             if (known := getattr(settings, name)) != value:
