@@ -64,8 +64,8 @@ class TextFiles:
 
     def __init__(self, path: Path):
         self.path = path
-        self._files = _files(path)
-        self._sizes = [each.stat().st_size for each in self._files]
+        self.files = _files(path)
+        self._sizes = [each.stat().st_size for each in self.files]
 
     @property
     def nbytes(self) -> int:
@@ -81,8 +81,8 @@ class TextFiles:
 
         Raises InvalidRequestError for what is no text in UTF-8, or no document in JSON.
         """
-        for number in range(start.file, len(self._files)):
-            path, name = self._files[number], self.name(number)
+        for number in range(start.file, len(self.files)):
+            path, name = self.files[number], self.name(number)
             read = _lines_of_json if path.suffix == ".jsonl" else _pieces
             with path.open("rb") as file:
                 file.seek(start.offset if number == start.file else 0)
@@ -91,7 +91,7 @@ class TextFiles:
 
     def name(self, file: int) -> str:
         """A file's path in its folder."""
-        path = self._files[file]
+        path = self.files[file]
         return path.name if path == self.path else path.relative_to(self.path).as_posix()
 
 

@@ -11,13 +11,15 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from engine.errors import InvalidRequestError
+from engine.errors import InvalidRequestError, NotEnoughMemoryError
 from engine.features.bound import BoundLayer
 from engine.features.documents import Place, Texts
 from engine.features.examples.settings import ExampleSettings
 from engine.features.examples.tally import Tally
 from engine.features.reader import ActivationReader
 from engine.features.windows import START, Cursor, Window, windows
+from engine.machine.memory import room_for
+from engine.runs.footprint import in_words
 from engine.runs.kit import ModelKit
 from engine.turns import give_way
 
@@ -53,7 +55,7 @@ class ExampleSearch:
         self._kit = kit
         self.texts = texts
         self._reader = ActivationReader(kit, [layer.reads])
-        self.tally = Tally(len(self.features), settings)
+        self.tally = _tally(len(self.features), settings)
         self.cursor = START
         self.tokens = 0
 
@@ -106,6 +108,19 @@ class ExampleSearch:
                 features = features[:, self._columns]
             where = (*window.end.place, window.first + first - window.before)
             self.tally.add(np.array(window.tokens, np.int32), features, first, where)
+
+
+def _tally(features: int, settings: ExampleSettings) -> Tally:
+    """Raises NotEnoughMemoryError for more than fits."""
+    needed = Tally.nbytes(features, settings)
+    available = room_for(needed)
+    if needed > available:
+        raise NotEnoughMemoryError(
+            f"{settings.top_k} examples of {features} features need {in_words(needed)}, and "
+            f"{in_words(available)} of memory are available: look at fewer features, examples or "
+            "tokens around each"
+        )
+    return Tally(features, settings)
 
 
 # --- a search as a file ----------------------------------------------------------------------

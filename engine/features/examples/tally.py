@@ -37,6 +37,13 @@ class Tally:
         self.histogram = np.zeros((features, len(EDGES) + 1), np.int64)
         self.positions = 0
 
+    @staticmethod
+    def nbytes(features: int, settings: ExampleSettings) -> int:
+        """About the bytes of a tally, and of what one window may add to it."""
+        width = settings.before + 1 + settings.after
+        kept = settings.top_k * (8 * width + 28)
+        return 2 * features * (kept + 8 * (len(EDGES) + 3))
+
     def add(
         self, tokens: np.ndarray, features: np.ndarray, first: int, place: tuple[int, int, int]
     ) -> None:
