@@ -34,7 +34,9 @@ class TrainingFolder:
     path: Path
 
     def begin(self, kit: ModelKit, texts: TextFiles, settings: TrainingSettings) -> None:
-        """Write what is to be trained. Raises InvalidRequestError if the folder is not empty."""
+        """Write what is to be trained. Raises InvalidRequestError if the folder is not empty, and
+        what `training_points` raises."""
+        training_points(kit, settings)
         if self.path.is_dir() and any(self.path.iterdir()):
             raise InvalidRequestError(
                 f"output: {str(self.path)!r} is not empty; a training that is there can be resumed"
