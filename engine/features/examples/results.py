@@ -13,7 +13,7 @@ from engine.features.examples.search import ExampleSearch
 from engine.features.examples.tally import EDGES, NOTHING
 from engine.runs.kit import ModelKit
 
-IN_STREAM = frozenset({C.EMBEDDING, C.RESIDUAL, C.RESIDUAL_MID, C.ATTENTION, C.MLP, C.FINAL_NORM})
+IN_STREAM = frozenset({C.EMBEDDING, C.RESIDUAL, C.RESIDUAL_MID, C.ATTENTION, C.MLP})
 """Components whose values are the residual stream, or are added to it."""
 AT_ONCE = 64
 """Directions that are unembedded at once."""
