@@ -1347,6 +1347,110 @@ class Operations(Transport):
             },
         )
 
+    def feature_examples(
+        self,
+        feature_set: str,
+        features: Sequence[int],
+        texts: Sequence[str] | None = None,
+        *,
+        layer: int | None = None,
+        texts_path: str | None = None,
+        top_k: int | None = None,
+        before: int | None = None,
+        after: int | None = None,
+        context: int | None = None,
+        skipped: int | None = None,
+        tokens: int | None = None,
+        effects: int | None = None,
+        resume: bool | None = None,
+        model: str | None = None,
+    ) -> api.FeatureExamples:
+        """Find the texts in which features are on most, how often they are on, and what they
+        promote."""
+        return self._result(
+            "POST",
+            "/v1/features/examples",
+            body={
+                "feature_set": feature_set,
+                "features": features,
+                "texts": texts,
+                "layer": layer,
+                "texts_path": texts_path,
+                "top_k": top_k,
+                "before": before,
+                "after": after,
+                "context": context,
+                "skipped": skipped,
+                "tokens": tokens,
+                "effects": effects,
+                "resume": resume,
+                "model": model,
+            },
+        )
+
+    def stream_feature_examples(
+        self,
+        feature_set: str,
+        features: Sequence[int],
+        texts: Sequence[str] | None = None,
+        *,
+        layer: int | None = None,
+        texts_path: str | None = None,
+        top_k: int | None = None,
+        before: int | None = None,
+        after: int | None = None,
+        context: int | None = None,
+        skipped: int | None = None,
+        tokens: int | None = None,
+        effects: int | None = None,
+        resume: bool | None = None,
+        model: str | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Find the texts in which features are on most, how often they are on, and what they
+        promote. Yields the events of the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/features/examples",
+            body={
+                "feature_set": feature_set,
+                "features": features,
+                "texts": texts,
+                "layer": layer,
+                "texts_path": texts_path,
+                "top_k": top_k,
+                "before": before,
+                "after": after,
+                "context": context,
+                "skipped": skipped,
+                "tokens": tokens,
+                "effects": effects,
+                "resume": resume,
+                "model": model,
+            },
+        )
+
+    def feature_tokens(
+        self,
+        feature_set: str,
+        feature: int,
+        *,
+        layer: int | None = None,
+        top_k: int | None = None,
+        model: str | None = None,
+    ) -> api.FeatureTokens:
+        """Answer which tokens a feature promotes and suppresses, by its decoder weights."""
+        return self._json(
+            "POST",
+            "/v1/features/tokens",
+            body={
+                "feature_set": feature_set,
+                "feature": feature,
+                "layer": layer,
+                "top_k": top_k,
+                "model": model,
+            },
+        )
+
     def gradients(
         self,
         target: api.GradientTarget,
@@ -3853,6 +3957,110 @@ class AsyncOperations(AsyncTransport):
                 "prompts": prompts,
                 "add_special_tokens": add_special_tokens,
                 "exclude_special_tokens": exclude_special_tokens,
+                "model": model,
+            },
+        )
+
+    async def feature_examples(
+        self,
+        feature_set: str,
+        features: Sequence[int],
+        texts: Sequence[str] | None = None,
+        *,
+        layer: int | None = None,
+        texts_path: str | None = None,
+        top_k: int | None = None,
+        before: int | None = None,
+        after: int | None = None,
+        context: int | None = None,
+        skipped: int | None = None,
+        tokens: int | None = None,
+        effects: int | None = None,
+        resume: bool | None = None,
+        model: str | None = None,
+    ) -> api.FeatureExamples:
+        """Find the texts in which features are on most, how often they are on, and what they
+        promote."""
+        return await self._result(
+            "POST",
+            "/v1/features/examples",
+            body={
+                "feature_set": feature_set,
+                "features": features,
+                "texts": texts,
+                "layer": layer,
+                "texts_path": texts_path,
+                "top_k": top_k,
+                "before": before,
+                "after": after,
+                "context": context,
+                "skipped": skipped,
+                "tokens": tokens,
+                "effects": effects,
+                "resume": resume,
+                "model": model,
+            },
+        )
+
+    def stream_feature_examples(
+        self,
+        feature_set: str,
+        features: Sequence[int],
+        texts: Sequence[str] | None = None,
+        *,
+        layer: int | None = None,
+        texts_path: str | None = None,
+        top_k: int | None = None,
+        before: int | None = None,
+        after: int | None = None,
+        context: int | None = None,
+        skipped: int | None = None,
+        tokens: int | None = None,
+        effects: int | None = None,
+        resume: bool | None = None,
+        model: str | None = None,
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Find the texts in which features are on most, how often they are on, and what they
+        promote. Yields the events of the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/features/examples",
+            body={
+                "feature_set": feature_set,
+                "features": features,
+                "texts": texts,
+                "layer": layer,
+                "texts_path": texts_path,
+                "top_k": top_k,
+                "before": before,
+                "after": after,
+                "context": context,
+                "skipped": skipped,
+                "tokens": tokens,
+                "effects": effects,
+                "resume": resume,
+                "model": model,
+            },
+        )
+
+    async def feature_tokens(
+        self,
+        feature_set: str,
+        feature: int,
+        *,
+        layer: int | None = None,
+        top_k: int | None = None,
+        model: str | None = None,
+    ) -> api.FeatureTokens:
+        """Answer which tokens a feature promotes and suppresses, by its decoder weights."""
+        return await self._json(
+            "POST",
+            "/v1/features/tokens",
+            body={
+                "feature_set": feature_set,
+                "feature": feature,
+                "layer": layer,
+                "top_k": top_k,
                 "model": model,
             },
         )

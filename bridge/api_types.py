@@ -290,6 +290,59 @@ class ErrorResponse(TypedDict):
     error: ErrorDetail
 
 
+class FeatureEffect(TypedDict):
+    id: int
+    text: str
+    logit: float
+
+
+class FeatureExample(TypedDict):
+    value: float
+    position: int
+    tokens: list[int]
+    texts: list[str]
+    activations: list[float]
+    file: str
+    document: int
+    token: int
+
+
+class FeatureExamplesEntry(TypedDict):
+    feature: int
+    on: int
+    density: float
+    mean: float | None
+    edges: list[float | None]
+    histogram: list[int]
+    examples: list[FeatureExample]
+    promoted: list[FeatureEffect] | None
+    suppressed: list[FeatureEffect] | None
+
+
+Feature: TypeAlias = int
+
+
+Text: TypeAlias = str
+
+
+class FeatureExamplesRequest(TypedDict):
+    feature_set: str
+    features: list[Feature]
+    layer: NotRequired[int | None]
+    texts: NotRequired[list[Text] | None]
+    texts_path: NotRequired[str | None]
+    top_k: NotRequired[int | None]
+    before: NotRequired[int | None]
+    after: NotRequired[int | None]
+    context: NotRequired[int | None]
+    skipped: NotRequired[int | None]
+    tokens: NotRequired[int | None]
+    effects: NotRequired[int | None]
+    resume: NotRequired[bool | None]
+    model: NotRequired[str | None]
+    stream: NotRequired[bool | None]
+
+
 class FeatureLayerMetrics(TypedDict):
     layer: int | None
     explained_variance: float | None
@@ -332,6 +385,22 @@ class FeatureSetEntry(TypedDict):
 
 class FeatureSetList(TypedDict):
     feature_sets: list[FeatureSetEntry]
+
+
+class FeatureTokens(TypedDict):
+    feature_set: str
+    feature: int
+    layer: int | None
+    promoted: list[FeatureEffect]
+    suppressed: list[FeatureEffect]
+
+
+class FeatureTokensRequest(TypedDict):
+    feature_set: str
+    feature: int
+    layer: NotRequired[int | None]
+    top_k: NotRequired[int | None]
+    model: NotRequired[str | None]
 
 
 class ForgottenCapture(TypedDict):
@@ -397,9 +466,6 @@ class Health(TypedDict):
     model: str | None
     ready: bool
     queue_depth: int
-
-
-Feature: TypeAlias = int
 
 
 class ImportSteeringVectorRequest(TypedDict):
@@ -1426,6 +1492,16 @@ class EmbeddingsRequest(TypedDict):
     encoding_format: NotRequired[Literal["float", "base64"] | None]
     dimensions: NotRequired[int | None]
     user: NotRequired[str | None]
+
+
+class FeatureExamples(TypedDict):
+    warnings: NotRequired[list[str]]
+    feature_set: str
+    layer: int | None
+    positions: int
+    tokens: int
+    resumed_tokens: int
+    features: list[FeatureExamplesEntry]
 
 
 class FeatureMetricsRequest(TypedDict):

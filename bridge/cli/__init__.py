@@ -10,6 +10,7 @@ COMMANDS = (
     "demo",
     "doctor",
     "examples",
+    "features",
     "generate",
     "hook-points",
     "mcp",

@@ -14,7 +14,7 @@ from typing import Literal
 import mlx.core as mx
 import numpy as np
 
-from engine.analysis.neuron_outputs import LARGE, NORM, NORM_INPUT, passed
+from engine.analysis.raised_logits import LARGE, NORM, NORM_INPUT, passed
 from engine.components import ComponentType as C
 from engine.errors import InvalidRequestError
 from engine.runs.kit import ModelKit

@@ -360,6 +360,34 @@ OPERATIONS: tuple[Operation, ...] = (
         errors=(400, 404, 413, 422, 503, 507),
     ),
     Operation(
+        "featureExamples",
+        "post",
+        "/v1/features/examples",
+        "Find the texts in which features are on most, how often they are on, and what they "
+        "promote.",
+        (
+            "featureExamples: feature_set features: features texts: texts",
+            "featureExamples: feature_set features: features options: options",
+        ),
+        s.FeatureExamples,
+        s.FeatureExamplesRequest,
+        streams="progress",
+        errors=(400, 404, 413, 422, 503, 507),
+    ),
+    Operation(
+        "featureTokens",
+        "post",
+        "/v1/features/tokens",
+        "Answer which tokens a feature promotes and suppresses, by its decoder weights.",
+        (
+            "featureTokens: feature_set feature: feature",
+            "featureTokens: feature_set feature: feature options: options",
+        ),
+        s.FeatureTokens,
+        s.FeatureTokensRequest,
+        errors=(400, 404, 413, 422, 503),
+    ),
+    Operation(
         "gradients",
         "post",
         "/v1/gradients",

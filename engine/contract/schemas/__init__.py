@@ -11,6 +11,7 @@ from engine.contract.schemas.circuits import *
 from engine.contract.schemas.debugging import *
 from engine.contract.schemas.edges import *
 from engine.contract.schemas.embeddings import *
+from engine.contract.schemas.feature_examples import *
 from engine.contract.schemas.features import *
 from engine.contract.schemas.forward import *
 from engine.contract.schemas.generation import *
