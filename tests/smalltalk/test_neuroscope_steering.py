@@ -31,7 +31,9 @@ def value_of(name: str, system: System, engine: LMStudioNeuroScopeClient, then: 
 
 
 def test_the_example_of_a_direction_projects_rows(system: System, engine):
-    assert value_of("Direction", system, engine) == pytest.approx([3.0, 0.0], abs=1e-6)  # 3 / 5 + 12 / 5
+    assert value_of("Direction", system, engine) == pytest.approx(
+        [3.0, 0.0], abs=1e-6
+    )  # 3 / 5 + 12 / 5
 
 
 def test_the_example_of_a_vector_says_something_else(system: System, engine):
