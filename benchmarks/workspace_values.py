@@ -1,4 +1,5 @@
-"""The values of the variables that NeuroScope's documents use without an assignment.
+"""The values of the variables that NeuroScope's documents use without an assignment, and the examples
+of the data sets that they name.
 
 A name in angle brackets stands for another value of the table.
 """
@@ -47,7 +48,7 @@ VALUES = {
     "sentimentLabels": LABELS,
     "testLabels": LABELS,
     "tokens": "<model> tokenizer encode: <text>",
-    "inputTokens": "<tokens>",
+    "inputTokens": "<model> tokenizer encode: 'one cat sat and one cat ran and one cat sat'",
     "testTokens": "<tokens>",
     "cleanTokens": "<tokens>",
     "analysisTokens": "<tokens>",
@@ -169,10 +170,32 @@ VALUES = {
     " answer: ' Mary' distractor: ' John'}",
     "exampleSequences": "<indirectObjectExamples>",
     "factualPrompts": "<indirectObjectExamples>",
-    "circuit": "<finder> findCircuitFor: 'indirect object' examples: <indirectObjectExamples>"
+    "circuit": "<finder> findCircuitFor: 'indirect object identification' examples: <indirectObjectExamples>"
     " method: #attributionPatching threshold: 0.01",
     "inductionCircuit": "<circuit>",
     "discoveredCircuits": "Dictionary new at: #inductionHead put: <circuit>; yourself",
     "targetBehaviors": "#(#inductionHead)",
 }
 """A Smalltalk expression for each variable."""
+
+EXAMPLES = ("<indirectObjectExamples>", "<trainingTexts>")
+DATA_SETS = {
+    **dict.fromkeys(
+        (
+            "natural-language",
+            "code",
+            "mathematics",
+            "structured-data",
+            "name-moving-examples",
+            "small-dataset",
+            "complexBehavior",
+            "copyingMechanism",
+            "factualRecall",
+        ),
+        EXAMPLES[0],
+    ),
+    **dict.fromkeys(
+        ("openwebtext-sample", "pile-sample", "large-corpus", "full-pile"), EXAMPLES[1]
+    ),
+}
+"""The examples of a behaviour, or texts, that stand for a data set that the documents name."""

@@ -1199,6 +1199,20 @@ class Operations(Transport):
             },
         )
 
+    def nearest_tokens(
+        self, token: str | api.TokenId, *, top_k: int | None = None, model: str | None = None
+    ) -> api.NearestTokens:
+        """Answer which tokens have the embeddings nearest to a token's."""
+        return self._json(
+            "POST",
+            "/v1/tokens/nearest",
+            body={
+                "token": token,
+                "top_k": top_k,
+                "model": model,
+            },
+        )
+
     def patch_circuit(
         self,
         clean: str | api.TokenIds | None = None,
@@ -3004,6 +3018,20 @@ class AsyncOperations(AsyncTransport):
                 "neuron": neuron,
                 "layer": layer,
                 "expert": expert,
+                "top_k": top_k,
+                "model": model,
+            },
+        )
+
+    async def nearest_tokens(
+        self, token: str | api.TokenId, *, top_k: int | None = None, model: str | None = None
+    ) -> api.NearestTokens:
+        """Answer which tokens have the embeddings nearest to a token's."""
+        return await self._json(
+            "POST",
+            "/v1/tokens/nearest",
+            body={
+                "token": token,
                 "top_k": top_k,
                 "model": model,
             },

@@ -375,6 +375,18 @@ class NamedTool(TypedDict):
     function: FunctionReference
 
 
+class NearToken(TypedDict):
+    id: int
+    text: str
+    cosine: float
+
+
+class NearestTokens(TypedDict):
+    id: int
+    text: str
+    nearest: list[NearToken]
+
+
 class OutputCall(TypedDict):
     """
     A call that the model asks for.
@@ -1127,6 +1139,12 @@ class LogitLensRequest(TypedDict):
     add_special_tokens: NotRequired[bool | None]
     model: NotRequired[str | None]
     top_k: NotRequired[int | None]
+
+
+class NearestTokensRequest(TypedDict):
+    token: str | TokenId
+    top_k: NotRequired[int | None]
+    model: NotRequired[str | None]
 
 
 class OutputMessage(TypedDict):
