@@ -29,7 +29,7 @@ from benchmarks.edits import edited
 from benchmarks.workspace_values import DATA_SETS, VALUES
 from bridge.client import LMStudioNeuroScopeClient
 from bridge.engine_process import running_engine
-from systems import Amber, OldSqueak, SmalltalkError, System, answer
+from systems import Amber, OldSqueak, SmalltalkError, answer
 from systems.squeak.machine import Squeak, SqueakError
 
 HERE = Path(__file__).parent
@@ -56,6 +56,7 @@ BROWSER_CODE = re.compile(
     r"registerEventHandler|manageMemory|ParallelProcessing|StreamingMode|MemoryPerWorker"
 )
 """What a block mentions that is about a browser, its GPU or its workers."""
+LIMIT_SECONDS = 1800  # of a document in Squeak
 EVALUATE = {
     "amber": "Compiler new evaluateExpression: source",
     "squeak": "Compiler evaluate: source",
@@ -86,7 +87,7 @@ class Ran:
     reason: str = ""
 
 
-def run(system: System, blocks: Sequence[CodeBlock], models: Sequence[str]) -> list[Ran]:
+def run(system: Amber | OldSqueak, blocks: Sequence[CodeBlock], models: Sequence[str]) -> list[Ran]:
     """What each block of one document comes to, with models of these names."""
     known = _known_globals(system, blocks)
     outcomes: dict[CodeBlock, Ran] = {}
@@ -177,8 +178,20 @@ def _expanded(expression: str, values: dict[str, str]) -> str:
     )
 
 
-def _evaluated(system: System, sources: list[list[list[str]]]) -> list[list[str]]:
-    """The errors of each source; sources that end the run are found by halving."""
+def _evaluated(
+    system: Amber | OldSqueak, sources: list[list[list[str]]], fresh: bool = True
+) -> list[list[str]]:
+    """The errors of each source, in an image that is `fresh`, or goes on.
+
+    Amber's image lives on from one source to the next. Squeak's evaluates all of them in one run;
+    a source that ends it is found by halving.
+    """
+    if isinstance(system, Amber) and len(sources) > 1:
+        return [
+            errors
+            for index, source in enumerate(sources)
+            for errors in _evaluated(system, [source], index == 0)
+        ]
     if not sources:
         return []
     known = "".join(
@@ -186,13 +199,17 @@ def _evaluated(system: System, sources: list[list[list[str]]]) -> list[list[str]
         for name, examples in DATA_SETS.items()
     )
     expression = (
-        f"DocumentWorkspace reset. {known}"
+        f"DocumentWorkspace {'reset' if fresh else 'yourself'}. {known}"
         "NeuroScopePlatform current writeJson: (DocumentWorkspace "
         f"outcomesOf: (NeuroScopePlatform current readJson: {_quoted(json.dumps(sources))}) "
         f"evaluatedBy: [:source | {EVALUATE[system.name]}])"
     )
     try:
-        return [list(errors) for errors in json.loads(system.run(expression))]
+        if isinstance(system, OldSqueak):
+            said = system.machine.evaluate(expression, *system.files, limit=LIMIT_SECONDS)
+        else:
+            said = system.run(expression)
+        return [list(errors) for errors in json.loads(said)]
     except (SmalltalkError, SqueakError) as error:
         if len(sources) == 1:
             return [[str(error) or "the run ended"]]
@@ -207,7 +224,7 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _known_globals(system: System, blocks: Sequence[CodeBlock]) -> set[str]:
+def _known_globals(system: Amber | OldSqueak, blocks: Sequence[CodeBlock]) -> set[str]:
     names = sorted({name for block in blocks for name in names_in(block.code).globals})
     if not names:
         return set()

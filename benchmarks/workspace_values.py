@@ -54,7 +54,7 @@ VALUES = {
     "analysisTokens": "<tokens>",
     "dangerousTokens": "<tokens>",
     "corruptedTokens": "<model> tokenizer encode: 'The dog sat on the mat'",
-    "manager": "<model> hookManager removeAllHooks; addHooks: (#("
+    "manager": "<model> hookManager removeAllHooks; enablePerformanceMonitoring; addHooks: (#("
     + " ".join(f"'{name}'" for name in HOOKS)
     + ") collect: [:each | (Hook named: each) layer: 5; yourself]); yourself",
     "finder": "CircuitFinder for: <model>",
@@ -139,6 +139,20 @@ VALUES = {
     " labels: #(#a #b #a #b) regularization: 0.01",
     "probe": "LinearProbe for: <model>",
     "trainedProbe": "<myLinearProbe> train; yourself",
+    "sourceTokens": "<model> tokenizer textsOf: <tokens>",
+    "targetTokens": "<sourceTokens>",
+    "attentionMatrix": "<attentionAnalysis> attentionAt: 5 head: 3",
+    "allHeadPatterns": "<attentionAnalysis> attentionAt: 5",
+    "attentionMatrices": "<allHeadPatterns>",
+    "attentionData": "<attentionAnalysis>",
+    "flowData": "<attentionMatrix>",
+    "visualizer": "AttentionVisualizer for: <model>",
+    "lens": "(InteractiveLens for: <model>) analyzeText: <text>; yourself",
+    "neuronAnalyzer": "NeuronAnalyzer for: <model>",
+    "inputSequences": "<trainingTexts>",
+    "trainingCorpus": "<trainingTexts>",
+    "posTaggedSentences": "<trainingTexts> -> <sentimentLabels>",
+    "syntaxDataset": "<posTaggedSentences>",
     "attentionAnalysis": "<analyzer> analyzeText: <text>",
     "gradients": "ActivationTensor random: #(16)",
     "maxNorm": "1",
@@ -178,7 +192,7 @@ VALUES = {
 }
 """A Smalltalk expression for each variable."""
 
-EXAMPLES = ("<indirectObjectExamples>", "<trainingTexts>")
+EXAMPLES = ("<indirectObjectExamples>", "<trainingTexts>", "<posTaggedSentences>")
 DATA_SETS = {
     **dict.fromkeys(
         (
@@ -197,5 +211,6 @@ DATA_SETS = {
     **dict.fromkeys(
         ("openwebtext-sample", "pile-sample", "large-corpus", "full-pile"), EXAMPLES[1]
     ),
+    **dict.fromkeys(("sentiment", "partOfSpeech", "namedEntity", "syntacticRole"), EXAMPLES[2]),
 }
-"""The examples of a behaviour, or texts, that stand for a data set that the documents name."""
+"""The examples of a behaviour, texts, or texts with labels, that stand for a data set that the documents name."""

@@ -12,7 +12,7 @@ def embedding_cosines(kit: ModelKit, token: int) -> np.ndarray:
     UnknownWeightError where the model has no embedding of tokens, InvalidRequestError for a token
     that there is not.
     """
-    rows = kit.weights.read("W_E")["W_E"]
-    own = kit.weights.read("W_E", tokens=[token])["W_E"][0]
+    rows = kit.weights.read("W_E").arrays["W_E"]
+    own = kit.weights.read("W_E", tokens=[token]).arrays["W_E"][0]
     lengths = np.linalg.norm(rows, axis=1) * np.linalg.norm(own)
     return np.divide(rows @ own, lengths, out=np.zeros_like(lengths), where=lengths > 0)
