@@ -120,6 +120,7 @@ CORE_CLASSES = (
     "NeuroScopeActivatingExample",
     "NeuroScopeNeuron",
     "NeuroScopeLayerNeurons",
+    "NeuroScopeNeuronState",
     "NeuronAnalyzer",
     "NeuroScopeLinearSystem",
     "NeuroScopeLogisticFit",
