@@ -42,6 +42,11 @@ class CodeBlock:
         """Whether it defines a class or methods: that is not evaluated in a workspace."""
         return bool(DEFINITION.search(without_comments(self.code)))
 
+    @property
+    def sends_to_self(self) -> bool:
+        """Whether it sends a message to self, which is nil in a workspace."""
+        return bool(re.search(r"\bself\s+[a-z]", without_comments(self.code)))
+
 
 @dataclass(frozen=True)
 class Names:

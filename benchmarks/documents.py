@@ -4,13 +4,13 @@
     python -m benchmarks.documents path/to/NeuroScope --model gpt2-small --system amber --each
 
 A document is a workspace: its blocks are evaluated in their order in one image, unedited, and a
-variable keeps the value that an earlier block assigned. A variable that none did, such as `model` or
-`tokens`, has the value that `benchmarks/workspace_values.py` gives it, and so have the data sets and
-the texts that the documents only name; a block that fails is evaluated once more with these values
-alone, and without the hooks that are there, and once with each further model for the first. Each
-`--model` is the folder of a model that the documents name. A block that fails as it is written and
-runs after the mechanical edits of `benchmarks/edits.py` is counted apart. Files that a block writes
-go to a folder that is removed.
+variable keeps the value that an earlier block assigned. A variable that none did, such as `model`
+or `tokens`, has the value that `benchmarks/workspace_values.py` gives it, and so have the data sets
+that the documents only name; a block that fails is evaluated once more with these values alone, and
+without the hooks that are there, and, if a layer was missing, with the second model for the first.
+Each `--model` is the folder of a model that the documents name. A block that fails as it is written
+and runs after the mechanical edits of `benchmarks/edits.py` is counted apart. Files that a block
+writes go to a folder that is removed.
 """
 
 import json
@@ -44,10 +44,12 @@ OUTCOMES = (
     "no selector",
     "error",
 )
-"""What a block comes to: it runs; it runs after the mechanical edits; it defines a class or methods.
-Of those that fail: it is about a browser's canvas, storage, JavaScript or GPU; it is not Smalltalk;
-it sends a message to self or to what is nil in a workspace, or uses a variable that nothing assigned;
-it names a class that there is not, or sends a message that is not understood; it fails otherwise."""
+"""What a block comes to: it runs; it runs after the mechanical edits; it defines a class or
+methods. Of those that fail: it is about a browser's canvas, storage, JavaScript or GPU; it is not
+Smalltalk; it sends a message to self or to what is nil in a workspace, or uses a variable that
+nothing assigned; it names a class that there is not, or sends a message that is not understood; it
+fails otherwise. A block that names an absent class and sends to self besides would not run with the
+class either."""
 BROWSER_DOCUMENTS = ("CanvasRenderer", "WebGLTensor", "BrowserStorage", "JSInterface")
 BROWSER_CODE = re.compile(
     r"webgl|\bcanvas\b|GPU|WebWorker|\bdocument\b|\bwindow\b|[bB]rowser(?!\s*:=)|JSInterface|"
@@ -108,7 +110,8 @@ def run(system: Amber | OldSqueak, blocks: Sequence[CodeBlock], models: Sequence
         if unknown:
             outcomes[block] = _failed(block, "reader's own", " ".join(unknown))
         elif absent:
-            outcomes[block] = _failed(block, "no class", " ".join(absent))
+            kind = "reader's own" if block.sends_to_self else "no class"
+            outcomes[block] = _failed(block, kind, " ".join(absent))
         else:
             sources[block] = [
                 list(_alternatives(code, assigned, models))
@@ -173,9 +176,7 @@ def _fetched(variable: str, name: str, assigned: Set[str], values: dict[str, str
 
 def _expanded(expression: str, values: dict[str, str]) -> str:
     """An expression in which the names of other values stand in braces."""
-    return re.sub(
-        r"<(\w+)>", lambda found: f"({_expanded(values[found[1]], values)})", expression
-    )
+    return re.sub(r"<(\w+)>", lambda found: f"({_expanded(values[found[1]], values)})", expression)
 
 
 def _evaluated(
@@ -280,7 +281,9 @@ def main(
         if part in block.document:
             documents.setdefault(block.document, []).append(block)
     folders = [model.resolve() for model in models]
-    roots = [option for model in folders for option in ("--model-root", str(model.parent))]
+    roots = ["--max-models", str(len(folders))]
+    for model in folders:
+        roots += ["--model-root", str(model.parent)]
     with (
         TemporaryDirectory() as scratch,
         chdir(scratch),

@@ -1,8 +1,8 @@
 """The slips of a document's code that a reader mends without a thought.
 
 `(layer: 8 neuron: 1247)` is no expression: it becomes `(8 -> 1247)`, as the analyzers here take a
-neuron, and `(layer: 8)` becomes `8`. Of two keywords in a row, as in `find: inText: 'a'`, the second
-is dropped. A number that is joined to a text that is shown is made a text first.
+neuron, and `(layer: 8)` becomes `8`. Of two keywords in a row, as in `find: inText: 'a'`, the
+second is dropped. A number that is joined to a text that is shown is made a text first.
 """
 
 import re

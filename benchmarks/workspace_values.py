@@ -1,5 +1,6 @@
-"""The values of the variables that NeuroScope's documents use without an assignment, and the examples
-of the data sets that they name.
+"""The values of the variables that NeuroScope's documents use without an assignment.
+
+Beside them are the examples of the data sets that they name.
 
 A name in angle brackets stands for another value of the table.
 """
@@ -184,8 +185,8 @@ VALUES = {
     " answer: ' Mary' distractor: ' John'}",
     "exampleSequences": "<indirectObjectExamples>",
     "factualPrompts": "<indirectObjectExamples>",
-    "circuit": "<finder> findCircuitFor: 'indirect object identification' examples: <indirectObjectExamples>"
-    " method: #attributionPatching threshold: 0.01",
+    "circuit": "<finder> findCircuitFor: 'indirect object identification'"
+    " examples: <indirectObjectExamples> method: #attributionPatching threshold: 0.01",
     "inductionCircuit": "<circuit>",
     "discoveredCircuits": "Dictionary new at: #inductionHead put: <circuit>; yourself",
     "targetBehaviors": "#(#inductionHead)",
@@ -213,4 +214,4 @@ DATA_SETS = {
     ),
     **dict.fromkeys(("sentiment", "partOfSpeech", "namedEntity", "syntacticRole"), EXAMPLES[2]),
 }
-"""The examples of a behaviour, texts, or texts with labels, that stand for a data set that the documents name."""
+"""Examples of a behaviour, texts, or texts with labels, for each data set that is only named."""

@@ -1,4 +1,4 @@
-"""NeuroScope's lens by its documented settings, and relations of words, against Python's captures."""
+"""NeuroScope's lens by its documented settings, and relations of words, by Python's captures."""
 
 import numpy as np
 import pytest
@@ -42,7 +42,8 @@ def test_the_lens_shows_what_its_mode_says(
     assert np.array(changes) == pytest.approx(norms.T, rel=1e-3)
     assert np.ravel(neuron) == pytest.approx(found[8, "mlp_hidden"][0][:, 124], abs=1e-4)
     assert seen
-    assert name.startswith("head ") and len(name.split()) == 3
+    assert name.startswith("head ")
+    assert len(name.split()) == 3
     assert "there are exploration circuitDiscovery interventionAnalysis probeTraining" in refused
 
 

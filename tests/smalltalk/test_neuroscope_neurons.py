@@ -1,4 +1,4 @@
-"""Neurons, clusters, nearest tokens and beam search in an image, against numpy on the same model."""
+"""Neurons, clusters, nearest tokens and beam search in an image, by numpy on the same model."""
 
 import numpy as np
 import pytest

@@ -17,7 +17,7 @@ class NearToken(Response):
     id: int
     text: str
     cosine: float = Field(
-        description="The cosine of the angle between its embedding, a row of `W_E`, and the token's."
+        description="The cosine of the angle between its row of `W_E` and the token's."
     )
 
 
