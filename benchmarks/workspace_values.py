@@ -32,10 +32,11 @@ HOOKS = (
 )
 """The hooks that the documents call by a name."""
 VALUES = {
-    "model": "TransformerModel fromHuggingFace: 'gpt2-small'",
-    "model1": "<model>",
-    "model2": "<model>",
-    "myModel": "<model>",
+    "aModel": "TransformerModel fromHuggingFace: 'gpt2-small'",
+    "model": "<aModel> forward: 'The cat sat on the mat and slept'; yourself",
+    "model1": "<aModel>",
+    "model2": "<aModel>",
+    "myModel": "<aModel>",
     "text": "'The cat sat on the mat'",
     "prompt": "<text>",
     "inputText": "<text>",
@@ -48,19 +49,19 @@ VALUES = {
     "testTexts": _texts(*HAPPY, *SAD),
     "sentimentLabels": LABELS,
     "testLabels": LABELS,
-    "tokens": "<model> tokenizer encode: <text>",
-    "inputTokens": "<model> tokenizer encode: 'one cat sat and one cat ran and one cat sat'",
+    "tokens": "<aModel> tokenizer encode: <text>",
+    "inputTokens": "<aModel> tokenizer encode: 'one cat sat and one cat ran and one cat sat'",
     "testTokens": "<tokens>",
     "cleanTokens": "<tokens>",
     "analysisTokens": "<tokens>",
     "dangerousTokens": "<tokens>",
-    "corruptedTokens": "<model> tokenizer encode: 'The dog sat on the mat'",
-    "manager": "<model> hookManager removeAllHooks; enablePerformanceMonitoring; addHooks: (#("
+    "corruptedTokens": "<aModel> tokenizer encode: 'The dog sat on the mat'",
+    "manager": "<aModel> hookManager removeAllHooks; enablePerformanceMonitoring; addHooks: (#("
     + " ".join(f"'{name}'" for name in HOOKS)
     + ") collect: [:each | (Hook named: each) layer: 5; yourself]); yourself",
-    "finder": "CircuitFinder for: <model>",
+    "finder": "CircuitFinder for: <aModel>",
     "circuitFinder": "<finder>",
-    "analyzer": "AttentionAnalyzer for: <model>",
+    "analyzer": "AttentionAnalyzer for: <aModel>",
     "attentionAnalyzer": "<analyzer>",
     "hook": _hook("hook", "Hook"),
     "hooks": "{<hook>. <debugHook>}",
@@ -120,7 +121,7 @@ VALUES = {
     "tensor": "ActivationTensor random: #(8 16 768)",
     "tensor1": "ActivationTensor random: #(2 3)",
     "tensor2": "ActivationTensor random: #(2 3)",
-    "activation": "(<model> runWithCaching: <tokens> layers: #(5) components: #(#residual))"
+    "activation": "(<aModel> runWithCaching: <tokens> layers: #(5) components: #(#residual))"
     " at: 5 at: #residual",
     "activationTensor": "<activation>",
     "layerActivation": "<activation>",
@@ -130,26 +131,26 @@ VALUES = {
     "trainingHooks": "{" + _hook("training1") + "}",
     "inferenceHooks": "{" + _hook("inference1") + "}",
     "largeTensor": "ActivationTensor random: #(100 768)",
-    "cleanActivations": "(<model> runWithCaching: <tokens> layers: #(5) components: #(#residual))"
+    "cleanActivations": "(<aModel> runWithCaching: <tokens> layers: #(5) components: #(#residual))"
     " cachedActivations",
-    "testData": "((<model> capture: <text> layers: #(6) components: #(#residual)) at: 6 at:"
+    "testData": "((<aModel> capture: <text> layers: #(6) components: #(#residual)) at: 6 at:"
     " #residual) -> #(#positive #negative #positive #negative #positive #negative)",
     "dataset": "<indirectObjectExamples>",
     "testDataset": "<trainingTexts>",
     "myLinearProbe": "LinearProbe input: (ActivationTensor random: #(4 768))"
     " labels: #(#a #b #a #b) regularization: 0.01",
-    "probe": "LinearProbe for: <model>",
+    "probe": "LinearProbe for: <aModel>",
     "trainedProbe": "<myLinearProbe> train; yourself",
-    "sourceTokens": "<model> tokenizer textsOf: <tokens>",
+    "sourceTokens": "<aModel> tokenizer textsOf: <tokens>",
     "targetTokens": "<sourceTokens>",
     "attentionMatrix": "<attentionAnalysis> attentionAt: 5 head: 3",
     "allHeadPatterns": "<attentionAnalysis> attentionAt: 5",
     "attentionMatrices": "<allHeadPatterns>",
     "attentionData": "<attentionAnalysis>",
     "flowData": "<attentionMatrix>",
-    "visualizer": "AttentionVisualizer for: <model>",
-    "lens": "(InteractiveLens for: <model>) analyzeText: <text>; yourself",
-    "neuronAnalyzer": "NeuronAnalyzer for: <model>",
+    "visualizer": "AttentionVisualizer for: <aModel>",
+    "lens": "(InteractiveLens for: <aModel>) analyzeText: <text>; yourself",
+    "neuronAnalyzer": "NeuronAnalyzer for: <aModel>",
     "inputSequences": "<trainingTexts>",
     "trainingCorpus": "<trainingTexts>",
     "posTaggedSentences": "<trainingTexts> -> <sentimentLabels>",
@@ -173,7 +174,7 @@ VALUES = {
     "attentionMask": "ActivationTensor ones: #(1 4 5 5)",
     "attentionWeights": "ActivationTensor random: #(1 4 5 5)",
     "attentionScores": "ActivationTensor random: #(1 4 5 5)",
-    "logits": "(<model> forward: <tokens>) logits",
+    "logits": "(<aModel> forward: <tokens>) logits",
     "activationData": "(ActivationTensor random: #(1 512 768)) asTypedArray",
     "someData": "<activationData>",
     "largeData": "(ActivationTensor random: #(100 768)) asTypedArray",
