@@ -1213,6 +1213,153 @@ class Operations(Transport):
             },
         )
 
+    def load_features(
+        self,
+        features_path: str,
+        *,
+        subfolder: str | None = None,
+        feature_set: str | None = None,
+        hook_name: str | None = None,
+        hook_name_out: str | None = None,
+        model: str | None = None,
+    ) -> api.FeatureSetList:
+        """Load feature sets beside a model: sparse autoencoders, transcoders."""
+        return self._json(
+            "POST",
+            "/v1/features/load",
+            body={
+                "features_path": features_path,
+                "subfolder": subfolder,
+                "feature_set": feature_set,
+                "hook_name": hook_name,
+                "hook_name_out": hook_name_out,
+                "model": model,
+            },
+        )
+
+    def list_features(self, *, model: str | None = None) -> api.FeatureSetList:
+        """List the feature sets that are loaded."""
+        return self._json(
+            "GET",
+            "/v1/features",
+            query={
+                "model": model,
+            },
+        )
+
+    def unload_features(
+        self, feature_set: str, *, model: str | None = None
+    ) -> api.UnloadedFeatures:
+        """Unload a feature set and free its memory."""
+        return self._json(
+            "POST",
+            "/v1/features/unload",
+            body={
+                "feature_set": feature_set,
+                "model": model,
+            },
+        )
+
+    def measure_features(
+        self,
+        feature_set: str,
+        prompts: Sequence[str | api.TokenIds],
+        *,
+        add_special_tokens: bool | None = None,
+        exclude_special_tokens: bool | None = None,
+        model: str | None = None,
+    ) -> api.FeatureMetrics:
+        """Measure how well a feature set reconstructs the model's values, and what the model
+        loses by it."""
+        return self._result(
+            "POST",
+            "/v1/features/metrics",
+            body={
+                "feature_set": feature_set,
+                "prompts": prompts,
+                "add_special_tokens": add_special_tokens,
+                "exclude_special_tokens": exclude_special_tokens,
+                "model": model,
+            },
+        )
+
+    def stream_measure_features(
+        self,
+        feature_set: str,
+        prompts: Sequence[str | api.TokenIds],
+        *,
+        add_special_tokens: bool | None = None,
+        exclude_special_tokens: bool | None = None,
+        model: str | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Measure how well a feature set reconstructs the model's values, and what the model
+        loses by it. Yields the events of the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/features/metrics",
+            body={
+                "feature_set": feature_set,
+                "prompts": prompts,
+                "add_special_tokens": add_special_tokens,
+                "exclude_special_tokens": exclude_special_tokens,
+                "model": model,
+            },
+        )
+
+    def gradients(
+        self,
+        target: api.GradientTarget,
+        prompt: str | api.TokenIds,
+        hooks: Sequence[api.HookSpec] | None = None,
+        *,
+        integrated: api.IntegratedGradients | None = None,
+        activation_format: Literal["array", "base64", "metadata", "reference"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+    ) -> api.Gradients:
+        """Differentiate a logit, a difference, a probability or a loss by any activation, and by
+        the tokens of the prompt."""
+        return self._result(
+            "POST",
+            "/v1/gradients",
+            body={
+                "target": target,
+                "prompt": prompt,
+                "hooks": hooks,
+                "integrated": integrated,
+                "activation_format": activation_format,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+            },
+        )
+
+    def stream_gradients(
+        self,
+        target: api.GradientTarget,
+        prompt: str | api.TokenIds,
+        hooks: Sequence[api.HookSpec] | None = None,
+        *,
+        integrated: api.IntegratedGradients | None = None,
+        activation_format: Literal["array", "base64", "metadata", "reference"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Differentiate a logit, a difference, a probability or a loss by any activation, and by
+        the tokens of the prompt. Yields the events of the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/gradients",
+            body={
+                "target": target,
+                "prompt": prompt,
+                "hooks": hooks,
+                "integrated": integrated,
+                "activation_format": activation_format,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+            },
+        )
+
     def patch_circuit(
         self,
         clean: str | api.TokenIds | None = None,
@@ -1221,7 +1368,7 @@ class Operations(Transport):
         distractor: str | api.TokenId | None = None,
         *,
         examples: Sequence[api.CircuitExample] | None = None,
-        pooling: Literal["mean", "logsumexp"] | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
         add_special_tokens: bool | None = None,
         model: str | None = None,
         component: Literal[
@@ -1283,7 +1430,7 @@ class Operations(Transport):
         distractor: str | api.TokenId | None = None,
         *,
         examples: Sequence[api.CircuitExample] | None = None,
-        pooling: Literal["mean", "logsumexp"] | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
         add_special_tokens: bool | None = None,
         model: str | None = None,
         component: Literal[
@@ -1346,7 +1493,7 @@ class Operations(Transport):
         corrupted: str | api.TokenIds | None = None,
         answer: str | api.TokenId | None = None,
         distractor: str | api.TokenId | None = None,
-        pooling: Literal["mean", "logsumexp"] | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
         add_special_tokens: bool | None = None,
         model: str | None = None,
         ablation: api.CircuitAblation | None = None,
@@ -1382,7 +1529,7 @@ class Operations(Transport):
         corrupted: str | api.TokenIds | None = None,
         answer: str | api.TokenId | None = None,
         distractor: str | api.TokenId | None = None,
-        pooling: Literal["mean", "logsumexp"] | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
         add_special_tokens: bool | None = None,
         model: str | None = None,
         ablation: api.CircuitAblation | None = None,
@@ -1407,6 +1554,366 @@ class Operations(Transport):
                 "ablation": ablation,
                 "subsets": subsets,
                 "seed": seed,
+            },
+        )
+
+    def score_edges(
+        self,
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        method: Literal["eap", "eap_ig"] | None = None,
+        steps: int | None = None,
+        top_n: int | None = None,
+        sources: Sequence[str] | None = None,
+        destinations: Sequence[str] | None = None,
+        scores: Literal["none", "array", "safetensors"] | None = None,
+    ) -> api.CircuitEdges:
+        """Estimate how much each edge between the parts of a model matters to an answer, all of
+        them in a few passes."""
+        return self._result(
+            "POST",
+            "/v1/circuits/edges",
+            body={
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "method": method,
+                "steps": steps,
+                "top_n": top_n,
+                "sources": sources,
+                "destinations": destinations,
+                "scores": scores,
+            },
+        )
+
+    def stream_score_edges(
+        self,
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        method: Literal["eap", "eap_ig"] | None = None,
+        steps: int | None = None,
+        top_n: int | None = None,
+        sources: Sequence[str] | None = None,
+        destinations: Sequence[str] | None = None,
+        scores: Literal["none", "array", "safetensors"] | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Estimate how much each edge between the parts of a model matters to an answer, all of
+        them in a few passes. Yields the events of the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/circuits/edges",
+            body={
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "method": method,
+                "steps": steps,
+                "top_n": top_n,
+                "sources": sources,
+                "destinations": destinations,
+                "scores": scores,
+            },
+        )
+
+    def edge_faithfulness(
+        self,
+        edges: Sequence[api.EdgeSpec] | None = None,
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        sizes: Sequence[int] | None = None,
+        random: int | None = None,
+        seed: int | None = None,
+    ) -> api.EdgeFaithfulness:
+        """Measure how much of a behaviour circuits of the first edges of a ranking do, with what
+        all others carry patched."""
+        return self._result(
+            "POST",
+            "/v1/circuits/edges/faithfulness",
+            body={
+                "edges": edges,
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "sizes": sizes,
+                "random": random,
+                "seed": seed,
+            },
+        )
+
+    def stream_edge_faithfulness(
+        self,
+        edges: Sequence[api.EdgeSpec] | None = None,
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        sizes: Sequence[int] | None = None,
+        random: int | None = None,
+        seed: int | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Measure how much of a behaviour circuits of the first edges of a ranking do, with what
+        all others carry patched. Yields the events of the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/circuits/edges/faithfulness",
+            body={
+                "edges": edges,
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "sizes": sizes,
+                "random": random,
+                "seed": seed,
+            },
+        )
+
+    def prune_circuit(
+        self,
+        threshold: float,
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        edges: Sequence[api.EdgeSpec] | None = None,
+        distance: Literal["kl", "score"] | None = None,
+    ) -> api.PrunedCircuit:
+        """Prune a circuit edge by edge, as ACDC does."""
+        return self._result(
+            "POST",
+            "/v1/circuits/edges/prune",
+            body={
+                "threshold": threshold,
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "edges": edges,
+                "distance": distance,
+            },
+        )
+
+    def stream_prune_circuit(
+        self,
+        threshold: float,
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        edges: Sequence[api.EdgeSpec] | None = None,
+        distance: Literal["kl", "score"] | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Prune a circuit edge by edge, as ACDC does. Yields the events of the reply as they
+        arrive."""
+        return self._events(
+            "POST",
+            "/v1/circuits/edges/prune",
+            body={
+                "threshold": threshold,
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "edges": edges,
+                "distance": distance,
+            },
+        )
+
+    def patch_paths(
+        self,
+        senders: Sequence[Sequence[str]],
+        receivers: Sequence[str],
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        held: Literal["heads", "heads_and_mlps"] | None = None,
+    ) -> api.CircuitPaths:
+        """Measure what senders send to receivers directly, by path patching."""
+        return self._result(
+            "POST",
+            "/v1/circuits/paths",
+            body={
+                "senders": senders,
+                "receivers": receivers,
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "held": held,
+            },
+        )
+
+    def stream_patch_paths(
+        self,
+        senders: Sequence[Sequence[str]],
+        receivers: Sequence[str],
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        held: Literal["heads", "heads_and_mlps"] | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Measure what senders send to receivers directly, by path patching. Yields the events
+        of the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/circuits/paths",
+            body={
+                "senders": senders,
+                "receivers": receivers,
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "held": held,
+            },
+        )
+
+    def score_nodes(
+        self,
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        qk_fix: bool | None = None,
+        grad_drop: bool | None = None,
+    ) -> api.CircuitNodes:
+        """Estimate how much each node matters to an answer, by attribution patching with the
+        corrections of AtP*."""
+        return self._result(
+            "POST",
+            "/v1/circuits/nodes",
+            body={
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "qk_fix": qk_fix,
+                "grad_drop": grad_drop,
+            },
+        )
+
+    def stream_score_nodes(
+        self,
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        qk_fix: bool | None = None,
+        grad_drop: bool | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Estimate how much each node matters to an answer, by attribution patching with the
+        corrections of AtP*. Yields the events of the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/circuits/nodes",
+            body={
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "qk_fix": qk_fix,
+                "grad_drop": grad_drop,
             },
         )
 
@@ -3037,6 +3544,153 @@ class AsyncOperations(AsyncTransport):
             },
         )
 
+    async def load_features(
+        self,
+        features_path: str,
+        *,
+        subfolder: str | None = None,
+        feature_set: str | None = None,
+        hook_name: str | None = None,
+        hook_name_out: str | None = None,
+        model: str | None = None,
+    ) -> api.FeatureSetList:
+        """Load feature sets beside a model: sparse autoencoders, transcoders."""
+        return await self._json(
+            "POST",
+            "/v1/features/load",
+            body={
+                "features_path": features_path,
+                "subfolder": subfolder,
+                "feature_set": feature_set,
+                "hook_name": hook_name,
+                "hook_name_out": hook_name_out,
+                "model": model,
+            },
+        )
+
+    async def list_features(self, *, model: str | None = None) -> api.FeatureSetList:
+        """List the feature sets that are loaded."""
+        return await self._json(
+            "GET",
+            "/v1/features",
+            query={
+                "model": model,
+            },
+        )
+
+    async def unload_features(
+        self, feature_set: str, *, model: str | None = None
+    ) -> api.UnloadedFeatures:
+        """Unload a feature set and free its memory."""
+        return await self._json(
+            "POST",
+            "/v1/features/unload",
+            body={
+                "feature_set": feature_set,
+                "model": model,
+            },
+        )
+
+    async def measure_features(
+        self,
+        feature_set: str,
+        prompts: Sequence[str | api.TokenIds],
+        *,
+        add_special_tokens: bool | None = None,
+        exclude_special_tokens: bool | None = None,
+        model: str | None = None,
+    ) -> api.FeatureMetrics:
+        """Measure how well a feature set reconstructs the model's values, and what the model
+        loses by it."""
+        return await self._result(
+            "POST",
+            "/v1/features/metrics",
+            body={
+                "feature_set": feature_set,
+                "prompts": prompts,
+                "add_special_tokens": add_special_tokens,
+                "exclude_special_tokens": exclude_special_tokens,
+                "model": model,
+            },
+        )
+
+    def stream_measure_features(
+        self,
+        feature_set: str,
+        prompts: Sequence[str | api.TokenIds],
+        *,
+        add_special_tokens: bool | None = None,
+        exclude_special_tokens: bool | None = None,
+        model: str | None = None,
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Measure how well a feature set reconstructs the model's values, and what the model
+        loses by it. Yields the events of the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/features/metrics",
+            body={
+                "feature_set": feature_set,
+                "prompts": prompts,
+                "add_special_tokens": add_special_tokens,
+                "exclude_special_tokens": exclude_special_tokens,
+                "model": model,
+            },
+        )
+
+    async def gradients(
+        self,
+        target: api.GradientTarget,
+        prompt: str | api.TokenIds,
+        hooks: Sequence[api.HookSpec] | None = None,
+        *,
+        integrated: api.IntegratedGradients | None = None,
+        activation_format: Literal["array", "base64", "metadata", "reference"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+    ) -> api.Gradients:
+        """Differentiate a logit, a difference, a probability or a loss by any activation, and by
+        the tokens of the prompt."""
+        return await self._result(
+            "POST",
+            "/v1/gradients",
+            body={
+                "target": target,
+                "prompt": prompt,
+                "hooks": hooks,
+                "integrated": integrated,
+                "activation_format": activation_format,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+            },
+        )
+
+    def stream_gradients(
+        self,
+        target: api.GradientTarget,
+        prompt: str | api.TokenIds,
+        hooks: Sequence[api.HookSpec] | None = None,
+        *,
+        integrated: api.IntegratedGradients | None = None,
+        activation_format: Literal["array", "base64", "metadata", "reference"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Differentiate a logit, a difference, a probability or a loss by any activation, and by
+        the tokens of the prompt. Yields the events of the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/gradients",
+            body={
+                "target": target,
+                "prompt": prompt,
+                "hooks": hooks,
+                "integrated": integrated,
+                "activation_format": activation_format,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+            },
+        )
+
     async def patch_circuit(
         self,
         clean: str | api.TokenIds | None = None,
@@ -3045,7 +3699,7 @@ class AsyncOperations(AsyncTransport):
         distractor: str | api.TokenId | None = None,
         *,
         examples: Sequence[api.CircuitExample] | None = None,
-        pooling: Literal["mean", "logsumexp"] | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
         add_special_tokens: bool | None = None,
         model: str | None = None,
         component: Literal[
@@ -3107,7 +3761,7 @@ class AsyncOperations(AsyncTransport):
         distractor: str | api.TokenId | None = None,
         *,
         examples: Sequence[api.CircuitExample] | None = None,
-        pooling: Literal["mean", "logsumexp"] | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
         add_special_tokens: bool | None = None,
         model: str | None = None,
         component: Literal[
@@ -3170,7 +3824,7 @@ class AsyncOperations(AsyncTransport):
         corrupted: str | api.TokenIds | None = None,
         answer: str | api.TokenId | None = None,
         distractor: str | api.TokenId | None = None,
-        pooling: Literal["mean", "logsumexp"] | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
         add_special_tokens: bool | None = None,
         model: str | None = None,
         ablation: api.CircuitAblation | None = None,
@@ -3206,7 +3860,7 @@ class AsyncOperations(AsyncTransport):
         corrupted: str | api.TokenIds | None = None,
         answer: str | api.TokenId | None = None,
         distractor: str | api.TokenId | None = None,
-        pooling: Literal["mean", "logsumexp"] | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
         add_special_tokens: bool | None = None,
         model: str | None = None,
         ablation: api.CircuitAblation | None = None,
@@ -3231,6 +3885,366 @@ class AsyncOperations(AsyncTransport):
                 "ablation": ablation,
                 "subsets": subsets,
                 "seed": seed,
+            },
+        )
+
+    async def score_edges(
+        self,
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        method: Literal["eap", "eap_ig"] | None = None,
+        steps: int | None = None,
+        top_n: int | None = None,
+        sources: Sequence[str] | None = None,
+        destinations: Sequence[str] | None = None,
+        scores: Literal["none", "array", "safetensors"] | None = None,
+    ) -> api.CircuitEdges:
+        """Estimate how much each edge between the parts of a model matters to an answer, all of
+        them in a few passes."""
+        return await self._result(
+            "POST",
+            "/v1/circuits/edges",
+            body={
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "method": method,
+                "steps": steps,
+                "top_n": top_n,
+                "sources": sources,
+                "destinations": destinations,
+                "scores": scores,
+            },
+        )
+
+    def stream_score_edges(
+        self,
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        method: Literal["eap", "eap_ig"] | None = None,
+        steps: int | None = None,
+        top_n: int | None = None,
+        sources: Sequence[str] | None = None,
+        destinations: Sequence[str] | None = None,
+        scores: Literal["none", "array", "safetensors"] | None = None,
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Estimate how much each edge between the parts of a model matters to an answer, all of
+        them in a few passes. Yields the events of the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/circuits/edges",
+            body={
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "method": method,
+                "steps": steps,
+                "top_n": top_n,
+                "sources": sources,
+                "destinations": destinations,
+                "scores": scores,
+            },
+        )
+
+    async def edge_faithfulness(
+        self,
+        edges: Sequence[api.EdgeSpec] | None = None,
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        sizes: Sequence[int] | None = None,
+        random: int | None = None,
+        seed: int | None = None,
+    ) -> api.EdgeFaithfulness:
+        """Measure how much of a behaviour circuits of the first edges of a ranking do, with what
+        all others carry patched."""
+        return await self._result(
+            "POST",
+            "/v1/circuits/edges/faithfulness",
+            body={
+                "edges": edges,
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "sizes": sizes,
+                "random": random,
+                "seed": seed,
+            },
+        )
+
+    def stream_edge_faithfulness(
+        self,
+        edges: Sequence[api.EdgeSpec] | None = None,
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        sizes: Sequence[int] | None = None,
+        random: int | None = None,
+        seed: int | None = None,
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Measure how much of a behaviour circuits of the first edges of a ranking do, with what
+        all others carry patched. Yields the events of the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/circuits/edges/faithfulness",
+            body={
+                "edges": edges,
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "sizes": sizes,
+                "random": random,
+                "seed": seed,
+            },
+        )
+
+    async def prune_circuit(
+        self,
+        threshold: float,
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        edges: Sequence[api.EdgeSpec] | None = None,
+        distance: Literal["kl", "score"] | None = None,
+    ) -> api.PrunedCircuit:
+        """Prune a circuit edge by edge, as ACDC does."""
+        return await self._result(
+            "POST",
+            "/v1/circuits/edges/prune",
+            body={
+                "threshold": threshold,
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "edges": edges,
+                "distance": distance,
+            },
+        )
+
+    def stream_prune_circuit(
+        self,
+        threshold: float,
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        edges: Sequence[api.EdgeSpec] | None = None,
+        distance: Literal["kl", "score"] | None = None,
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Prune a circuit edge by edge, as ACDC does. Yields the events of the reply as they
+        arrive."""
+        return self._events(
+            "POST",
+            "/v1/circuits/edges/prune",
+            body={
+                "threshold": threshold,
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "edges": edges,
+                "distance": distance,
+            },
+        )
+
+    async def patch_paths(
+        self,
+        senders: Sequence[Sequence[str]],
+        receivers: Sequence[str],
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        held: Literal["heads", "heads_and_mlps"] | None = None,
+    ) -> api.CircuitPaths:
+        """Measure what senders send to receivers directly, by path patching."""
+        return await self._result(
+            "POST",
+            "/v1/circuits/paths",
+            body={
+                "senders": senders,
+                "receivers": receivers,
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "held": held,
+            },
+        )
+
+    def stream_patch_paths(
+        self,
+        senders: Sequence[Sequence[str]],
+        receivers: Sequence[str],
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        held: Literal["heads", "heads_and_mlps"] | None = None,
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Measure what senders send to receivers directly, by path patching. Yields the events
+        of the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/circuits/paths",
+            body={
+                "senders": senders,
+                "receivers": receivers,
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "held": held,
+            },
+        )
+
+    async def score_nodes(
+        self,
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        qk_fix: bool | None = None,
+        grad_drop: bool | None = None,
+    ) -> api.CircuitNodes:
+        """Estimate how much each node matters to an answer, by attribution patching with the
+        corrections of AtP*."""
+        return await self._result(
+            "POST",
+            "/v1/circuits/nodes",
+            body={
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "qk_fix": qk_fix,
+                "grad_drop": grad_drop,
+            },
+        )
+
+    def stream_score_nodes(
+        self,
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        qk_fix: bool | None = None,
+        grad_drop: bool | None = None,
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Estimate how much each node matters to an answer, by attribution patching with the
+        corrections of AtP*. Yields the events of the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/circuits/nodes",
+            body={
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "qk_fix": qk_fix,
+                "grad_drop": grad_drop,
             },
         )
 

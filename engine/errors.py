@@ -71,7 +71,7 @@ class UnsupportedModelError(EngineError):
 
 
 class UnsupportedOperationError(EngineError):
-    """An operation that MLX cannot compute on this device; says which, and what helps."""
+    """What MLX cannot compute on this device, or of a model; says which, and what helps."""
 
 
 class NotFiniteError(EngineError):
@@ -96,3 +96,15 @@ class UnknownWeightError(EngineError):
 
 class WeightTooLargeError(EngineError):
     """A weight larger than what may be sent at once; says both sizes in bytes."""
+
+
+class FeatureSetError(EngineError):
+    """A feature set that cannot be read or used exactly; says what is wrong with it."""
+
+
+class UnknownFeatureSetError(EngineError):
+    """An id that no loaded feature set has; names those that are."""
+
+
+class UnknownFeatureError(EngineError):
+    """A feature index outside a set; says how many features it has."""

@@ -9,6 +9,7 @@ from zipfile import ZipFile
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+from sae import write_sae
 
 import engine  # noqa: F401
 from benchmarks.architectures import ARCHITECTURES
@@ -34,7 +35,7 @@ FOLDERS = {"engine/server": "server", "smalltalk": "image", "squeak": "image"}
 KINDS = {
     "smollm2": {"smollm2_path", "smollm2_wheel"},
     "image": {"system", "squeak", "amber"},
-    "browser": {"site", "shown"},
+    "browser": {"site", "shown", "browser"},
 }
 """Markers, and the fixtures whose tests get them."""
 
@@ -77,10 +78,19 @@ def smollm2_path() -> Path:
     return pull_smollm2()
 
 
+@pytest.fixture(scope="session")
+def features_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a sparse autoencoder of the default model, ``sae``, in SAELens's format."""
+    folder = tmp_path_factory.mktemp("features")
+    write_sae(folder / "sae")
+    return folder
+
+
 @pytest.fixture(scope="session", name="engine")
-def engine_client(smollm2_path: Path) -> Iterator[LMStudioNeuroScopeClient]:
-    """A client of an engine that runs the default model in a process of its own."""
-    with running_engine(str(smollm2_path)) as client:
+def engine_client(smollm2_path: Path, features_folder: Path) -> Iterator[LMStudioNeuroScopeClient]:
+    """A client of an engine that runs the default model in a process of its own, and may load the
+    feature sets of `features_folder`."""
+    with running_engine(str(smollm2_path), "--model-root", str(features_folder)) as client:
         yield client
 
 

@@ -1,7 +1,7 @@
 """What was captured, in numpy."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -44,8 +44,27 @@ class CapturedActivation:
         return range(first, last + 1) if self.position_list is None else self.position_list
 
     @property
+    def arrays(self) -> tuple[tuple[str, str, np.ndarray], ...]:
+        """The arrays that it is stored as: what each is called in it, its dtype, and itself."""
+        return (("", self.dtype, self.data),)
+
+    @classmethod
+    def of_arrays(
+        cls, values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+    ) -> "CapturedActivation":
+        """A record of its `scalars` and its `arrays`."""
+        return cls(**values, data=arrays[""])
+
+    @property
+    def scalars(self) -> dict[str, Any]:
+        """All of its fields that are no arrays."""
+        names = (field.name for field in fields(self))
+        found = {name: getattr(self, name) for name in names}
+        return {name: each for name, each in found.items() if not isinstance(each, np.ndarray)}
+
+    @property
     def nbytes(self) -> int:
-        return self.data.nbytes
+        return sum(array.nbytes for _, _, array in self.arrays)
 
     @property
     def field_name(self) -> str | None:

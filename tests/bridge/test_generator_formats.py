@@ -35,6 +35,7 @@ DOCUMENTED = set(
     DuplicateHookError InsufficientDataError InvalidDataError InvalidLayerError MemoryError
     ModelNotFoundError NetworkError ShapeMismatchError TokenizationError UnknownBehaviorTypeError
     UnknownComponentError
+    FeatureSet SparseFeature SparseFeatureHook
         """,
     )
 )

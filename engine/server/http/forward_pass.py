@@ -12,7 +12,7 @@ from engine.captures.records import CapturedActivation
 from engine.components import ComponentType
 from engine.contract import schemas as s
 from engine.errors import CaptureTooLargeError, DuplicateHookError
-from engine.interventions.intervention import Intervention
+from engine.interventions.intervention import AnyIntervention
 from engine.runs.forward import ForwardResult, Logits, run_forward
 from engine.server.errors import ImpossibleError, LimitError
 from engine.server.http import specs
@@ -39,22 +39,24 @@ class ForwardPass:
     request: s.ForwardRequest
     batch: list[list[int]]
     hooks: tuple[ResolvedHook, ...]
-    interventions: tuple[Intervention, ...]
+    interventions: tuple[AnyIntervention, ...]
     logits: Logits
 
     @classmethod
     def of(cls, service: Service, request: s.ForwardRequest) -> "ForwardPass":
         model = service.models.get(request.model)
         batch = _batch(service, model, request)
-        hooks = resolve_hooks(specs.hook_specs(request.activation_hooks), model.kit.structure)
+        hooks = resolve_hooks(
+            specs.hook_specs(request.activation_hooks, model), model.kit.structure
+        )
         if request.logits != "none" and any(hook.hook_id == LOGITS for hook in hooks):
             raise DuplicateHookError(f"The hook id {LOGITS!r} belongs to the pass's own logits.")
-        changes = specs.interventions(request.interventions, service.captures)
+        changes = specs.interventions(request.interventions, service.captures, model)
         logits = "last" if request.logits == "none" and request.top_k else request.logits
         _check_logits(model, batch, logits, service.captures.budget_bytes)
         return cls(service, model, request, batch, hooks, changes, logits)
 
-    def run(self, job: Job, more: Sequence[Intervention] = ()) -> ForwardResult:
+    def run(self, job: Job, more: Sequence[AnyIntervention] = ()) -> ForwardResult:
         """Run it, with `more` interventions after its own. For the generation thread."""
         return run_forward(
             self.model.kit,
