@@ -9,6 +9,7 @@ from bridge import __version__
 COMMANDS = (
     "demo",
     "doctor",
+    "examples",
     "generate",
     "hook-points",
     "mcp",
@@ -19,6 +20,8 @@ COMMANDS = (
     "serve",
     "smalltalk",
     "stand-in",
+    "steer",
+    "verify",
 )
 
 

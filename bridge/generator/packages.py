@@ -148,6 +148,8 @@ CORE_CLASSES = (
     "NeuroScopePatchingStrategy",
     "NeuroScopeCircuitSweep",
     "NeuroScopeCircuitExperiment",
+    "NeuroScopeCircuitCheck",
+    "NeuroScopeSavedCircuit",
     "NeuroScopeEdgeFaithfulness",
     "NeuroScopeEdgeExperiment",
     "NeuroScopeCircuitDiscovery",
@@ -161,6 +163,9 @@ CORE_CLASSES = (
     "NeuroScopeDiscoveryParameters",
     "CircuitFinder",
     "CircuitLibrary",
+    "Direction",
+    "SteeringVector",
+    "NeuroScopeLogitAttribution",
     "NeuroScopeHookEffect",
     "NeuroScopeBrowserNode",
     "NeuroScopeModelBrowser",
@@ -197,6 +202,9 @@ SERVER_TEST_CLASSES = (
     "NeuroScopeProgressServerTest",
     "NeuroScopeAnalysisTest",
     "NeuroScopeCircuitFinderTest",
+    "NeuroScopeSteeringTest",
+    "NeuroScopeCircuitTestCase",
+    "NeuroScopeSavedCircuitTest",
 )
 HELP = "NeuroScope-Help"
 INSTALLER = "NeuroScope-Installer"

@@ -66,17 +66,17 @@ def promoted_logits(
     if size == 0:
         return np.zeros(kit.info.vocab_size, np.float32)
     stream = np.stack([direction / size, np.zeros_like(direction), np.ones_like(direction)]) * LARGE
-    normed, shift, constant = _passed(kit, NORM_INPUT, stream, NORM)
+    normed, shift, constant = passed(kit, NORM_INPUT, stream, NORM)
     if np.allclose(constant, shift, atol=1e-3):  # it centres
         size = direction.std()
     weighted = (normed - shift) * size
     length = np.linalg.norm(weighted) / SMALL
-    logits, bias = _passed(kit, NORM, np.stack([weighted / length, 0 * weighted]), None)
+    logits, bias = passed(kit, NORM, np.stack([weighted / length, 0 * weighted]), None)
     raised = np.subtract(logits, bias, out=np.zeros_like(logits), where=np.isfinite(bias))
     return raised * length
 
 
-def _passed(kit: ModelKit, into: Point, value: np.ndarray, out: Point | None) -> np.ndarray:
+def passed(kit: ModelKit, into: Point, value: np.ndarray, out: Point | None) -> np.ndarray:
     """What a pass has at `out` (None: its logits) if it has ``[rows, hidden]`` at `into`.
 
     MLX evaluates nothing that lies below.
