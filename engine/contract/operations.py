@@ -296,6 +296,8 @@ OPERATIONS: tuple[Operation, ...] = (
         s.NearestTokens,
         s.NearestTokensRequest,
         errors=(400, 404, 413, 422, 503),
+    ),
+    Operation(
         "logitAttribution",
         "post",
         "/v1/logit_attribution",
