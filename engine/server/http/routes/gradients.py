@@ -1,5 +1,6 @@
 """Gradients of a target, at hook points and by token."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,12 +27,7 @@ def gradients(service: Service, request: s.GradientsRequest) -> dict[str, Any] |
         model, request.prompt, service.settings, special=request.add_special_tokens
     )
     target = _target(model, request.target)
-    if any(hook.feature_set is not None for hook in request.hooks):
-        raise ImpossibleError(
-            "hooks: gradients are by the values of components, not by features; hook what the set "
-            "writes, and multiply by its decoder",
-            "hooks",
-        )
+    _check_components(request.hooks)
     hooks = resolve_hooks(specs.hook_specs(request.hooks, model), model.kit.structure)
     baseline = _baseline(service, model, request, len(tokens))
     steps = 0 if request.integrated is None else request.integrated.steps
@@ -74,6 +70,17 @@ def gradients(service: Service, request: s.GradientsRequest) -> dict[str, Any] |
         ),
         reply,
     ).answer(service, stream=request.stream, unit="passes")
+
+
+def _check_components(hooks: Sequence[s.HookSpec]) -> None:
+    """Raise ImpossibleError for a hook on a feature set: a pass does not come by its features."""
+    for number, hook in enumerate(hooks):
+        if hook.feature_set is not None:
+            raise ImpossibleError(
+                "gradients are those of the model's own values, not of features of "
+                f"{hook.feature_set!r}: ask for the component that the set reads",
+                f"hooks.{number}.feature_set",
+            )
 
 
 def _target(model: LoadedModel, target: s.GradientTarget) -> Target:
