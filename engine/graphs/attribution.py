@@ -8,7 +8,7 @@ to have, the next ones to be targets are those with the most influence on the lo
 Logits are taken as their difference from the mean of all, before any cap.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import mlx.core as mx
@@ -160,6 +160,7 @@ class _Rows:
         self._visited = np.zeros(len(replacement.active), bool)
         self._order: list[int] = []
         self._features = features
+        self._texts = [replacement.kit.pieces.text(token) for token in replacement.frozen.tokens]
         self.done = 0
 
     def add_logits(self, which: slice) -> None:
@@ -238,8 +239,7 @@ class _Rows:
     def graph(self) -> AttributionGraph:
         """The graph of the targets so far."""
         replacement, logits = self._replacement, self._logits
-        frozen, active = replacement.frozen, replacement.active
-        count = len(logits.tokens)
+        active, count = replacement.active, len(logits.tokens)
         chosen = np.array(self._order, int)
         by_number = np.argsort(chosen, kind="stable")
         chosen = chosen[by_number]
@@ -248,37 +248,51 @@ class _Rows:
         weights = np.zeros((size, size), np.float32)
         weights[: len(chosen), : len(columns)] = self._edges[count:][by_number][:, columns]
         weights[len(columns) :, : len(columns)] = self._edges[:count][:, columns]
-        biases = self._biases[count:][by_number]
-        kit, tokens, layers = replacement.kit, frozen.tokens, len(frozen.mlps)
         nodes = [
-            Node(
+            *self._feature_nodes(chosen, self._biases[count:][by_number]),
+            *self._other_nodes(),
+            *self._logit_nodes(),
+        ]
+        tokens, layers = replacement.frozen.tokens, len(replacement.frozen.mlps)
+        return AttributionGraph(tokens, self._texts, layers, nodes, weights, len(active))
+
+    def _feature_nodes(self, chosen: np.ndarray, biases: np.ndarray) -> Iterator[Node]:
+        active = self._replacement.active
+        for number, bias in zip(chosen, biases, strict=True):
+            activation = float(active.activations[number])
+            position = int(active.positions[number])
+            yield Node(
                 NodeKind.FEATURE,
                 int(active.layers[number]),
-                int(active.positions[number]),
+                position,
                 int(active.indices[number]),
-                value=float(active.activations[number]),
+                self._texts[position],
+                value=activation,
                 bias=float(bias),
-                activation=float(active.activations[number]),
+                activation=activation,
             )
-            for number, bias in zip(chosen, biases, strict=True)
-        ]
-        places = range(replacement.length)
-        nodes += [Node(NodeKind.ERROR, n, at, None) for n in range(layers) for at in places]
-        nodes += [Node(NodeKind.EMBEDDING, None, at, tokens[at]) for at in places]
-        nodes += [
-            Node(
+
+    def _other_nodes(self) -> Iterator[Node]:
+        frozen = self._replacement.frozen
+        for layer in range(len(frozen.mlps)):
+            for position, text in enumerate(self._texts):
+                yield Node(NodeKind.ERROR, layer, position, None, text)
+        for position, token in enumerate(frozen.tokens):
+            yield Node(NodeKind.EMBEDDING, None, position, token, self._texts[position])
+
+    def _logit_nodes(self) -> Iterator[Node]:
+        logits, text = self._logits, self._replacement.kit.pieces.text
+        for n, token in enumerate(logits.tokens):
+            yield Node(
                 NodeKind.LOGIT,
                 None,
-                replacement.length - 1,
+                self._replacement.length - 1,
                 int(token),
+                text(token),
                 value=float(logits.values[n]),
                 bias=float(self._biases[n]),
                 probability=float(logits.probabilities[n]),
             )
-            for n, token in enumerate(logits.tokens)
-        ]
-        pieces = [kit.pieces.text(token) for token in tokens]
-        return AttributionGraph(tokens, pieces, layers, nodes, weights, len(active))
 
 
 def gradients(

@@ -25,7 +25,8 @@ class Node:
     """A feature of a layer at a position, what the features of a layer miss there, a token's
     embedding, or the logit of a token.
 
-    `index` is the feature, or the token of an embedding or a logit; errors have none. `layer` is
+    `index` is the feature, or the token of an embedding or a logit; errors have none. `text` is
+    that of the token at the position, of a logit that of its own token. `layer` is
     None for embeddings and logits. `value` is a feature's pre-activation, of a logit its difference
     from the mean of all logits before any cap; `bias` is the part of it that comes from no node.
     Embeddings and errors have neither. `activation` is a feature's, `probability` a logit's.
@@ -35,6 +36,7 @@ class Node:
     layer: int | None
     position: int
     index: int | None
+    text: str
     value: float | None = None
     bias: float | None = None
     activation: float | None = None

@@ -11,6 +11,7 @@ from engine.contract.schemas.debugging import *
 from engine.contract.schemas.embeddings import *
 from engine.contract.schemas.forward import *
 from engine.contract.schemas.generation import *
+from engine.contract.schemas.graphs import *
 from engine.contract.schemas.health import *
 from engine.contract.schemas.jobs import *
 from engine.contract.schemas.lens import *
