@@ -17,7 +17,7 @@ import numpy as np
 from engine.components import ComponentType as C
 from engine.errors import InterventionError, InvalidRequestError, UnknownLayerError
 from engine.interventions.intervening import Interventions
-from engine.interventions.intervention import Intervention
+from engine.interventions.intervention import AnyIntervention
 from engine.machine.gaps import gaps_explained
 from engine.runs.finite import are_finite, not_finite
 from engine.runs.kit import ModelKit
@@ -122,7 +122,7 @@ class ForwardDebugger:
         self,
         kit: ModelKit,
         tokens: Sequence[int],
-        interventions: Sequence[Intervention] = (),
+        interventions: Sequence[AnyIntervention] = (),
         allow: Callable[[int], None] = lambda nbytes: None,
     ):
         kit.check_tokens([tokens])

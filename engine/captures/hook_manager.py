@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 
-from engine.captures.hooks import ActivationHookSpec, ResolvedHook, check_distinct, resolve_hooks
+from engine.captures.hooks import HookSpec, ResolvedHook, check_distinct, resolve_hooks
 from engine.captures.records import Activations, CapturedActivation
 from engine.errors import UnknownHookError
 from engine.structure.resolver import Structure
@@ -41,19 +41,17 @@ class ActivationHookManager:
         """The registered hooks, one a layer."""
         return tuple(hook for each in self.hooks.values() for hook in each.resolved)
 
-    def register(self, spec: ActivationHookSpec) -> str:
+    def register(self, spec: HookSpec) -> str:
         """Register a specification; returns the id by which it is removed.
 
-        That is its `hook_id`, or the default id of its only layer, or of several layers a name
-        like ``0-11_residual``. Raises what `resolve_hooks` raises.
+        That is its `hook_id` or its default id. Raises what `resolve_hooks` raises.
         """
         resolved = resolve_hooks([spec], self.structure)
-        several = f"{spec.layer_name}_{resolved[0].component}"
-        hook_id = spec.hook_id or (resolved[0].hook_id if len(resolved) == 1 else several)
+        hook_id = spec.hook_id or spec.default_id(resolved)
         self._add([ActivationHook(hook_id, resolved)])
         return hook_id
 
-    def register_each(self, specs: Sequence[ActivationHookSpec]) -> list[str]:
+    def register_each(self, specs: Sequence[HookSpec]) -> list[str]:
         """Register specifications, all of them or none; returns an id for each layer of each.
 
         Raises what `resolve_hooks` raises.
@@ -102,7 +100,7 @@ class ActivationHookManager:
         for each in self.hooks.values():
             each.captured.clear()
 
-    def hooks_for(self, specs: Sequence[ActivationHookSpec]) -> tuple[ResolvedHook, ...]:
+    def hooks_for(self, specs: Sequence[HookSpec]) -> tuple[ResolvedHook, ...]:
         """The hooks of one run: those registered, and those asked for."""
         hooks = (*self.resolved, *resolve_hooks(specs, self.structure))
         check_distinct(hooks)

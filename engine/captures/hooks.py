@@ -1,8 +1,10 @@
 """Hook specifications, and what they resolve to on a model: one hook a layer, points, heads."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
+from engine.captures.records import CapturedActivation
 from engine.components import ComponentType
 from engine.errors import DuplicateHookError, InvalidRequestError
 from engine.structure.places import check_heads, places_named
@@ -11,6 +13,22 @@ from engine.taps.points import Point
 from engine.taps.position_sets import Positions
 
 DTYPES = ("float32", "float16", "bfloat16")
+
+Encode = Callable[[CapturedActivation], CapturedActivation]
+"""Makes the record that is wanted of the one that was captured."""
+
+
+class HookSpec(Protocol):
+    """What to capture: a component's value, or what is made of one."""
+
+    def resolved(self, structure: Structure) -> list["ResolvedHook"]: ...
+
+    def default_id(self, resolved: Sequence["ResolvedHook"]) -> str:
+        """The id of all its hooks together, where it is given none."""
+        ...
+
+    @property
+    def hook_id(self) -> str | None: ...
 
 
 @dataclass(frozen=True)
@@ -40,10 +58,52 @@ class ActivationHookSpec:
     dtype: str = "float32"
     exclude_special_tokens: bool = False
 
+    def resolved(self, structure: Structure) -> list["ResolvedHook"]:
+        """A hook a layer. Raises what `resolve_hooks` raises."""
+        if self.dtype not in DTYPES:
+            raise InvalidRequestError(f"dtype {self.dtype!r} is none of {', '.join(DTYPES)}")
+        places = places_named(
+            self.layer_name,
+            self.component,
+            structure,
+            capture_input=self.capture_input,
+            capture_output=self.capture_output,
+        )
+        for place in places:
+            check_heads(self.heads, place, structure)
+        several = self.hook_id is not None and len(places) > 1
+        return [
+            ResolvedHook(
+                hook_id=f"{self.hook_id}_layer_{place.layer}"
+                if several
+                else self.hook_id or Point(place.layer, place.component).default_id,
+                layer_name=self.layer_name
+                if place.layer is None
+                else structure.layer_names[place.layer],
+                layer=place.layer,
+                component=place.component,
+                points=place.points,
+                positions=self.positions,
+                heads=self.heads,
+                dtype=self.dtype,
+                exclude_special_tokens=self.exclude_special_tokens,
+            )
+            for place in places
+        ]
+
+    def default_id(self, resolved: Sequence["ResolvedHook"]) -> str:
+        """That of its only layer, or of several layers a name like ``0-11_residual``."""
+        if len(resolved) == 1:
+            return resolved[0].hook_id
+        return f"{self.layer_name}_{resolved[0].component}"
+
 
 @dataclass(frozen=True)
 class ResolvedHook:
-    """One hook on one layer of one model: its points, each with whether it is the input."""
+    """One hook on one layer of one model: its points, each with whether it is the input.
+
+    `encode` makes its records of those of the value, None: they are the value's.
+    """
 
     hook_id: str
     layer_name: str
@@ -54,17 +114,16 @@ class ResolvedHook:
     heads: tuple[int, ...] | None
     dtype: str
     exclude_special_tokens: bool
+    encode: Encode | None = None
 
 
-def resolve_hooks(
-    specs: Sequence[ActivationHookSpec], structure: Structure
-) -> tuple[ResolvedHook, ...]:
+def resolve_hooks(specs: Sequence[HookSpec], structure: Structure) -> tuple[ResolvedHook, ...]:
     """Resolve specifications against a model.
 
     Raises UnknownLayerError, UnknownComponentError, UnknownHeadError, DuplicateHookError, each
     naming what exists, and InvalidRequestError for names or sides that disagree.
     """
-    hooks = tuple(hook for spec in specs for hook in _resolve(spec, structure))
+    hooks = tuple(hook for spec in specs for hook in spec.resolved(structure))
     check_distinct(hooks)
     return hooks
 
@@ -76,36 +135,3 @@ def check_distinct(hooks: Sequence[ResolvedHook]) -> None:
         if hook.hook_id in seen:
             raise DuplicateHookError(f"two hooks have the id {hook.hook_id!r}")
         seen.add(hook.hook_id)
-
-
-def _resolve(spec: ActivationHookSpec, structure: Structure) -> list[ResolvedHook]:
-    if spec.dtype not in DTYPES:
-        raise InvalidRequestError(f"dtype {spec.dtype!r} is none of {', '.join(DTYPES)}")
-    places = places_named(
-        spec.layer_name,
-        spec.component,
-        structure,
-        capture_input=spec.capture_input,
-        capture_output=spec.capture_output,
-    )
-    for place in places:
-        check_heads(spec.heads, place, structure)
-    several = spec.hook_id is not None and len(places) > 1
-    return [
-        ResolvedHook(
-            hook_id=f"{spec.hook_id}_layer_{place.layer}"
-            if several
-            else spec.hook_id or Point(place.layer, place.component).default_id,
-            layer_name=spec.layer_name
-            if place.layer is None
-            else structure.layer_names[place.layer],
-            layer=place.layer,
-            component=place.component,
-            points=place.points,
-            positions=spec.positions,
-            heads=spec.heads,
-            dtype=spec.dtype,
-            exclude_special_tokens=spec.exclude_special_tokens,
-        )
-        for place in places
-    ]

@@ -44,8 +44,13 @@ class CapturedActivation:
         return range(first, last + 1) if self.position_list is None else self.position_list
 
     @property
+    def arrays(self) -> tuple[tuple[str, str, np.ndarray], ...]:
+        """The arrays that it is stored as: what each is called in it, its dtype, and itself."""
+        return (("", self.dtype, self.data),)
+
+    @property
     def nbytes(self) -> int:
-        return self.data.nbytes
+        return sum(array.nbytes for _, _, array in self.arrays)
 
     @property
     def field_name(self) -> str | None:

@@ -23,7 +23,9 @@ class FeatureSet:
 
     `decoder` is ``[n_features, d_out]``, a row a feature; features are multiplied by
     `decoder_scale` ``[n_features]`` before it. `skip` ``[d_out, d_in]`` adds a linear function of
-    the value as it was read. `d_sae`-like sizes follow from the shapes. All arrays are float32.
+    the value as it was read. All
+    arrays are float32.
+    `normalization_out` scales the reconstruction back, of sets that scale what they read.
     `metadata` is what the file says beside, such as the model that it was trained on.
     """
 
@@ -80,10 +82,13 @@ class FeatureSet:
         if self.decodes_input and x is None:
             raise InvalidRequestError(f"{self.name}: decoding needs the value that was encoded")
         decoded = self.contribution(features) + self.decoder_bias
-        if self.normalization_out is not None and x is not None:
-            decoded = self.normalization_out.out(decoded, x.astype(mx.float32))
-        if self.skip is not None and x is not None:
-            decoded = decoded + x.astype(mx.float32) @ self.skip.T
+        if x is not None:
+            x = x.astype(mx.float32)
+            if self.normalization_out is not None:
+                scale, shift = self.normalization_out.scale(x), self.normalization_out.shift(x)
+                decoded = decoded * scale + shift
+            if self.skip is not None:
+                decoded = decoded + x @ self.skip.T
         return decoded
 
     def contribution(self, features: mx.array) -> mx.array:

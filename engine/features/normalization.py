@@ -7,11 +7,14 @@ import mlx.core as mx
 
 
 class Normalization(Protocol):
-    """Scales values ``[..., d_in]`` before they are encoded, and what is decoded back."""
+    """Scales values ``[..., d_in]`` before they are encoded, and what is decoded back: times
+    `scale`, plus `shift`, both ``[..., 1]`` and of the values."""
 
     def into(self, x: mx.array) -> mx.array: ...
 
-    def out(self, decoded: mx.array, x: mx.array) -> mx.array: ...
+    def scale(self, x: mx.array) -> mx.array: ...
+
+    def shift(self, x: mx.array) -> mx.array: ...
 
 
 @dataclass(frozen=True)
@@ -19,15 +22,13 @@ class LayerNorm:
     """To mean 0 and (unbiased) standard deviation 1, of each position."""
 
     def into(self, x: mx.array) -> mx.array:
-        centred = x - x.mean(-1, keepdims=True)
-        return centred / (self._deviation(x) + 1e-5)
+        return (x - self.shift(x)) / (self.scale(x) + 1e-5)
 
-    def out(self, decoded: mx.array, x: mx.array) -> mx.array:
-        return decoded * self._deviation(x) + x.mean(-1, keepdims=True)
+    def scale(self, x: mx.array) -> mx.array:
+        return mx.std(x - self.shift(x), axis=-1, keepdims=True, ddof=1)
 
-    @staticmethod
-    def _deviation(x: mx.array) -> mx.array:
-        return mx.std(x - x.mean(-1, keepdims=True), axis=-1, keepdims=True, ddof=1)
+    def shift(self, x: mx.array) -> mx.array:
+        return x.mean(-1, keepdims=True)
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,10 @@ class ConstantNorm:
     """To a norm of ``sqrt(d_in)``, of each position."""
 
     def into(self, x: mx.array) -> mx.array:
-        return x * self._factor(x)
+        return x * (x.shape[-1] ** 0.5 / mx.linalg.norm(x, axis=-1, keepdims=True))
 
-    def out(self, decoded: mx.array, x: mx.array) -> mx.array:
-        return decoded / self._factor(x)
+    def scale(self, x: mx.array) -> mx.array:
+        return mx.linalg.norm(x, axis=-1, keepdims=True) / x.shape[-1] ** 0.5
 
-    @staticmethod
-    def _factor(x: mx.array) -> mx.array:
-        return x.shape[-1] ** 0.5 / mx.linalg.norm(x, axis=-1, keepdims=True)
+    def shift(self, x: mx.array) -> mx.array:
+        return mx.zeros_like(x[..., :1])

@@ -29,6 +29,7 @@ class Edit:
         prompt_end: int,
     ):
         self.intervention = intervention
+        self.operation = intervention.operation
         self.point = point
         self.positions = positions
         self.prompt_end = prompt_end
@@ -39,7 +40,7 @@ class Edit:
         if not part.positions:
             return value
         self.acted = True
-        changed = OPERATIONS[self.intervention.operation](self, part)
+        changed = OPERATIONS[self.operation](self, part)
         if changed is None:
             return value
         edited = mx.array(value)
@@ -58,7 +59,7 @@ class Edit:
     @property
     def name(self) -> str:
         where = "" if self.point.layer is None else f" in layer {self.point.layer}"
-        return f"{self.intervention.operation} of {self.point.component}{where}"
+        return f"{self.operation} of {self.point.component}{where}"
 
     def _part(self, value: mx.array, span: Span) -> "Part":
         axis = sequence_axis(self.point)

@@ -15,7 +15,7 @@ from engine.errors import (
     UnknownPositionError,
 )
 from engine.interventions.edits import Edit
-from engine.interventions.intervention import Intervention
+from engine.interventions.intervention import AnyIntervention, Intervention, PointEdit
 from engine.structure.places import check_heads, places_named
 from engine.structure.resolver import Structure
 from engine.taps.points import Point, Span, Visitor, Visitors
@@ -32,13 +32,13 @@ class Interventions:
 
     def __init__(
         self,
-        interventions: Sequence[Intervention],
+        interventions: Sequence[AnyIntervention],
         structure: Structure,
         prompt_end: int,
         run_positions: range,
     ):
         self._end = run_positions.stop
-        self.edits = [
+        self.edits: list[PointEdit] = [
             edit
             for intervention in interventions
             for edit in _edits(intervention, structure, prompt_end, run_positions)
@@ -57,16 +57,16 @@ class Interventions:
     @property
     def need_whole_sequence(self) -> bool:
         """Whether one of them needs all positions in one pass."""
-        return any(edit.intervention.operation in ("mean", "function") for edit in self.edits)
+        return any(edit.operation in ("mean", "function") for edit in self.edits)
 
     def visitors(self, *, without_functions: bool = False) -> Visitors:
         """One a point: its edits one after another, each of what the one before returned.
 
         Functions can be left out, which may not give the same values again.
         """
-        edits: dict[Point, list[Edit]] = {}
+        edits: dict[Point, list[PointEdit]] = {}
         for edit in self.edits:
-            if without_functions and edit.intervention.operation == "function":
+            if without_functions and edit.operation == "function":
                 continue
             edits.setdefault(edit.point, []).append(edit)
         return {point: _in_turn(several) for point, several in edits.items()}
@@ -83,7 +83,7 @@ class Interventions:
                 )
 
 
-def _in_turn(edits: Sequence[Edit]) -> Visitor:
+def _in_turn(edits: Sequence[PointEdit]) -> Visitor:
     def visit(value: mx.array, span: Span) -> mx.array:
         for edit in edits:
             value = edit(value, span)
@@ -93,6 +93,14 @@ def _in_turn(edits: Sequence[Edit]) -> Visitor:
 
 
 def _edits(
+    intervention: AnyIntervention, structure: Structure, prompt_end: int, run_positions: range
+) -> Iterator[PointEdit]:
+    if isinstance(intervention, Intervention):
+        return _edits_of_component(intervention, structure, prompt_end, run_positions)
+    return intervention.edits(structure, prompt_end, run_positions)
+
+
+def _edits_of_component(
     intervention: Intervention, structure: Structure, prompt_end: int, run_positions: range
 ) -> Iterator[Edit]:
     what = f"{intervention.operation} of {intervention.component or intervention.layer_name}"

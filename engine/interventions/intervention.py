@@ -1,13 +1,16 @@
 """Changes made to activations while the model runs, as they are asked for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
+import mlx.core as mx
 import numpy as np
 
 from engine.components import ComponentType
 from engine.errors import InvalidRequestError
-from engine.taps.points import Point
+from engine.structure.resolver import Structure
+from engine.taps.points import Point, Span
 from engine.taps.position_sets import Positions
 
 PARAMETERS = {
@@ -85,3 +88,43 @@ class Intervention:
                 raise InvalidRequestError(f"{self.operation} has no parameter {name}")
             if name in needed and not given:
                 raise InvalidRequestError(f"{self.operation} needs the parameter {name}")
+
+
+class PointEdit(Protocol):
+    """A visitor that changes the value at one point.
+
+    `first` is the first position that it changes, `acted` says whether a value was there to
+    change. `operation` is what it does.
+    """
+
+    acted: bool
+
+    @property
+    def point(self) -> Point: ...
+
+    @property
+    def operation(self) -> str: ...
+
+    @property
+    def first(self) -> int: ...
+
+    @property
+    def name(self) -> str: ...
+
+    def __call__(self, value: mx.array, span: Span) -> mx.array: ...
+
+
+class Change(Protocol):
+    """An intervention that says itself what it changes: on something that is no component."""
+
+    @property
+    def operation(self) -> str: ...
+
+    def edits(
+        self, structure: Structure, prompt_end: int, run_positions: range
+    ) -> Iterator[PointEdit]:
+        """Its edits in one run; raises InterventionError for one that cannot act."""
+        ...
+
+
+AnyIntervention = Intervention | Change

@@ -7,6 +7,7 @@ from typing import Literal
 import mlx.core as mx
 import numpy as np
 
+from engine.captures.encoding import encoded
 from engine.captures.hooks import ActivationHookSpec, ResolvedHook
 from engine.captures.recorder import Recorder
 from engine.captures.records import Activations
@@ -14,7 +15,7 @@ from engine.captures.steps import records
 from engine.components import ComponentType
 from engine.errors import InvalidRequestError
 from engine.interventions.intervening import Interventions
-from engine.interventions.intervention import Intervention
+from engine.interventions.intervention import AnyIntervention
 from engine.machine.gaps import gaps_explained
 from engine.runs.chunks import forgets_keys, logits_of_chunks, passes_over
 from engine.runs.finite import are_finite, not_finite
@@ -41,7 +42,7 @@ def forward(
     kit: ModelKit,
     tokens: Sequence[Sequence[int]],
     activation_hooks: Sequence[ActivationHookSpec] = (),
-    interventions: Sequence[Intervention] = (),
+    interventions: Sequence[AnyIntervention] = (),
     *,
     logits: Logits = "last",
     budget_bytes: int | None = None,
@@ -79,7 +80,7 @@ def run_forward(
     kit: ModelKit,
     tokens: Sequence[Sequence[int]],
     hooks: Sequence[ResolvedHook],
-    interventions: Sequence[Intervention] = (),
+    interventions: Sequence[AnyIntervention] = (),
     *,
     logits: Logits = "last",
     budget_bytes: int | None = None,
@@ -113,7 +114,7 @@ def run_forward(
         changes.check_done(length)
         recorder.start()
         mx.async_eval(chosen)  # computed while what was captured is on its way to the host
-        activations = records(recorder.take(range(length)))
+        activations = encoded(records(recorder.take(range(length))), hooks)
         whole = _joined(chosen)
         if whole is not None and not are_finite(whole):
             raise not_finite(kit, batch, changes.visitors(without_functions=True))

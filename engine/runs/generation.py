@@ -7,7 +7,7 @@ from typing import Any
 import mlx.nn as nn
 
 from engine.captures.hooks import ActivationHookSpec, ResolvedHook
-from engine.interventions.intervention import Intervention
+from engine.interventions.intervention import AnyIntervention
 from engine.machine.gaps import gaps_explained
 from engine.runs.batch import Batch
 from engine.runs.drafting import check_draft, drafted_tokens, read_prompts
@@ -27,7 +27,7 @@ def create_generator_with_activations(
     tokens: Sequence[int],
     activation_hooks: Sequence[ActivationHookSpec] = (),
     *,
-    interventions: Sequence[Intervention] = (),
+    interventions: Sequence[AnyIntervention] = (),
     draft_model: nn.Module | None = None,
     prompt_cache: list | None = None,
     prompt_progress_callback: Callable[[int, int], None] | None = None,
@@ -80,7 +80,7 @@ def generate(
     hooks: Sequence[ResolvedHook],
     sampling: Sampling,
     *,
-    interventions: Sequence[Intervention] = (),
+    interventions: Sequence[AnyIntervention] = (),
     draft_model: nn.Module | None = None,
     prompt_cache: list | None = None,
     prompt_progress_callback: Callable[[int, int], None] | None = None,

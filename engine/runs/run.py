@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 import mlx.core as mx
 from mlx_lm.generate import generation_stream
 
+from engine.captures.encoding import encoded
 from engine.captures.hooks import ResolvedHook
 from engine.captures.recorder import Recorder
 from engine.captures.steps import records
 from engine.errors import InterventionError
 from engine.interventions.intervening import Interventions
-from engine.interventions.intervention import Intervention
+from engine.interventions.intervention import AnyIntervention
 from engine.machine.gaps import gaps_explained
 from engine.runs.choices import Chooser, Step
 from engine.runs.finite import not_finite
@@ -55,7 +56,7 @@ class Run:
         hooks: Sequence[ResolvedHook],
         sampling: Sampling,
         *,
-        interventions: Sequence[Intervention] = (),
+        interventions: Sequence[AnyIntervention] = (),
         prompt_cache: list | None = None,
         prefixes: PrefixCache | None = None,
         progress: Progress | None = None,
@@ -240,6 +241,7 @@ class Run:
         activations = records(self.recorder.take(self._positions))
         if self._count > 1:
             activations = without_special(self.kit, self._hooks, before, activations)
+        activations = encoded(activations, self._hooks)
         if reason is not None:
             self._changes.check_done(self._positions.stop)
         self._positions = range(self._positions.stop, self._positions.stop + 1)
@@ -265,7 +267,7 @@ class Run:
             raise not_finite(self.kit, [[*self.tokens, *self._generated]], visitors)
 
 
-def check_passes(interventions: Sequence[Intervention]) -> None:
+def check_passes(interventions: Sequence[AnyIntervention]) -> None:
     """Raise InterventionError for one that needs the whole sequence in a single pass."""
     if any(intervention.operation == "mean" for intervention in interventions):
         raise InterventionError(

@@ -8,12 +8,13 @@ import mlx.core as mx
 import numpy as np
 from mlx_lm.generate import maybe_quantize_kv_cache
 
+from engine.captures.encoding import encoded
 from engine.captures.hooks import ResolvedHook
 from engine.captures.recorder import Recorder
 from engine.captures.records import Activations
 from engine.captures.steps import records
 from engine.interventions.intervening import Interventions
-from engine.interventions.intervention import Intervention
+from engine.interventions.intervention import AnyIntervention
 from engine.machine.gaps import gaps_explained
 from engine.runs.finite import not_finite
 from engine.runs.kit import ModelKit
@@ -49,7 +50,7 @@ def score(
     kit: ModelKit,
     tokens: Sequence[int],
     hooks: Sequence[ResolvedHook] = (),
-    interventions: Sequence[Intervention] = (),
+    interventions: Sequence[AnyIntervention] = (),
     *,
     top_logprobs: int = 0,
     following: int = 0,
@@ -88,7 +89,7 @@ def score(
             if progress:
                 progress(end, length)
     changes.check_done(length)
-    return Scores(scored, records(recorder.take(range(length))))
+    return Scores(scored, encoded(records(recorder.take(range(length))), hooks))
 
 
 def _is_finite(scored: ScoredToken) -> bool:

@@ -6,12 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from engine.errors import FeatureSetError
-from engine.features.cross_layer import CrossLayerTranscoder
-from engine.features.feature_set import FeatureSet
 from engine.features.formats import circuit_tracer, gemma_scope, sae_lens, sparsify
+from engine.features.layers import AnySet
 from engine.features.places import Places
-
-AnySet = FeatureSet | CrossLayerTranscoder
 
 FORMATS = {
     "sae_lens": sae_lens,

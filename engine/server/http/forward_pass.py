@@ -12,7 +12,7 @@ from engine.captures.records import CapturedActivation
 from engine.components import ComponentType
 from engine.contract import schemas as s
 from engine.errors import CaptureTooLargeError, DuplicateHookError
-from engine.interventions.intervention import Intervention
+from engine.interventions.intervention import AnyIntervention
 from engine.runs.forward import ForwardResult, Logits, run_forward
 from engine.server.errors import ImpossibleError, LimitError
 from engine.server.http import specs
@@ -39,7 +39,7 @@ class ForwardPass:
     request: s.ForwardRequest
     batch: list[list[int]]
     hooks: tuple[ResolvedHook, ...]
-    interventions: tuple[Intervention, ...]
+    interventions: tuple[AnyIntervention, ...]
     logits: Logits
 
     @classmethod
@@ -54,7 +54,7 @@ class ForwardPass:
         _check_logits(model, batch, logits, service.captures.budget_bytes)
         return cls(service, model, request, batch, hooks, changes, logits)
 
-    def run(self, job: Job, more: Sequence[Intervention] = ()) -> ForwardResult:
+    def run(self, job: Job, more: Sequence[AnyIntervention] = ()) -> ForwardResult:
         """Run it, with `more` interventions after its own. For the generation thread."""
         return run_forward(
             self.model.kit,

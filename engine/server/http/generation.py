@@ -7,7 +7,7 @@ from functools import partial
 
 from engine.captures.hooks import ResolvedHook
 from engine.contract import schemas as s
-from engine.interventions.intervention import Intervention
+from engine.interventions.intervention import AnyIntervention
 from engine.runs.footprint import of_records
 from engine.runs.generation import generate
 from engine.runs.grammars import CompiledGrammar
@@ -49,7 +49,7 @@ class Generation:
     model: LoadedModel
     prompt: Prompt
     hooks: tuple[ResolvedHook, ...]
-    interventions: tuple[Intervention, ...]
+    interventions: tuple[AnyIntervention, ...]
     sampling: Sampling
     top_scores: int | None
     label: dict[str, str]
@@ -105,7 +105,7 @@ class Generation:
         """Whether there is a token to generate."""
         return self.sampling.max_tokens > 0
 
-    def steps(self, job: Job, more: Sequence[Intervention] = ()) -> Iterator[Generated]:
+    def steps(self, job: Job, more: Sequence[AnyIntervention] = ()) -> Iterator[Generated]:
         """Each token, with `more` interventions after its own, which may let other jobs run. For
         the generation thread."""
         return generate(
