@@ -160,7 +160,7 @@ def _of_feature(
     before = float(replacement.active.activations[number])
     moved = predicted[layer.reads][at] - replacement.frozen.values[layer.reads][at]
     change = (layer.directions(mx.array([index]))[0] * moved).sum()
-    active = layer.encoder(measured[layer.reads][at][None])[0, index]
+    active = layer.encode(measured[layer.reads][at][None])[0, index]
     return Outcome(before, before + float(np.array(change)), float(np.array(active)))
 
 

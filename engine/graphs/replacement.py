@@ -70,9 +70,12 @@ class Replacement:
                 raise UnknownPositionError(
                     f"skipped_positions: {position} is not in the prompt: 0 to {length - 1}"
                 )
+        for each in transcoders:
+            if each.structure is not kit.structure:
+                raise InvalidRequestError(f"feature_sets: {each.set_id} is of another model")
         _check_memory(kit, length)
         self.kit = kit
-        self.features = features_by_layer(transcoders, kit.structure.layers)
+        self.features = features_by_layer(transcoders)
         self._by_layer = {each.layer: each for each in self.features}
         self.skips = skips(self.features)
         self.frozen = FrozenPass(kit, tokens, [each.reads for each in self.features], self.skips)
@@ -107,7 +110,7 @@ class Replacement:
 
     def check_feature(self, layer: int, position: int, index: int) -> None:
         """Raise InvalidRequestError for a feature, or a place of one, that is not used."""
-        features = self.layer(layer).encoder.weight.shape[0]
+        features = self.layer(layer).source.n_features
         if not 0 <= index < features:
             raise InvalidRequestError(f"layer {layer} has no feature {index}: 0 to {features - 1}")
         if not (0 <= position < self.length and self._used[position]):
@@ -162,7 +165,7 @@ class Replacement:
     def _active(self) -> ActiveFeatures:
         parts: list[tuple[np.ndarray, ...]] = []
         for each in self.features:
-            values = np.array(each.encoder(self.frozen.values[each.reads]))
+            values = np.array(each.encode(self.frozen.values[each.reads]))
             values[~self._used] = 0
             positions, indices = np.nonzero(values)
             layers = np.full(len(indices), each.layer)

@@ -9,139 +9,133 @@ import mlx.core as mx
 from engine.components import ComponentType as C
 from engine.errors import InvalidRequestError
 from engine.features.activations import AbsTopK, Gated, TopK
+from engine.features.bound import BoundLayer, BoundSet
 from engine.features.cross_layer import CrossLayerTranscoder
-from engine.features.encoder import Encoder
-from engine.features.feature_set import FeatureSet
 from engine.graphs.frozen import Skips
 from engine.taps.points import Point
 
-Transcoders = Sequence[FeatureSet | CrossLayerTranscoder]
+Transcoders = Sequence[BoundSet]
 """A transcoder for each of some layers, or one cross-layer transcoder."""
 
 
 @dataclass(frozen=True, eq=False)
 class LayerFeatures:
-    """The features that read one layer.
-
-    `writes` are the points that they write, in order; `decoders[i]` returns the directions
-    ``[n, d_out]`` that some features write there.
-    """
+    """The features of one layer of the model."""
 
     layer: int
-    reads: Point
-    writes: tuple[Point, ...]
-    encoder: Encoder
-    source: FeatureSet | CrossLayerTranscoder
+    source: BoundSet
+    bound: BoundLayer
+
+    @property
+    def reads(self) -> Point:
+        """The point that they read."""
+        return self.bound.reads.point
+
+    @property
+    def writes(self) -> tuple[Point, ...]:
+        """The points that they write, in order."""
+        return tuple(point for point, _ in self.bound.layer.decoder_rows)
+
+    def encode(self, value: mx.array) -> mx.array:
+        """Features ``[rows, n_features]`` of the model's value ``[rows, hidden]``."""
+        return self.bound.layer.encoder(self.bound.reads.flat(value[None])[0])
 
     def directions(self, indices: mx.array) -> mx.array:
-        """What active features read, ``[n, d_in]``: by how much the value of each grows with what
-        is read there."""
-        rows = self.encoder.weight[indices]
-        activation = self.encoder.activation
+        """What active features read, ``[n, hidden]``: by how much each grows with the model's
+        value."""
+        encoder = self.bound.layer.encoder
+        rows, activation = encoder.weight[indices], encoder.activation
         if isinstance(activation, Gated):
-            return rows * mx.exp(activation.log_scale[indices])[:, None]
+            rows = rows * mx.exp(activation.log_scale[indices])[:, None]
         if isinstance(activation, TopK | AbsTopK) and activation.scale is not None:
-            return rows * activation.scale[indices][:, None]
-        return rows
+            rows = rows * activation.scale[indices][:, None]
+        return self._of_value(rows)
 
     def written(self, indices: mx.array) -> list[mx.array]:
-        """What one unit of each of some features writes, ``[n, d_out]`` for each of `writes`."""
-        if isinstance(self.source, FeatureSet):
-            return [self.source.decoder_rows(indices)]
-        rows = self.source.decoder_rows(self.layer, indices)
-        return [rows[:, offset] for offset in range(len(self.writes))]
+        """What one unit of each of some features writes, ``[n, hidden]`` for each of `writes`."""
+        return [rows(indices) for _, rows in self.bound.layer.decoder_rows]
+
+    @property
+    def decoder_bias(self) -> mx.array:
+        """What is written to the first of `writes` whatever is active, ``[hidden]``."""
+        bias = self.source.feature_set.decoder_bias
+        return bias[self._place] if bias.ndim == 2 else bias
+
+    @property
+    def skip(self) -> mx.array | None:
+        """By what matrix ``[hidden, hidden]`` a linear part of what is written there follows the
+        model's value; None if there is no such part."""
+        matrix = self.source.feature_set.skip
+        if matrix is None:
+            return None
+        return self._of_value(matrix[self._place] if matrix.ndim == 3 else matrix)
+
+    @property
+    def _place(self) -> int:
+        """The number of the layer in its set."""
+        return self.source.layers.index(self.bound)
+
+    def _of_value(self, rows: mx.array) -> mx.array:
+        """Directions ``[n, hidden]`` in the model's value from those in what is read of it."""
+        norm = self.bound.reads.norm
+        return rows if norm is None else rows / norm[0]
 
 
-def features_by_layer(transcoders: Transcoders, layers: int) -> list[LayerFeatures]:
+def features_by_layer(transcoders: Transcoders) -> list[LayerFeatures]:
     """The features of each layer that has some, by layer.
 
     Raises InvalidRequestError for what is no transcoder of MLPs, for two of one layer, for a
     cross-layer one beside others, and for one that scales what it reads by its size, of which no
     linear effect can be told.
     """
-    across = [each for each in transcoders if isinstance(each, CrossLayerTranscoder)]
+    if not transcoders:
+        raise InvalidRequestError("feature_sets: at least one transcoder is needed")
+    across = [each for each in transcoders if isinstance(each.feature_set, CrossLayerTranscoder)]
     if across and len(transcoders) > 1:
         raise InvalidRequestError(
-            f"features: {across[0].name} is of all layers, and has to be alone"
+            f"feature_sets: {across[0].set_id} is of all layers, and has to be alone"
         )
     found = [features for each in transcoders for features in _features_of(each)]
     found.sort(key=lambda each: each.layer)
-    if not found:
-        raise InvalidRequestError("features: at least one transcoder is needed")
-    for each in found:
-        _check(each, layers)
     for one, other in pairwise(found):
         if one.layer == other.layer:
-            raise InvalidRequestError(f"features: layer {one.layer} has two transcoders")
+            raise InvalidRequestError(
+                f"feature_sets: layer {one.layer} has two transcoders, {one.source.set_id} and "
+                f"{other.source.set_id}"
+            )
     return found
 
 
 def decoder_biases(features: Sequence[LayerFeatures]) -> dict[Point, mx.array]:
-    """What transcoders write whatever is active, ``[d_out]``."""
-    biases = {}
-    for each in features:
-        source = each.source
-        if isinstance(source, FeatureSet):
-            biases[source.writes] = source.decoder_bias
-        else:
-            biases.update(zip(source.writes, source.decoder_bias, strict=True))
-    return biases
+    """What transcoders write whatever is active, ``[hidden]``."""
+    return {each.writes[0]: each.decoder_bias for each in features}
 
 
 def skips(features: Sequence[LayerFeatures]) -> Skips:
     """The linear part of what is written, where transcoders have one."""
-    found = {}
-    for each in features:
-        source = each.source
-        if source.skip is None:
-            continue
-        matrix = source.skip
-        if isinstance(source, CrossLayerTranscoder):
-            matrix = matrix[source.reads.index(each.reads)]
-        found[each.writes[0]] = (each.reads, matrix)
-    return found
+    matrices = ((each, each.skip) for each in features)
+    return {each.writes[0]: (each.reads, matrix) for each, matrix in matrices if matrix is not None}
 
 
-def _features_of(transcoder: FeatureSet | CrossLayerTranscoder) -> Iterator[LayerFeatures]:
-    if isinstance(transcoder, FeatureSet):
-        _check_written(transcoder.name, [transcoder.writes])
-        only = transcoder.writes
-        yield LayerFeatures(
-            only.in_layer, transcoder.reads, (only,), transcoder.encoder, transcoder
-        )
-        return
-    _check_written(transcoder.name, transcoder.writes)
-    for number, encoder in enumerate(transcoder.encoders):
-        read, writes = transcoder.reads[number], transcoder.writes[number:]
-        yield LayerFeatures(writes[0].in_layer, read, writes, encoder, transcoder)
-
-
-def _check_written(name: str, points: Sequence[Point]) -> None:
-    for point in points:
-        if point.component is not C.MLP or point.is_input:
-            where = "the model" if point.layer is None else f"layer {point.layer}"
+def _features_of(transcoder: BoundSet) -> Iterator[LayerFeatures]:
+    for bound in transcoder.layers:
+        points = [point for point, _ in bound.layer.decoder_rows]
+        for point in points:
+            if point.component is not C.MLP or point.is_input:
+                where = "the model" if point.layer is None else f"layer {point.layer}"
+                raise InvalidRequestError(
+                    f"feature_sets: {transcoder.set_id} writes {point.component} of {where}; an "
+                    "attribution graph needs transcoders, which write what MLPs do"
+                )
+        if bound.layer.encoder.normalization is not None or bound.layer.scale is not None:
             raise InvalidRequestError(
-                f"features: {name} writes {point.component} of {where}; an attribution graph "
-                "needs transcoders, which write what MLPs do"
+                f"feature_sets: {transcoder.set_id} divides what it reads by its size: its "
+                "features are no linear function of the residual stream"
             )
+        yield LayerFeatures(points[0].in_layer, transcoder, bound)
 
 
-def _check(features: LayerFeatures, layers: int) -> None:
-    source, name = features.source, features.source.name
-    for point in features.writes:
-        if not 0 <= point.in_layer < layers:
-            raise InvalidRequestError(
-                f"features: {name} is of layer {point.layer}; the model has layers 0 to "
-                f"{layers - 1}"
-            )
-    if source.reads_before_norm_weight:
-        raise InvalidRequestError(
-            f"features: {name} reads what a norm computes before its weight is applied, which is "
-            "no hook point here"
-        )
-    out = source.normalization_out if isinstance(source, FeatureSet) else None
-    if features.encoder.normalization is not None or out is not None:
-        raise InvalidRequestError(
-            f"features: {name} divides what it reads by its size: its features are no linear "
-            "function of the residual stream"
-        )
+def writes_mlps(features: BoundSet) -> bool:
+    """Whether a set writes what MLPs do, and nothing else."""
+    points = [point for each in features.layers for point, _ in each.layer.decoder_rows]
+    return all(point.component is C.MLP and not point.is_input for point in points)

@@ -12,6 +12,7 @@ from engine.captures.hook_manager import ActivationHookManager
 from engine.captures.hooks import ActivationHookSpec, resolve_hooks
 from engine.contract.schemas import Adapter, Correction, LoadModelRequest, ModelEntry
 from engine.errors import InvalidRequestError
+from engine.features.bound import BoundSet
 from engine.models.loading import Progress
 from engine.runs.kit import ModelKit, load_model
 from engine.server.errors import ImpossibleError, LimitError, UnknownModelError
@@ -34,6 +35,7 @@ class LoadedModel:
     kit: ModelKit
     request: LoadModelRequest
     created: int
+    feature_sets: dict[str, BoundSet] = field(default_factory=dict)
     lock: Lock = field(default_factory=Lock)  # held while the tokenizer is used
     _hooks: dict[str, ActivationHookManager] = field(default_factory=dict)
     _registering: Lock = field(default_factory=Lock)

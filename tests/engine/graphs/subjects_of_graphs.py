@@ -10,10 +10,10 @@ from reference_models import reference_model, save
 
 from engine.components import ComponentType as C
 from engine.features.activations import JumpRelu, Relu
+from engine.features.bound import BoundSet
 from engine.features.cross_layer import CrossLayerTranscoder
 from engine.features.encoder import Encoder
 from engine.features.feature_set import FeatureSet
-from engine.graphs.transcoders import Transcoders
 from engine.runs.kit import ModelKit, load_model
 from engine.taps.points import Point
 
@@ -30,7 +30,9 @@ class Subject:
         self.kit: ModelKit = load_model(self.folder, dtype="float32")
         hidden = self.model.config.hidden_size
         self.torch = random_transcoders(3, hidden, FEATURES, **kinds)
-        self.transcoders = in_engine(self.torch)
+        self.transcoders = [
+            BoundSet(each.name, each, self.kit.structure) for each in in_engine(self.torch)
+        ]
 
     def logits(self) -> np.ndarray:
         """Those of the last position in PyTorch."""
@@ -41,7 +43,7 @@ class Subject:
         return dense_graph(self.model, TOKENS, self.torch, targets)
 
 
-def in_engine(transcoders: list[Transcoder]) -> Transcoders:
+def in_engine(transcoders: list[Transcoder]) -> list[FeatureSet | CrossLayerTranscoder]:
     """The same transcoders as the engine has them."""
     encoders = tuple(
         Encoder(
