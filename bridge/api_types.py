@@ -332,6 +332,7 @@ class GraphNode(TypedDict):
     jsNodeId: str
     clerp: str
     influence: float
+    index: int | None
     activation: float | None
     value: float | None
     bias: float | None

@@ -22,14 +22,15 @@ function drawn(name, attributes = {}, ...children) {
 
 function label(node) {
   if (node.kind === 'feature') {
-    const [layer, feature] = node.node_id.split('_');
-    return `layer ${layer}, feature ${feature}${node.clerp ? `: ${node.clerp}` : ''}`;
+    const index = node.index ?? node.node_id.split('_')[1]; // other programs' graphs have no index
+    return `layer ${node.layer}, feature ${index}${node.clerp ? `: ${node.clerp}` : ''}`;
   }
   if (node.kind === 'error') return `layer ${node.layer}, not explained`;
+  if (node.kind === 'embedding') return `token ${shown(tokens[node.ctx_idx])}`;
   return shown(node.clerp || node.node_id);
 }
 
-const place = (node) => `${label(node)} at ${node.ctx_idx} ${shown(tokens[node.ctx_idx])}`;
+const place = (node) => (node.kind === 'embedding' ? `${label(node)} at ${node.ctx_idx}` : `${label(node)} at ${node.ctx_idx} ${shown(tokens[node.ctx_idx])}`);
 
 // Rows: the embeddings lowest, then the layers that have nodes, the logits on top.
 const layers = [...new Set(everything.filter((node) => node.kind === 'feature' || node.kind === 'error').map((node) => Number(node.layer)))].sort((a, b) => a - b);
@@ -102,14 +103,17 @@ function listed(table, found) {
     return row;
   });
   table.tBodies[0].replaceChildren(...rows_);
-  if (!rows_.length) table.tBodies[0].insertRow().insertCell().textContent = 'nothing in this graph';
+  if (!rows_.length) {
+    const empty = table.tBodies[0].insertRow().insertCell();
+    [empty.className, empty.textContent] = ['empty', 'nothing in this graph'];
+  }
 }
 
 function described(node) {
   const parts = [`at ${node.ctx_idx} ${shown(tokens[node.ctx_idx])}`];
-  if (node.activation !== null) parts.push(`activation ${node.activation.toPrecision(4)}`);
+  if (node.activation != null) parts.push(`activation ${node.activation.toPrecision(4)}`);
   if (node.kind === 'logit') parts.push(`probability ${node.token_prob.toPrecision(3)}`);
-  if (node.bias !== null) parts.push(`${signed(node.bias)} of it from no node`);
+  if (node.bias != null) parts.push(`${signed(node.bias)} of it from no node`);
   return parts.join(', ');
 }
 

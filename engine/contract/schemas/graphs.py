@@ -139,6 +139,10 @@ class GraphNode(Response):
     influence: float = Field(
         description="The share of all influence that it has together with those that have more."
     )
+    index: int | None = Field(
+        description="The feature in its layer, the token of an embedding or a logit; an error has "
+        "none."
+    )
     activation: float | None = Field(description="A feature's.")
     value: float | None = Field(
         description="A feature's pre-activation; of a logit its difference from the mean of all. "

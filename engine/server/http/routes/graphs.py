@@ -96,6 +96,7 @@ def _document(
             "max_n_logits": request.max_logits,
             "desired_logit_prob": request.logit_mass,
             "max_feature_nodes": request.max_feature_nodes,
+            "skipped_positions": request.skipped_positions,
         },
         node_threshold=request.node_threshold,
         edge_threshold=request.edge_threshold,
