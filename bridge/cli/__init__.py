@@ -10,6 +10,7 @@ COMMANDS = (
     "demo",
     "doctor",
     "generate",
+    "graph",
     "hook-points",
     "mcp",
     "models",

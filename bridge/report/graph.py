@@ -10,7 +10,7 @@ from bridge.generator.templates import Templates
 from bridge.report.page import script_json
 
 REQUIRED = {
-    "metadata": {"slug", "scan", "prompt_tokens", "prompt", "scores"},
+    "metadata": {"slug", "scan", "prompt_tokens", "prompt"},
     "nodes": {"node_id", "layer", "ctx_idx", "feature_type", "influence"},
     "links": {"source", "target", "weight"},
 }

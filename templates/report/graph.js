@@ -1,6 +1,6 @@
 const graph = JSON.parse(document.getElementById('data').textContent);
 const SVG = 'http://www.w3.org/2000/svg';
-const [STEP, ROW, LEFT, LISTED] = [13, 22, 52, 12];
+const [STEP, ROW, LEFT, LISTED, DRAWN] = [13, 22, 52, 12, 150];
 const kinds = { 'cross layer transcoder': 'feature', 'mlp reconstruction error': 'error', embedding: 'embedding', logit: 'logit' };
 const shown = (text) => text.replace(/\n/g, '⏎').replace(/ /g, '·');
 const signed = (number) => `${number < 0 ? '−' : '+'}${Math.abs(number).toPrecision(3)}`;
@@ -131,13 +131,14 @@ function choose(node) {
     opacity: 0.2 + 0.7 * Math.abs(weight) / strongest,
   });
   edges.replaceChildren(
-    ...inputs.map((edge) => line(edge.node, node, edge.weight)),
-    ...outputs.map((edge) => line(node, edge.node, edge.weight)),
+    ...inputs.slice(0, DRAWN).map((edge) => line(edge.node, node, edge.weight)),
+    ...outputs.slice(0, DRAWN).map((edge) => line(node, edge.node, edge.weight)),
   );
   document.querySelector('#chosen h2').textContent = label(node);
   document.querySelector('#chosen p').textContent = described(node);
   listed(document.getElementById('inputs'), inputs);
   listed(document.getElementById('outputs'), outputs);
+  node.drawn.scrollIntoView({ block: 'nearest', inline: 'center' });
   window.chosen = node;
 }
 
