@@ -1199,6 +1199,99 @@ class Operations(Transport):
             },
         )
 
+    def load_features(
+        self,
+        features_path: str,
+        *,
+        subfolder: str | None = None,
+        feature_set: str | None = None,
+        hook_name: str | None = None,
+        hook_name_out: str | None = None,
+        model: str | None = None,
+    ) -> api.FeatureSetList:
+        """Load feature sets beside a model: sparse autoencoders, transcoders."""
+        return self._json(
+            "POST",
+            "/v1/features/load",
+            body={
+                "features_path": features_path,
+                "subfolder": subfolder,
+                "feature_set": feature_set,
+                "hook_name": hook_name,
+                "hook_name_out": hook_name_out,
+                "model": model,
+            },
+        )
+
+    def list_features(self, *, model: str | None = None) -> api.FeatureSetList:
+        """List the feature sets that are loaded."""
+        return self._json(
+            "GET",
+            "/v1/features",
+            query={
+                "model": model,
+            },
+        )
+
+    def unload_features(
+        self, feature_set: str, *, model: str | None = None
+    ) -> api.UnloadedFeatures:
+        """Unload a feature set and free its memory."""
+        return self._json(
+            "POST",
+            "/v1/features/unload",
+            body={
+                "feature_set": feature_set,
+                "model": model,
+            },
+        )
+
+    def measure_features(
+        self,
+        feature_set: str,
+        prompts: Sequence[str | api.TokenIds],
+        *,
+        add_special_tokens: bool | None = None,
+        exclude_special_tokens: bool | None = None,
+        model: str | None = None,
+    ) -> api.FeatureMetrics:
+        """Measure how well a feature set reconstructs the model's values, and what the model
+        loses by it."""
+        return self._result(
+            "POST",
+            "/v1/features/metrics",
+            body={
+                "feature_set": feature_set,
+                "prompts": prompts,
+                "add_special_tokens": add_special_tokens,
+                "exclude_special_tokens": exclude_special_tokens,
+                "model": model,
+            },
+        )
+
+    def stream_measure_features(
+        self,
+        feature_set: str,
+        prompts: Sequence[str | api.TokenIds],
+        *,
+        add_special_tokens: bool | None = None,
+        exclude_special_tokens: bool | None = None,
+        model: str | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Measure how well a feature set reconstructs the model's values, and what the model
+        loses by it. Yields the events of the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/features/metrics",
+            body={
+                "feature_set": feature_set,
+                "prompts": prompts,
+                "add_special_tokens": add_special_tokens,
+                "exclude_special_tokens": exclude_special_tokens,
+                "model": model,
+            },
+        )
+
     def patch_circuit(
         self,
         clean: str | api.TokenIds | None = None,
@@ -3105,6 +3198,99 @@ class AsyncOperations(AsyncTransport):
                 "layer": layer,
                 "expert": expert,
                 "top_k": top_k,
+                "model": model,
+            },
+        )
+
+    async def load_features(
+        self,
+        features_path: str,
+        *,
+        subfolder: str | None = None,
+        feature_set: str | None = None,
+        hook_name: str | None = None,
+        hook_name_out: str | None = None,
+        model: str | None = None,
+    ) -> api.FeatureSetList:
+        """Load feature sets beside a model: sparse autoencoders, transcoders."""
+        return await self._json(
+            "POST",
+            "/v1/features/load",
+            body={
+                "features_path": features_path,
+                "subfolder": subfolder,
+                "feature_set": feature_set,
+                "hook_name": hook_name,
+                "hook_name_out": hook_name_out,
+                "model": model,
+            },
+        )
+
+    async def list_features(self, *, model: str | None = None) -> api.FeatureSetList:
+        """List the feature sets that are loaded."""
+        return await self._json(
+            "GET",
+            "/v1/features",
+            query={
+                "model": model,
+            },
+        )
+
+    async def unload_features(
+        self, feature_set: str, *, model: str | None = None
+    ) -> api.UnloadedFeatures:
+        """Unload a feature set and free its memory."""
+        return await self._json(
+            "POST",
+            "/v1/features/unload",
+            body={
+                "feature_set": feature_set,
+                "model": model,
+            },
+        )
+
+    async def measure_features(
+        self,
+        feature_set: str,
+        prompts: Sequence[str | api.TokenIds],
+        *,
+        add_special_tokens: bool | None = None,
+        exclude_special_tokens: bool | None = None,
+        model: str | None = None,
+    ) -> api.FeatureMetrics:
+        """Measure how well a feature set reconstructs the model's values, and what the model
+        loses by it."""
+        return await self._result(
+            "POST",
+            "/v1/features/metrics",
+            body={
+                "feature_set": feature_set,
+                "prompts": prompts,
+                "add_special_tokens": add_special_tokens,
+                "exclude_special_tokens": exclude_special_tokens,
+                "model": model,
+            },
+        )
+
+    def stream_measure_features(
+        self,
+        feature_set: str,
+        prompts: Sequence[str | api.TokenIds],
+        *,
+        add_special_tokens: bool | None = None,
+        exclude_special_tokens: bool | None = None,
+        model: str | None = None,
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Measure how well a feature set reconstructs the model's values, and what the model
+        loses by it. Yields the events of the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/features/metrics",
+            body={
+                "feature_set": feature_set,
+                "prompts": prompts,
+                "add_special_tokens": add_special_tokens,
+                "exclude_special_tokens": exclude_special_tokens,
                 "model": model,
             },
         )

@@ -221,6 +221,31 @@ class FeatureActivation(TypedDict):
     activation: NotRequired[float | None]
 
 
+class FeatureLayerMetrics(TypedDict):
+    layer: int | None
+    explained_variance: float | None
+    mse: float
+    l0: float
+    active: float
+
+
+class FeatureMetrics(TypedDict):
+    """
+    Losses are means over all predicted tokens, in nats.
+    """
+
+    warnings: NotRequired[list[str]]
+    positions: int
+    predicted_tokens: int
+    layers: list[FeatureLayerMetrics]
+    loss: float
+    loss_reconstructed: float
+    loss_zero: float
+    loss_mean: float
+    loss_recovered: float | None
+    loss_recovered_from_mean: float | None
+
+
 class FeatureOutcome(TypedDict):
     before: float
     predicted: float
@@ -238,6 +263,25 @@ class FeaturePlace(TypedDict):
     layer: int
     position: int
     feature: int
+
+
+class FeatureSetEntry(TypedDict):
+    warnings: NotRequired[list[str]]
+    id: str
+    model: str
+    architecture: str
+    reads: list[str]
+    writes: list[str]
+    layers: list[int | None]
+    d_in: int
+    d_out: int
+    n_features: int
+    bytes: int
+    metadata: dict[str, Any]
+
+
+class FeatureSetList(TypedDict):
+    feature_sets: list[FeatureSetEntry]
 
 
 class ForgottenCapture(TypedDict):
@@ -371,6 +415,9 @@ class Health(TypedDict):
     queue_depth: int
 
 
+Feature: TypeAlias = int
+
+
 class IncompleteDetails(TypedDict):
     reason: Literal["max_output_tokens"]
 
@@ -416,6 +463,15 @@ class JsonObjectFormat(TypedDict):
 class KeptSession(TypedDict):
     session_id: str
     seconds: float
+
+
+class LoadFeaturesRequest(TypedDict):
+    features_path: str
+    subfolder: NotRequired[str | None]
+    feature_set: NotRequired[str | None]
+    hook_name: NotRequired[str | None]
+    hook_name_out: NotRequired[str | None]
+    model: NotRequired[str | None]
 
 
 class LoadModelRequest(TypedDict):
@@ -715,11 +771,20 @@ class TopToken(TypedDict):
     probability: float
 
 
+class UnloadFeaturesRequest(TypedDict):
+    feature_set: str
+    model: NotRequired[str | None]
+
+
 class UnloadModelRequest(TypedDict):
     model: str
 
 
 class UnloadModelResponse(TypedDict):
+    unloaded: str
+
+
+class UnloadedFeatures(TypedDict):
     unloaded: str
 
 
@@ -767,6 +832,12 @@ class ActivationRecord(TypedDict):
     data: NotRequired[Any]
     data_base64: NotRequired[str | None]
     tensor: NotRequired[str | None]
+    feature_set: NotRequired[str | None]
+    indices: NotRequired[Any]
+    values: NotRequired[Any]
+    indices_base64: NotRequired[str | None]
+    values_base64: NotRequired[str | None]
+    offsets_base64: NotRequired[str | None]
 
 
 class AssistantMessage(TypedDict):
@@ -1131,6 +1202,15 @@ class EmbeddingsRequest(TypedDict):
     user: NotRequired[str | None]
 
 
+class FeatureMetricsRequest(TypedDict):
+    feature_set: str
+    prompts: list[str | TokenIds]
+    add_special_tokens: NotRequired[bool | None]
+    exclude_special_tokens: NotRequired[bool | None]
+    model: NotRequired[str | None]
+    stream: NotRequired[bool | None]
+
+
 class ForkedLayer(TypedDict):
     layer: int
     distance: float
@@ -1194,7 +1274,9 @@ class HookSpec(TypedDict):
     What to capture, and where.
     """
 
-    layer_name: str
+    layer_name: NotRequired[str | None]
+    feature_set: NotRequired[str | None]
+    features: NotRequired[list[Feature] | None]
     component: NotRequired[ComponentName | None]
     hook_id: NotRequired[str | None]
     capture_input: NotRequired[bool | None]
@@ -1243,10 +1325,12 @@ class InterventionSpec(TypedDict):
     A change made to an activation while the model runs.
     """
 
-    layer_name: str
+    layer_name: NotRequired[str | None]
     component: NotRequired[ComponentName | None]
+    feature_set: NotRequired[str | None]
+    features: NotRequired[list[Feature] | None]
     operation: Literal[
-        "ablation", "mean", "scaling", "addition", "replacement", "patching", "noise"
+        "ablation", "mean", "scaling", "addition", "replacement", "patching", "noise", "splicing"
     ]
     heads: NotRequired[list[Head] | None]
     positions: NotRequired[Literal["all", "prompt", "generated"] | list[Position] | None]

@@ -1,7 +1,7 @@
 """What was captured, in numpy."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,20 @@ class CapturedActivation:
     def arrays(self) -> tuple[tuple[str, str, np.ndarray], ...]:
         """The arrays that it is stored as: what each is called in it, its dtype, and itself."""
         return (("", self.dtype, self.data),)
+
+    @classmethod
+    def of_arrays(
+        cls, values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+    ) -> "CapturedActivation":
+        """A record of its `scalars` and its `arrays`."""
+        return cls(**values, data=arrays[""])
+
+    @property
+    def scalars(self) -> dict[str, Any]:
+        """All of its fields that are no arrays."""
+        names = (field.name for field in fields(self))
+        found = {name: getattr(self, name) for name in names}
+        return {name: each for name, each in found.items() if not isinstance(each, np.ndarray)}
 
     @property
     def nbytes(self) -> int:

@@ -1,7 +1,8 @@
 """Records of values that are mostly 0: which are not, and what they are, position by position."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -37,6 +38,17 @@ class SparseActivation(CapturedActivation):
             ("offsets", "int32", self.offsets),
         )
 
+    @classmethod
+    def of_arrays(
+        cls, values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+    ) -> "SparseActivation":
+        return cls(
+            **values,
+            data=arrays["values"],
+            indices=arrays["indices"],
+            offsets=arrays["offsets"],
+        )
+
     @property
     def metadata(self) -> dict:
         return {**CapturedActivation.metadata.fget(self), "feature_set": self.feature_set}  # type: ignore[attr-defined]
@@ -62,3 +74,8 @@ def sparse_rows(dense: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     counts = np.bincount(rows, minlength=len(dense))
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
     return indices.astype(np.int32), dense[rows, indices], offsets
+
+
+def type_of_fields(values: Mapping[str, Any]) -> type[CapturedActivation]:
+    """The class of a record, by its `scalars`."""
+    return SparseActivation if "feature_set" in values else CapturedActivation

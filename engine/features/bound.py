@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import mlx.core as mx
 import numpy as np
@@ -88,37 +89,34 @@ def _check_width(what: str, form: ValueForm, width: int) -> None:
         )
 
 
-@dataclass(frozen=True, eq=False)
 class Encoding:
     """Makes of a captured value the features that are not 0.
 
-    `features` are those that are wanted, None: all. The encoder of few is cut out once, where a
-    feature does not depend on the others.
+    `features` are those that are wanted, None: all. The encoder of few is cut out when the first
+    record is there, by the thread that owns MLX, where a feature does not depend on the others.
     """
 
-    bound: BoundSet
-    layer: BoundLayer
-    features: tuple[int, ...] | None
-    encoder: Encoder
-    chosen: np.ndarray | None
+    def __init__(self, bound: BoundSet, layer: BoundLayer, features: tuple[int, ...] | None):
+        self.bound = bound
+        self.features = features
+        self._layer = layer
+        self._chosen = None if features is None else np.array(sorted(set(features)), np.int32)
 
-    @classmethod
-    def of(cls, bound: BoundSet, layer: BoundLayer, features: tuple[int, ...] | None) -> "Encoding":
-        encoder, chosen = layer.layer.encoder, None
-        if features is not None:
-            chosen = np.array(sorted(set(features)), np.int32)
-            if encoder.activation.is_local:
-                encoder = encoder.of_features(mx.array(chosen))
-        return cls(bound, layer, features, encoder, chosen)
+    @cached_property
+    def _encoder(self) -> Encoder:
+        encoder = self._layer.layer.encoder
+        if self._chosen is None or not encoder.activation.is_local:
+            return encoder
+        return encoder.of_features(mx.array(self._chosen))
 
     def __call__(self, record: CapturedActivation) -> SparseActivation:
         """The record of the features. Each sequence is encoded for itself, so that its features
         do not depend on those beside it."""
-        value = self.layer.reads.flat_record(record.data)
+        value = self._layer.reads.flat_record(record.data)
         rows = [row for sequence in value for row in self._dense(sequence)]
         indices, values, offsets = sparse_rows(np.concatenate(rows))
-        if self.chosen is not None:
-            indices = self.chosen[indices]
+        if self._chosen is not None:
+            indices = self._chosen[indices]
         return SparseActivation(
             hook_id=record.hook_id,
             layer_name=record.layer_name,
@@ -142,8 +140,8 @@ class Encoding:
         """The wanted features of a sequence ``[positions, d_in]``, some positions at a time."""
         parts = []
         for first in range(0, len(sequence), AT_ONCE):
-            features = self.encoder(sequence[first : first + AT_ONCE])
-            if self.chosen is not None and features.shape[-1] != len(self.chosen):
-                features = features[:, mx.array(self.chosen)]
+            features = self._encoder(sequence[first : first + AT_ONCE])
+            if self._chosen is not None and features.shape[-1] != len(self._chosen):
+                features = features[:, mx.array(self._chosen)]
             parts.append(np.array(features))
         return parts

@@ -29,6 +29,7 @@ class CrossLayerTranscoder:
     skip: mx.array | None = None
     reads_before_norm_weight: bool = False
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     @property
     def layers(self) -> int:

@@ -26,7 +26,8 @@ class FeatureSet:
     the value as it was read. All
     arrays are float32.
     `normalization_out` scales the reconstruction back, of sets that scale what they read.
-    `metadata` is what the file says beside, such as the model that it was trained on.
+    `metadata` is what the file says beside, such as the model that it was trained on,
+    `warnings` what to know before its numbers are relied upon.
     """
 
     name: str
@@ -41,6 +42,7 @@ class FeatureSet:
     normalization_out: Normalization | None = None
     reads_before_norm_weight: bool = False
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     @property
     def d_in(self) -> int:

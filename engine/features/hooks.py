@@ -53,5 +53,5 @@ class FeatureHookSpec:
             heads=None,
             dtype="float32",
             exclude_special_tokens=self.exclude_special_tokens,
-            encode=Encoding.of(self.bound, layer, self.features),
+            encode=Encoding(self.bound, layer, self.features),
         )

@@ -170,6 +170,9 @@ ENGINE_ERRORS: dict[type[e.EngineError], tuple[int, str]] = {
     e.CaptureTooLargeError: (507, "capture_too_large"),
     e.UnknownWeightError: (422, "unknown_weight"),
     e.WeightTooLargeError: (507, "weight_too_large"),
+    e.FeatureSetError: (422, "unusable_feature_set"),
+    e.UnknownFeatureSetError: (404, "unknown_feature_set"),
+    e.UnknownFeatureError: (422, "unknown_feature"),
     e.EngineError: (422, "impossible"),
 }
 LONGEST_MESSAGE = 4000

@@ -9,6 +9,7 @@ from engine.contract.schemas.base import *
 from engine.contract.schemas.circuits import *
 from engine.contract.schemas.debugging import *
 from engine.contract.schemas.embeddings import *
+from engine.contract.schemas.features import *
 from engine.contract.schemas.forward import *
 from engine.contract.schemas.generation import *
 from engine.contract.schemas.graphs import *

@@ -3,6 +3,7 @@
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
+from pydantic.config import JsonDict
 
 from engine.components import ComponentType
 from engine.contract.schemas.base import (
@@ -15,6 +16,7 @@ from engine.contract.schemas.base import (
     Heads,
     HookPositions,
     Index,
+    Indices,
     LayerName,
     Name,
     Request,
@@ -23,6 +25,17 @@ from engine.contract.schemas.base import (
     require_one,
 )
 
+NOWHERE: JsonDict = {
+    "properties": {"layer_name": {"type": "null"}, "feature_set": {"type": "null"}},
+}
+"""JSON schema: neither of the fields that say where is given."""
+
+
+def _require_place(spec: "HookSpec | InterventionSpec") -> None:
+    """What `NOWHERE` excludes, as validation."""
+    if spec.layer_name is None and spec.feature_set is None:
+        raise ValueError("give layer_name or feature_set")
+
 
 class HookSpec(Request):
     """What to capture, and where."""
@@ -30,20 +43,34 @@ class HookSpec(Request):
     model_config = ConfigDict(
         json_schema_extra={
             "not": {
-                "properties": {
-                    "capture_input": {"enum": [False, None]},
-                    "capture_output": {"const": False},
-                },
-                "required": ["capture_output"],
+                "anyOf": [
+                    {
+                        "properties": {
+                            "capture_input": {"enum": [False, None]},
+                            "capture_output": {"const": False},
+                        },
+                        "required": ["capture_output"],
+                    },
+                    NOWHERE,
+                ]
             }
         }
     )
 
-    layer_name: LayerName = Field(
+    layer_name: LayerName | None = Field(
+        None,
         description="`5`, `model.layers.5`, `transformer.h.5`, `blocks.5`, `*`, `0-11`, "
         "`transformer.wte`, …; or a name that says the component too: `blocks.5.hook_resid_pre`, "
         "`blocks.*.attn.hook_z`, `model.layers.5.mlp.down_proj`, `ln_final.hook_out`, …",
         examples=["0", "*", "0-1"],
+    )
+    feature_set: Name | None = Field(
+        None,
+        description="In place of a component: capture the features of this set's value. Then "
+        "`layer_name` is needed by none, and chooses one layer of a cross-layer transcoder.",
+    )
+    features: Indices | None = Field(
+        None, description="Only these features of the set. Default: all."
     )
     component: ComponentName | None = Field(
         None, description="May be left out where the layer name says it."
@@ -77,6 +104,7 @@ class HookSpec(Request):
     def _captures(self) -> "HookSpec":
         if not (self.capture_input or self.capture_output):
             raise ValueError("a hook captures its input, its output, or both")
+        _require_place(self)
         return self
 
 
@@ -101,16 +129,26 @@ class TensorValue(Request):
 class InterventionSpec(Request):
     """A change made to an activation while the model runs."""
 
-    layer_name: LayerName
+    model_config = ConfigDict(json_schema_extra={"not": NOWHERE})
+
+    layer_name: LayerName | None = None
     component: ComponentName | None = Field(
         None, description="May be left out where the layer name says it."
     )
+    feature_set: Name | None = Field(
+        None,
+        description="In place of a component: change features of this set, and add the difference, "
+        "decoded, to what it writes; what it does not reconstruct stays.",
+    )
+    features: Indices | None = Field(None, description="Those of the set that are changed.")
     operation: Literal[
-        "ablation", "mean", "scaling", "addition", "replacement", "patching", "noise"
+        "ablation", "mean", "scaling", "addition", "replacement", "patching", "noise", "splicing"
     ] = Field(
         description="ablation: zero. mean: the mean over positions. scaling: times `factor`. "
-        "addition, replacement: `value`. patching: a kept capture. noise: Gaussian of standard "
-        "deviation `scale`, from `seed`."
+        "addition, replacement: `value`, of features one number or one each; adding to a feature "
+        "steers by its decoder's direction. patching: a kept capture. noise: Gaussian of standard "
+        "deviation `scale`, from `seed`. splicing: of a feature set, its reconstruction, without "
+        "`features`."
     )
     heads: Heads | None = None
     positions: HookPositions | None = Field(
@@ -125,6 +163,11 @@ class InterventionSpec(Request):
     step: Index = 0
     scale: Annotated[Float32, Field(ge=0)] | None = None
     seed: Index | None = None
+
+    @model_validator(mode="after")
+    def _is_somewhere(self) -> "InterventionSpec":
+        _require_place(self)
+        return self
 
 
 class ActivationRecord(Response):
@@ -155,6 +198,26 @@ class ActivationRecord(Response):
     data_base64: str | None = Field(None, description="With format `base64`.")
     tensor: str | None = Field(
         None, description="Name in the safetensors body, with format `reference`."
+    )
+    feature_set: str | None = Field(
+        None,
+        description="Of features: their set. The shape is that of all of them, and what follows "
+        "has those that are not 0.",
+    )
+    indices: Any | None = Field(
+        None, description="With format `array`: for each sequence and position, which features."
+    )
+    values: Any | None = Field(
+        None, description="With format `array`: for each sequence and position, their values."
+    )
+    indices_base64: str | None = Field(
+        None, description="With format `base64`, int32: those of all positions, one after another."
+    )
+    values_base64: str | None = Field(None, description="With format `base64`, float32.")
+    offsets_base64: str | None = Field(
+        None,
+        description="With format `base64`, int32: where in them each position begins, and the end. "
+        "In a safetensors body the three are `tensor` and `/indices`, `/values`, `/offsets`.",
     )
 
 

@@ -37,14 +37,20 @@ def load_feature_sets(folder: Path, places: Places | None = None) -> list[AnySet
     return [each for path, name in found for each in FORMATS[name].load(path, places)]
 
 
-def _folders(folder: Path) -> Iterator[tuple[Path, str]]:
+DEEPEST = 4
+"""Folders in folders that are looked into."""
+
+
+def _folders(folder: Path, depth: int = 0) -> Iterator[tuple[Path, str]]:
     """Each folder with a feature set, and its format; none in such a folder counts again."""
     for name, module in FORMATS.items():
         if module.reads(folder):
             yield folder, name
             return
-    for path in sorted(filter(Path.is_dir, folder.iterdir()), key=_natural):
-        yield from _folders(path)
+    if depth < DEEPEST:
+        inside = [each for each in folder.iterdir() if each.is_dir() and not each.is_symlink()]
+        for path in sorted(inside, key=_natural):
+            yield from _folders(path, depth + 1)
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

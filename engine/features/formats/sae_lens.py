@@ -101,6 +101,7 @@ def load(folder: Path, places: Places | None = None) -> list[FeatureSet]:
             normalization_out=None if is_transcoder else normalization,
             reads_before_norm_weight=found.before_norm_weight,
             metadata=cfg.fields["metadata"],
+            warnings=_warnings(cfg),
         )
     ]
 
@@ -196,6 +197,16 @@ def _normalization(cfg: Configuration) -> Normalization | None:
             f"{cfg.source}: normalize_activations {name!r} is none of {', '.join(_NORMALIZATIONS)}"
         )
     return _NORMALIZATIONS[name]()
+
+
+def _warnings(cfg: Configuration) -> tuple[str, ...]:
+    if cfg.get("normalize_activations", str) != "expected_average_only_in":
+        return ()
+    return (
+        "what it was trained on was scaled to a mean norm of sqrt(d_in), by a factor that its "
+        "files do not contain (expected_average_only_in): the values are read unscaled, as "
+        "SAELens reads them",
+    )
 
 
 def _places(cfg: Configuration, is_transcoder: bool) -> Places:

@@ -46,10 +46,12 @@ class ForwardPass:
     def of(cls, service: Service, request: s.ForwardRequest) -> "ForwardPass":
         model = service.models.get(request.model)
         batch = _batch(service, model, request)
-        hooks = resolve_hooks(specs.hook_specs(request.activation_hooks), model.kit.structure)
+        hooks = resolve_hooks(
+            specs.hook_specs(request.activation_hooks, model), model.kit.structure
+        )
         if request.logits != "none" and any(hook.hook_id == LOGITS for hook in hooks):
             raise DuplicateHookError(f"The hook id {LOGITS!r} belongs to the pass's own logits.")
-        changes = specs.interventions(request.interventions, service.captures)
+        changes = specs.interventions(request.interventions, service.captures, model)
         logits = "last" if request.logits == "none" and request.top_k else request.logits
         _check_logits(model, batch, logits, service.captures.budget_bytes)
         return cls(service, model, request, batch, hooks, changes, logits)

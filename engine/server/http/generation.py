@@ -71,8 +71,8 @@ class Generation:
         the end of the thinking on that the prompt has begun, if it has."""
         asked, interventions = (), ()
         if isinstance(request, s.Capturing):
-            asked = specs.hook_specs(request.activation_hooks)
-            interventions = specs.interventions(request.interventions, service.captures)
+            asked = specs.hook_specs(request.activation_hooks, model)
+            interventions = specs.interventions(request.interventions, service.captures, model)
         most = _max_tokens(service, model, prompt, request)
         registered = model.hooks_of(session())
         not_captured = None

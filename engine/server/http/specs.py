@@ -1,34 +1,81 @@
 """What a request asks to look at and to change, from the contract's words to the engine's."""
 
+import re
 from collections.abc import Iterable
 from typing import cast
 
 import numpy as np
 
 from engine.captures.hooks import ActivationHookSpec, ResolvedHook
+from engine.captures.sparse import SparseActivation
 from engine.contract.schemas import Dtype, HookSpec, InterventionSpec
-from engine.interventions.intervention import Intervention
+from engine.features.bound import Encoding
+from engine.features.hooks import FeatureHookSpec
+from engine.features.interventions import FeatureIntervention
+from engine.interventions.intervention import AnyIntervention, Intervention
 from engine.server.errors import ImpossibleError
 from engine.server.state.captures import AnyCapture, CaptureStore
+from engine.server.state.models import LoadedModel
 from engine.server.wire.records import numbers, tensor_array
 from engine.taps.position_sets import Positions, PositionSet
 
+LAYER = re.compile(r"(?:[A-Za-z_][\w.]*\.)?([0-9]{1,9})")
 
-def hook_specs(hooks: Iterable[HookSpec]) -> tuple[ActivationHookSpec, ...]:
+
+def hook_specs(
+    hooks: Iterable[HookSpec], model: LoadedModel
+) -> tuple[ActivationHookSpec | FeatureHookSpec, ...]:
+    """Each hook, on a component or on a feature set that is loaded beside the model."""
     return tuple(
-        ActivationHookSpec(
-            layer_name=hook.layer_name,
-            component=hook.component,
-            hook_id=hook.hook_id,
-            capture_input=_given(hook, "capture_input"),
-            capture_output=_given(hook, "capture_output"),
-            positions=positions(hook.positions),
-            heads=_tuple(hook.heads),
-            dtype=hook.dtype,
-            exclude_special_tokens=hook.exclude_special_tokens,
-        )
+        _component_hook(hook) if hook.feature_set is None else _feature_hook(hook, model)
         for hook in hooks
     )
+
+
+def _component_hook(hook: HookSpec) -> ActivationHookSpec:
+    if hook.features is not None:
+        raise ImpossibleError("features: they go with feature_set", "features")
+    return ActivationHookSpec(
+        layer_name=cast(str, hook.layer_name),
+        component=hook.component,
+        hook_id=hook.hook_id,
+        capture_input=_given(hook, "capture_input"),
+        capture_output=_given(hook, "capture_output"),
+        positions=positions(hook.positions),
+        heads=_tuple(hook.heads),
+        dtype=hook.dtype,
+        exclude_special_tokens=hook.exclude_special_tokens,
+    )
+
+
+def _feature_hook(hook: HookSpec, model: LoadedModel) -> FeatureHookSpec:
+    _check_alone(hook, ("component", "heads", "capture_input", "capture_output"))
+    if hook.dtype != "float32":
+        raise ImpossibleError("dtype: features are float32", "dtype")
+    return FeatureHookSpec(
+        bound=model.feature_sets.get(cast(str, hook.feature_set)),
+        features=_tuple(hook.features),
+        layer=_layer(hook.layer_name),
+        hook_id=hook.hook_id,
+        positions=positions(hook.positions),
+        exclude_special_tokens=hook.exclude_special_tokens,
+    )
+
+
+def _check_alone(spec: HookSpec | InterventionSpec, names: Iterable[str]) -> None:
+    """Raise ImpossibleError for a field that means nothing beside a feature set."""
+    for name in names:
+        if name in spec.model_fields_set and getattr(spec, name) is not None:
+            raise ImpossibleError(f"{name}: it does not go with feature_set", name)
+
+
+def _layer(name: str | None) -> int | None:
+    """The layer that a name means, of a cross-layer transcoder."""
+    if name is None:
+        return None
+    if not (match := LAYER.fullmatch(name)):
+        raise ImpossibleError(f"layer_name: {name!r} names no one layer, such as `5`", "layer_name")
+    return int(match[1])
 
 
 def _given(hook: HookSpec, side: str) -> bool | None:
@@ -39,6 +86,15 @@ def _given(hook: HookSpec, side: str) -> bool | None:
 def hook_entry(hook: ResolvedHook) -> HookSpec:
     """A registered hook in the contract's words, which register the same hook again."""
     sides = [is_input for _, is_input in hook.points]
+    if isinstance(hook.encode, Encoding):
+        return HookSpec(
+            layer_name=None if hook.layer is None else str(hook.layer),
+            feature_set=hook.encode.bound.set_id,
+            features=_list(hook.encode.features),
+            hook_id=hook.hook_id,
+            positions=hook.positions if isinstance(hook.positions, str) else _list(hook.positions),
+            exclude_special_tokens=hook.exclude_special_tokens,
+        )
     return HookSpec(
         layer_name=hook.layer_name,
         component=hook.component,
@@ -53,22 +109,47 @@ def hook_entry(hook: ResolvedHook) -> HookSpec:
 
 
 def interventions(
-    specs: Iterable[InterventionSpec], captures: CaptureStore
-) -> tuple[Intervention, ...]:
+    specs: Iterable[InterventionSpec], captures: CaptureStore, model: LoadedModel
+) -> tuple[AnyIntervention, ...]:
     """Each with its tensor: the value that was sent, or the kept activation it names."""
     return tuple(
-        Intervention(
-            layer_name=spec.layer_name,
-            component=spec.component,
-            operation=spec.operation,
-            heads=_tuple(spec.heads),
-            positions=positions(spec.positions),
-            factor=spec.factor,
-            value=_value(spec, f"interventions.{index}", captures),
-            scale=spec.scale,
-            seed=spec.seed,
-        )
+        _component_intervention(spec, f"interventions.{index}", captures)
+        if spec.feature_set is None
+        else _feature_intervention(spec, f"interventions.{index}", model)
         for index, spec in enumerate(specs)
+    )
+
+
+def _component_intervention(
+    spec: InterventionSpec, param: str, captures: CaptureStore
+) -> Intervention:
+    if spec.features is not None:
+        raise ImpossibleError(f"{param}.features: they go with feature_set", param)
+    return Intervention(
+        layer_name=cast(str, spec.layer_name),
+        component=spec.component,
+        operation=spec.operation,
+        heads=_tuple(spec.heads),
+        positions=positions(spec.positions),
+        factor=spec.factor,
+        value=_value(spec, param, captures),
+        scale=spec.scale,
+        seed=spec.seed,
+    )
+
+
+def _feature_intervention(
+    spec: InterventionSpec, param: str, model: LoadedModel
+) -> FeatureIntervention:
+    _check_alone(spec, ("component", "heads", "capture_id", "hook_id", "scale", "seed"))
+    return FeatureIntervention(
+        bound=model.feature_sets.get(cast(str, spec.feature_set)),
+        operation=spec.operation,
+        features=tuple(spec.features or ()),
+        layer=_layer(spec.layer_name),
+        positions=positions(spec.positions),
+        factor=spec.factor,
+        value=tensor_array(spec.value, f"{param}.value") if spec.value else None,
     )
 
 
@@ -93,6 +174,8 @@ def _kept_activation(capture: AnyCapture, hook_id: str, step: int, param: str) -
             f"{param}: {capture.capture_id} contains no {hook_id!r} at step {step}; it has {known}",
             param,
         )
+    if isinstance(records[-1], SparseActivation):
+        raise ImpossibleError(f"{param}: {hook_id!r} are features, not a component's value", param)
     return numbers(records[-1].data, records[-1].dtype)
 
 

@@ -9,13 +9,14 @@ from pathlib import Path
 from threading import Lock
 
 from engine.captures.hook_manager import ActivationHookManager
-from engine.captures.hooks import ActivationHookSpec, resolve_hooks
+from engine.captures.hooks import HookSpec, resolve_hooks
 from engine.contract.schemas import Adapter, Correction, LoadModelRequest, ModelEntry
 from engine.errors import InvalidRequestError
-from engine.features.bound import BoundSet
+from engine.features.bound import BoundSet, Encoding
 from engine.models.loading import Progress
 from engine.runs.kit import ModelKit, load_model
 from engine.server.errors import ImpossibleError, LimitError, UnknownModelError
+from engine.server.state.feature_sets import FeatureSets
 from engine.turns import give_way
 
 log = logging.getLogger(__name__)
@@ -35,8 +36,8 @@ class LoadedModel:
     kit: ModelKit
     request: LoadModelRequest
     created: int
-    feature_sets: dict[str, BoundSet] = field(default_factory=dict)
     lock: Lock = field(default_factory=Lock)  # held while the tokenizer is used
+    feature_sets: FeatureSets = field(default_factory=FeatureSets)
     _hooks: dict[str, ActivationHookManager] = field(default_factory=dict)
     _registering: Lock = field(default_factory=Lock)
 
@@ -96,9 +97,17 @@ class LoadedModel:
             return self.kit.hooks
         return self._hooks.get(session) or ActivationHookManager(self.kit.structure)
 
-    def register(
-        self, session: str | None, specs: Sequence[ActivationHookSpec], most: int
-    ) -> list[str]:
+    def hooks_on_features(self, bound: BoundSet) -> list[str]:
+        """The ids of all registered hooks on a feature set."""
+        managers = [self.kit.hooks, *self._hooks.values()]
+        hooks = (hook for each in managers for hook in each.resolved)
+        return [
+            hook.hook_id
+            for hook in hooks
+            if isinstance(hook.encode, Encoding) and hook.encode.bound is bound
+        ]
+
+    def register(self, session: str | None, specs: Sequence[HookSpec], most: int) -> list[str]:
         """Register all of them or none for a session, which has `most` hooks at most, one a layer.
 
         Raises LimitError, and what `ActivationHookManager.register_each` raises.

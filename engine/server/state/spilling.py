@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,17 +15,17 @@ import numpy as np
 import orjson
 
 from engine.captures.records import Activations, CapturedActivation
+from engine.captures.sparse import type_of_fields
 from engine.components import ComponentType
 from engine.errors import InvalidRequestError
 from engine.server.errors import UnknownCaptureError
 from engine.server.wire.records import STORED, record_json
-from engine.server.wire.safetensors_body import CHUNK, Place, body, header, tensor_name, tensors
+from engine.server.wire.safetensors_body import CHUNK, Place, body, header, part_name, tensors
 
 log = logging.getLogger(__name__)
 FILE = re.compile(r"(cap-[0-9a-f]{32})\.safetensors")
 UNFINISHED = re.compile(r"cap-[0-9a-f]{32}\.part")
 LONGEST_HEADER = 1 << 30
-FIELDS = [field.name for field in fields(CapturedActivation) if field.name != "data"]
 
 
 class DamagedError(Exception):
@@ -75,8 +75,8 @@ class SpilledCapture:
         with self._opened() as contents:
             chosen = [entry for entry in contents.entries if entry.is_of(hook_id, step)]
         metadata = {"capture_id": self.capture_id, "model": self.model}
-        head = header([entry.place for entry in chosen], metadata)
-        return len(head) + sum(entry.place.nbytes for entry in chosen), self._pieces(head, chosen)
+        head = header([place for entry in chosen for place in entry.places], metadata)
+        return len(head) + sum(entry.nbytes for entry in chosen), self._pieces(head, chosen)
 
     def _pieces(self, head: bytes, entries: list["_Entry"]) -> Iterator[bytes | memoryview]:
         yield head
@@ -161,13 +161,19 @@ class SpillFolder:
 
 @dataclass(frozen=True)
 class _Entry:
-    """One record in a file: its fields, what a client is told of it, where its data lies."""
+    """One record in a file: its fields, what a client is told of it, where its arrays lie, one
+    after another from `start`. `parts` are what they are called in the record."""
 
     hook: str
     fields: dict[str, Any]
     manifest: dict[str, Any]
-    place: Place
+    parts: list[str]
+    places: list[Place]
     start: int
+
+    @property
+    def nbytes(self) -> int:
+        return sum(place.nbytes for place in self.places)
 
     def is_of(self, hook_id: str | None, step: int | None) -> bool:
         return hook_id in (None, self.hook) and step in (None, self.fields["step"])
@@ -182,16 +188,19 @@ class _Contents:
     entries: list[_Entry]
 
     def record(self, entry: _Entry) -> CapturedActivation:
-        data = np.empty(entry.place.shape, STORED[entry.place.dtype])
-        if data.nbytes:
-            self._fill(entry.start, data.reshape(-1).data.cast("B"))
+        arrays, start = {}, entry.start
+        for part, place in zip(entry.parts, entry.places, strict=True):
+            arrays[part] = np.empty(place.shape, STORED[place.dtype])
+            if place.nbytes:
+                self._fill(start, arrays[part].reshape(-1).data.cast("B"))
+            start += place.nbytes
         values = {name: _tuple(value) for name, value in entry.fields.items()}
         values["component"] = ComponentType(values["component"])
-        return CapturedActivation(**values, data=data)
+        return type_of_fields(values).of_arrays(values, arrays)
 
     def pieces(self, entry: _Entry) -> Iterator[memoryview]:
-        for offset in range(0, entry.place.nbytes, CHUNK):
-            piece = memoryview(bytearray(min(CHUNK, entry.place.nbytes - offset)))
+        for offset in range(0, entry.nbytes, CHUNK):
+            piece = memoryview(bytearray(min(CHUNK, entry.nbytes - offset)))
             self._fill(entry.start + offset, piece)
             yield piece
 
@@ -221,7 +230,7 @@ def _read_header(stream: BinaryIO) -> _Contents:
         entries = list(_entries(orjson.loads(metadata["records"]), start))
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedError("its header is none of ours") from error
-    needed = start + sum(entry.place.nbytes for entry in entries)
+    needed = start + sum(entry.nbytes for entry in entries)
     if size != needed:
         raise DamagedError(f"it contains {size} bytes in place of {needed}")
     return _Contents(stream, metadata, entries)
@@ -229,18 +238,29 @@ def _read_header(stream: BinaryIO) -> _Contents:
 
 def _entries(records: list[dict[str, Any]], start: int) -> Iterator[_Entry]:
     for record in records:
-        place = Place.of(record["tensor"], record["fields"]["dtype"], record["shape"])
-        yield _Entry(record["hook"], record["fields"], record["manifest"], place, start)
-        start += place.nbytes
+        parts = [part["part"] for part in record["arrays"]]
+        places = [
+            Place.of(part["tensor"], part["dtype"], part["shape"]) for part in record["arrays"]
+        ]
+        entry = _Entry(record["hook"], record["fields"], record["manifest"], parts, places, start)
+        yield entry
+        start += entry.nbytes
 
 
 def _entry_json(hook: str, record: CapturedActivation) -> dict[str, Any]:
     return {
         "hook": hook,
-        "fields": {name: getattr(record, name) for name in FIELDS},
+        "fields": record.scalars,
         "manifest": record_json(record, "reference"),
-        "tensor": tensor_name(record),
-        "shape": record.shape,
+        "arrays": [
+            {
+                "part": part,
+                "tensor": part_name(record, part),
+                "dtype": dtype,
+                "shape": array.shape,
+            }
+            for part, dtype, array in record.arrays
+        ],
     }
 
 
@@ -253,7 +273,7 @@ def _described(file: Path, capture_id: str) -> SpilledCapture:
             model, created = metadata["model"], float(metadata["created"])
         except (KeyError, ValueError) as error:
             raise DamagedError("its header is none of ours") from error
-        nbytes = sum(entry.place.nbytes for entry in contents.entries)
+        nbytes = sum(entry.nbytes for entry in contents.entries)
         size = os.fstat(contents.stream.fileno()).st_size
     return SpilledCapture(capture_id, model, created, nbytes, file, size)
 

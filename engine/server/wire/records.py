@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from engine.captures.records import Activations, CapturedActivation, numbers
+from engine.captures.sparse import SparseActivation
 from engine.contract.schemas import ActivationFormat, TensorValue
 from engine.server.errors import ImpossibleError
 from engine.server.wire.json_text import Base64, Masked
@@ -18,6 +19,7 @@ STORED: dict[str, np.dtype] = {
     "float32": np.dtype("<f4"),
     "float16": np.dtype("<f2"),
     "bfloat16": np.dtype("<u2"),
+    "int32": np.dtype("<i4"),
 }
 
 
@@ -34,11 +36,29 @@ def record_json(record: CapturedActivation, form: ActivationFormat) -> dict[str,
 
 
 def _data(record: CapturedActivation, form: ActivationFormat) -> Mapping[str, Any]:
+    if isinstance(record, SparseActivation):
+        return _sparse(record, form)
     match form:
         case "array":
             return {"data": _listed(record)}
         case "base64":
             return {"data_base64": Base64(record.data)}
+        case "reference":
+            return {"tensor": tensor_name(record)}
+        case "metadata":
+            return {}
+
+
+def _sparse(record: SparseActivation, form: ActivationFormat) -> Mapping[str, Any]:
+    match form:
+        case "array":
+            rows = list(record.positions_of_sequences())
+            return {
+                "indices": [[indices for indices, _ in each] for each in rows],
+                "values": [[values for _, values in each] for each in rows],
+            }
+        case "base64":
+            return {f"{name}_base64": Base64(array) for name, _, array in record.arrays}
         case "reference":
             return {"tensor": tensor_name(record)}
         case "metadata":

@@ -63,8 +63,17 @@ class Place(NamedTuple):
 
 
 def tensors(records: Iterable[CapturedActivation]) -> list[Tensor]:
-    """The tensors of captured records."""
-    return [Tensor(tensor_name(record), record.dtype, record.data) for record in records]
+    """The tensors of captured records: one each, or several, whose names end in what they are."""
+    return [
+        Tensor(part_name(record, part), dtype, array)
+        for record in records
+        for part, dtype, array in record.arrays
+    ]
+
+
+def part_name(record: CapturedActivation, part: str) -> str:
+    """The name of one of a record's tensors."""
+    return f"{tensor_name(record)}/{part}" if part else tensor_name(record)
 
 
 def header(places: Iterable[Place | Tensor], metadata: dict[str, str]) -> bytes:

@@ -44,7 +44,7 @@ def begin(service: Service, request: s.DebugRequest) -> dict[str, Any]:
     model = service.models.get(request.model)
     special = request.add_special_tokens
     tokens = prompt_tokens(model, request.prompt, service.settings, special=special)
-    changes = specs.interventions(request.interventions, service.captures)
+    changes = specs.interventions(request.interventions, service.captures, model)
     sessions = service.debug_sessions
 
     def work(job: Job) -> dict[str, Any]:

@@ -111,23 +111,15 @@ def _tokens(service: Service, model: LoadedModel, request: s.ReplacementRequest)
 
 def _transcoders(model: LoadedModel, request: s.ReplacementRequest) -> list[BoundSet]:
     """The transcoders that are named, or all that there are."""
-    loaded = model.feature_sets
-    names = request.feature_sets
-    if names is None:
-        names = [name for name, each in loaded.items() if writes_mlps(each)]
-        if not names:
-            raise ImpossibleError(
-                f"feature_sets: no transcoders are loaded on {model.id}; load some first.",
-                "feature_sets",
-            )
-    for name in names:
-        if name not in loaded:
-            there = ", ".join(loaded) or "none"
-            raise ImpossibleError(
-                f"feature_sets: no set {name!r} is loaded on {model.id}; there are: {there}.",
-                "feature_sets",
-            )
-    return [loaded[name] for name in names]
+    if request.feature_sets is not None:
+        return [model.feature_sets.get(name) for name in request.feature_sets]
+    found = [each for each in model.feature_sets.all() if writes_mlps(each)]
+    if not found:
+        raise ImpossibleError(
+            f"feature_sets: no transcoders are loaded on {model.id}; load some first.",
+            "feature_sets",
+        )
+    return found
 
 
 def _place(each: s.FeaturePlace) -> FeatureAt:

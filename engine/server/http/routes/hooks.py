@@ -12,7 +12,8 @@ from engine.server.state.models import LoadedModel
 def register(service: Service, request: s.RegisterHooksRequest) -> s.RegisteredHooks:
     """Register all of them or none; a wildcard becomes one hook a layer."""
     model = service.models.get(request.model)
-    ids = model.register(session(), hook_specs(request.hooks), service.settings.max_hooks)
+    specs = hook_specs(request.hooks, model)
+    ids = model.register(session(), specs, service.settings.max_hooks)
     return s.RegisteredHooks(registered_hooks=ids)
 
 

@@ -49,7 +49,7 @@ def load_model(service: Service, request: s.LoadModelRequest) -> s.ModelEntry:
         raise
     except EngineError as error:
         paths = {path: getattr(request, name) for name, path in changed.items()}
-        raise type(error)(_as_known(str(error), paths, settings)) from error
+        raise type(error)(as_known(str(error), paths, settings)) from error
 
 
 def requested_model(
@@ -114,7 +114,7 @@ def permitted(path: str, settings: Settings, param: str, files: Sequence[str] = 
     )
 
 
-def _as_known(message: str, paths: dict[str, str | None], settings: Settings) -> str:
+def as_known(message: str, paths: dict[str, str | None], settings: Settings) -> str:
     """A message without what it says of where this server's folders are.
 
     `paths` are the folders that were found, and what the client called them.
