@@ -449,7 +449,7 @@ class InputText(TypedDict):
 class JobProgress(TypedDict):
     done: int
     total: int
-    unit: Literal["prompt tokens", "tokens", "passes", "layers", "texts", "weights"]
+    unit: Literal["prompt tokens", "tokens", "passes", "layers", "texts", "weights", "targets"]
 
 
 class JsonObjectFormat(TypedDict):
@@ -581,7 +581,7 @@ class ProgressEvent(TypedDict):
 
     done: int
     total: int
-    unit: Literal["prompt tokens", "tokens", "passes", "layers", "texts", "weights"]
+    unit: Literal["prompt tokens", "tokens", "passes", "layers", "texts", "weights", "targets"]
     type: Literal["progress"]
     job_id: str
 
