@@ -9,6 +9,7 @@ from zipfile import ZipFile
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+from transcoders import write_transcoders
 
 import engine  # noqa: F401
 from benchmarks.architectures import ARCHITECTURES
@@ -77,11 +78,25 @@ def smollm2_path() -> Path:
     return pull_smollm2()
 
 
+@pytest.fixture(scope="session")
+def features_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose feature sets the engine may load."""
+    return tmp_path_factory.mktemp("features")
+
+
 @pytest.fixture(scope="session", name="engine")
-def engine_client(smollm2_path: Path) -> Iterator[LMStudioNeuroScopeClient]:
+def engine_client(smollm2_path: Path, features_root: Path) -> Iterator[LMStudioNeuroScopeClient]:
     """A client of an engine that runs the default model in a process of its own."""
-    with running_engine(str(smollm2_path)) as client:
+    with running_engine(str(smollm2_path), "--model-root", str(features_root)) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def transcoders(request: pytest.FixtureRequest, features_root: Path) -> list[str]:
+    """The ids of transcoders of all layers that the engine has loaded."""
+    client = request.getfixturevalue("engine")
+    folder = write_transcoders(client, features_root / "transcoders")
+    return [each["id"] for each in client.load_features(str(folder))["feature_sets"]]
 
 
 @pytest.fixture(scope="session")
