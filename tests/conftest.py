@@ -9,6 +9,7 @@ from zipfile import ZipFile
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+from sae import write_sae
 from transcoders import write_transcoders
 
 import engine  # noqa: F401
@@ -79,23 +80,26 @@ def smollm2_path() -> Path:
 
 
 @pytest.fixture(scope="session")
-def features_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder whose feature sets the engine may load."""
-    return tmp_path_factory.mktemp("features")
+def features_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a sparse autoencoder of the default model, ``sae``, in SAELens's format."""
+    folder = tmp_path_factory.mktemp("features")
+    write_sae(folder / "sae")
+    return folder
 
 
 @pytest.fixture(scope="session", name="engine")
-def engine_client(smollm2_path: Path, features_root: Path) -> Iterator[LMStudioNeuroScopeClient]:
-    """A client of an engine that runs the default model in a process of its own."""
-    with running_engine(str(smollm2_path), "--model-root", str(features_root)) as client:
+def engine_client(smollm2_path: Path, features_folder: Path) -> Iterator[LMStudioNeuroScopeClient]:
+    """A client of an engine that runs the default model in a process of its own, and may load the
+    feature sets of `features_folder`."""
+    with running_engine(str(smollm2_path), "--model-root", str(features_folder)) as client:
         yield client
 
 
 @pytest.fixture(scope="session")
-def transcoders(request: pytest.FixtureRequest, features_root: Path) -> list[str]:
+def transcoders(request: pytest.FixtureRequest, features_folder: Path) -> list[str]:
     """The ids of transcoders of all layers that the engine has loaded."""
     client = request.getfixturevalue("engine")
-    folder = write_transcoders(client, features_root / "transcoders")
+    folder = write_transcoders(client, features_folder / "transcoders")
     return [each["id"] for each in client.load_features(str(folder))["feature_sets"]]
 
 

@@ -36,6 +36,7 @@ DOCUMENTED = set(
     DuplicateHookError InsufficientDataError InvalidDataError InvalidLayerError MemoryError
     ModelNotFoundError NetworkError ShapeMismatchError TokenizationError UnknownBehaviorTypeError
     UnknownComponentError
+    FeatureSet SparseFeature SparseFeatureHook
         """,
     )
 )

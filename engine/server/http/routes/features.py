@@ -98,7 +98,11 @@ def metrics(service: Service, request: s.FeatureMetricsRequest) -> dict[str, Any
 def _load(
     model: LoadedModel, folder: Path, places: Places | None, name: str, job: Job
 ) -> list[BoundSet]:
-    """Read the sets of a folder, and tie them to the model. For the generation thread."""
+    """Read the sets of a folder, and tie them to the model, unless the same request did before.
+    For the generation thread."""
+    source = folder, places, name
+    if known := model.feature_sets.of_source(source):
+        return known
     _check_room(folder)
     found = load_feature_sets(folder, places)
     ids = _ids(name, found)
@@ -106,7 +110,7 @@ def _load(
     structure = model.kit.structure
     sets = [BoundSet(set_id, each, structure) for set_id, each in zip(ids, found, strict=True)]
     mx.eval([arrays_of(each) for each in found])
-    model.feature_sets.add(sets)
+    model.feature_sets.add(sets, source)
     return sets
 
 
