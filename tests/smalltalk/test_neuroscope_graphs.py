@@ -13,6 +13,7 @@ PROMPT = "The capital of France is"
 OPTIONS = {"max_feature_nodes": 60, "max_logits": 3, "node_threshold": 0.6, "edge_threshold": 0.7}
 ASSOCIATIONS = ". ".join(f"'{name}' -> {value}" for name, value in OPTIONS.items())
 MADE = f"| graph | graph := model attributionGraphOf: '{PROMPT}' options: {{{ASSOCIATIONS}}};; "
+CUT = f"{MADE.replace('| graph |', '| graph cut |')}cut := graph features first ablate;; "
 TEMPLATE = Path(__file__).parents[2] / "templates" / "neuroscope" / "AttributionGraph.st"
 
 
@@ -65,11 +66,10 @@ def test_an_ablated_feature_is_compared_with_what_the_graph_predicts(
     node, predicted, measured, probability, refused = ask(
         system,
         engine,
-        f"{MADE}{{graph features first id. "
-        "graph logits collect: [:each | (graph features first ablate predictedFor: each) "
-        "- (graph features first ablate beforeFor: each)]. "
-        "graph features first ablate measuredFor: graph logits first. "
-        "graph features first ablate probabilityFor: graph logits first. "
+        f"{CUT}{{graph features first id. "
+        "graph logits collect: [:each | (cut predictedFor: each) - (cut beforeFor: each)]. "
+        "cut measuredFor: graph logits first. "
+        "cut probabilityFor: graph logits first. "
         "[graph logits first ablate. 'nothing'] on: InvalidDataError "
         "do: [:error | error messageText]}",
     )
