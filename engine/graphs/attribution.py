@@ -35,8 +35,6 @@ POSITIONS = 1024
 """Positions of all targets of a batch, at most."""
 BATCHES_BETWEEN = 4
 """Batches of targets between two rankings of the features by their influence."""
-CHUNK = 8192
-"""Tokens whose unembedding is read at once."""
 TOLERANCE = 1e-3
 """By how much of the largest value of a kind a sum of edges may miss it, in float32."""
 
@@ -136,13 +134,7 @@ def centred_unembedding(kit: ModelKit, tokens: Sequence[int]) -> tuple[mx.array,
     ``[tokens, hidden]``, and what is added to each, ``[tokens]``. Raises UnknownWeightError for a
     model without an unembedding."""
     unembedding = kit.weights["W_U", None]
-    hidden, vocabulary = unembedding.shape
-    mean = mx.zeros(hidden)
-    for first in range(0, vocabulary, CHUNK):
-        part = list(range(first, min(first + CHUNK, vocabulary)))
-        mean = mean + unembedding.array({"vocab": part}).sum(axis=1) / vocabulary
-        mx.eval(mean)
-    directions = unembedding.array({"vocab": list(tokens)}).T - mean
+    directions = unembedding.array({"vocab": list(tokens)}).T - kit.weights.mean_unembedding
     if kit.weights.absence("b_U", None):
         return directions, mx.zeros(len(tokens))
     bias = kit.weights["b_U", None].array()

@@ -1,10 +1,10 @@
 """The page of an attribution graph shows its nodes, and of a chosen one what made it and more."""
 
+import html
 import json
 import re
 import shutil
 import subprocess
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -57,84 +57,74 @@ GRAPH = {
 }  # fmt: skip
 
 
-class Shown(HTMLParser):
-    """What a browser shows: the nodes of the drawing, how many edges, the rows of both lists."""
-
-    def __init__(self, dom: str) -> None:
-        super().__init__()
-        self.nodes: dict[str, str] = {}
-        self.edges: list[str] = []
-        self.lists: dict[str, list[str]] = {}
-        self.heading = ""
-        self._table = self._tag = ""
-        self.feed(dom)
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        named = {name: value or "" for name, value in attributes}
-        self._tag = tag
-        if tag == "g" and "data-node" in named:
-            self.nodes[named["data-node"]] = f"{named['class']} {named.get('style', '')}".strip()
-        if named.get("class", "").startswith("edge"):
-            self.edges.append(named["class"])
-        if tag == "table":
-            self._table = named["id"]
-        if tag == "td":
-            self.lists.setdefault(self._table, []).append("")
-
-    def handle_data(self, data: str) -> None:
-        if self._tag == "td":
-            self.lists[self._table][-1] += data
-        if self._tag == "h2":
-            self.heading += data
-
-    def handle_endtag(self, tag: str) -> None:
-        self._tag = ""
+SNAPSHOT = """
+const seen = [];
+function snapshot() {
+  const texts = (query) => [...document.querySelectorAll(query)].map((each) => each.textContent);
+  seen.push({
+    heading: texts('#chosen h2')[0],
+    inputs: texts('#inputs td'),
+    outputs: texts('#outputs td'),
+    edges: [...document.querySelectorAll('.edge')].map((each) => each.getAttribute('class')),
+    nodes: Object.fromEntries([...document.querySelectorAll('g.node')].map((each) =>
+      [each.dataset.node, [...each.classList, each.style.display]])),
+  });
+}
+snapshot();
+document.querySelector('[data-node="FEATURE"]').dispatchEvent(new MouseEvent('click'));
+snapshot();
+share.value = 0.4;
+share.dispatchEvent(new Event('input'));
+snapshot();
+document.body.append(Object.assign(document.createElement('pre'),
+  { id: 'seen', textContent: JSON.stringify(seen) }));
+""".replace("FEATURE", FEATURE)
 
 
-def shown(folder: Path, after: str = "") -> Shown:
-    """What Chromium makes of the page, once a script has run after it."""
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
+    """What Chromium shows: at first, after a click on a feature, and with less influence."""
+    folder = tmp_path_factory.mktemp("page")
     (folder / "graph.json").write_text(json.dumps(GRAPH))
-    page = graph_page(read_graph(folder / "graph.json")).replace(
-        "</body>", f"<script>{after}</script></body>"
-    )
+    page = graph_page(read_graph(folder / "graph.json"))
     file = folder / "graph.html"
-    file.write_text(page, encoding="utf-8")
+    ended = page.replace("</body>", f"<script>{SNAPSHOT}</script></body>")
+    file.write_text(ended, encoding="utf-8")
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     assert browser, "no Chromium: apt-get install chromium"
     command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
     command += ["--host-resolver-rules=MAP * ~NOTFOUND", "--disable-background-networking"]
     command += [f"--user-data-dir={folder / 'profile'}", file.as_uri()]
-    dom = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
-    return Shown(dom.stdout)
+    dom = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    found = re.search(r'<pre id="seen">(.*?)</pre>', dom, re.S)
+    assert found, dom
+    return json.loads(html.unescape(found[1]))
 
 
-def test_the_likeliest_token_is_chosen_first_and_every_node_is_drawn(tmp_path: Path):
-    page = shown(tmp_path)
-    assert set(page.nodes) == {node["node_id"] for node in GRAPH["nodes"]}
-    assert "chosen" in page.nodes[LOGIT]
-    assert "faint" in page.nodes["0_7_1"]
-    assert page.lists["inputs"] == [
-        "layer 1, feature 40 at 2 </script><img>", "+1.50", "token a at 0", "+0.250",
-    ]  # fmt: skip
-    assert sorted(page.edges) == ["edge for", "edge for"]
+def test_the_likeliest_token_is_chosen_first_and_every_node_is_drawn(shown):
+    first, *_ = shown
+    assert set(first["nodes"]) == {node["node_id"] for node in GRAPH["nodes"]}
+    assert "chosen" in first["nodes"][LOGIT]
+    assert "faint" in first["nodes"]["0_7_1"]
+    at = "at 2 </script><img>"
+    assert first["inputs"] == [f"layer 1, feature 40 {at}", "+1.50", "token a at 0", "+0.250"]
+    assert first["edges"] == ["edge for", "edge for"]
 
 
-def test_a_click_shows_what_made_a_node_and_what_it_makes(tmp_path: Path):
-    there = f"document.querySelector('[data-node=\"{FEATURE}\"]')"
-    page = shown(tmp_path, f"{there}.dispatchEvent(new MouseEvent('click'))")
-    assert page.heading == "layer 1, feature 40"
-    assert page.lists["inputs"][1::2] == ["+0.750", f"{MINUS}0.500", "+0.125"]
-    assert page.lists["inputs"][0] == "layer 0, not explained at 1 ·b"
-    assert page.lists["outputs"] == ['Output·"c"·(p=0.600) at 2 </script><img>', "+1.50"]
-    assert sorted(page.edges) == ["edge against", *["edge for"] * 3]
+def test_a_click_shows_what_made_a_node_and_what_it_makes(shown):
+    _, clicked, _ = shown
+    assert clicked["heading"] == "layer 1, feature 40"
+    assert clicked["inputs"][1::2] == ["+0.750", f"{MINUS}0.500", "+0.125"]
+    assert clicked["inputs"][0] == "layer 0, not explained at 1 ·b"
+    assert clicked["outputs"] == ['Output·"c"·(p=0.600) at 2 </script><img>', "+1.50"]
+    assert sorted(clicked["edges"]) == ["edge against", *["edge for"] * 3]
 
 
-def test_less_influence_hides_nodes_and_their_edges(tmp_path: Path):
-    slide = "share.value = 0.4; share.dispatchEvent(new Event('input'))"
-    page = shown(tmp_path, slide)
-    hidden = {name for name, how in page.nodes.items() if "display: none" in how}
+def test_less_influence_hides_nodes_and_their_edges(shown):
+    *_, less = shown
+    hidden = {name for name, how in less["nodes"].items() if "none" in how}
     assert hidden == {FEATURE, "0_0_1"}
-    assert page.lists["inputs"] == ["token a at 0", "+0.250"]
+    assert less["inputs"] == ["token a at 0", "+0.250"]
 
 
 def test_the_page_asks_nothing_of_the_network(tmp_path: Path):
