@@ -51,7 +51,7 @@ smalltalk: .venv/test $(amber)
 	$(VENV_PYTHON) -m pytest -m image $(PYTEST)
 
 gpu: $(if $(findstring $(bin),$(VENV_PYTHON)),.venv/test)
-	$(VENV_PYTHON) -m pytest tests/engine -m "not smollm2" -rs $(PYTEST)
+	$(VENV_PYTHON) -m pytest tests/engine -m "not (smollm2 or browser)" -rs $(PYTEST)
 
 fuzz: .venv/test
 	$(VENV_PYTHON) -m pytest tests/engine/server/test_contract.py --hypothesis-profile fuzz $(PYTEST)

@@ -1292,6 +1292,60 @@ class Operations(Transport):
             },
         )
 
+    def gradients(
+        self,
+        target: api.GradientTarget,
+        prompt: str | api.TokenIds,
+        hooks: Sequence[api.HookSpec] | None = None,
+        *,
+        integrated: api.IntegratedGradients | None = None,
+        activation_format: Literal["array", "base64", "metadata", "reference"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+    ) -> api.Gradients:
+        """Differentiate a logit, a difference, a probability or a loss by any activation, and by
+        the tokens of the prompt."""
+        return self._result(
+            "POST",
+            "/v1/gradients",
+            body={
+                "target": target,
+                "prompt": prompt,
+                "hooks": hooks,
+                "integrated": integrated,
+                "activation_format": activation_format,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+            },
+        )
+
+    def stream_gradients(
+        self,
+        target: api.GradientTarget,
+        prompt: str | api.TokenIds,
+        hooks: Sequence[api.HookSpec] | None = None,
+        *,
+        integrated: api.IntegratedGradients | None = None,
+        activation_format: Literal["array", "base64", "metadata", "reference"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Differentiate a logit, a difference, a probability or a loss by any activation, and by
+        the tokens of the prompt. Yields the events of the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/gradients",
+            body={
+                "target": target,
+                "prompt": prompt,
+                "hooks": hooks,
+                "integrated": integrated,
+                "activation_format": activation_format,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+            },
+        )
+
     def patch_circuit(
         self,
         clean: str | api.TokenIds | None = None,
@@ -1300,7 +1354,7 @@ class Operations(Transport):
         distractor: str | api.TokenId | None = None,
         *,
         examples: Sequence[api.CircuitExample] | None = None,
-        pooling: Literal["mean", "logsumexp"] | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
         add_special_tokens: bool | None = None,
         model: str | None = None,
         component: Literal[
@@ -1362,7 +1416,7 @@ class Operations(Transport):
         distractor: str | api.TokenId | None = None,
         *,
         examples: Sequence[api.CircuitExample] | None = None,
-        pooling: Literal["mean", "logsumexp"] | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
         add_special_tokens: bool | None = None,
         model: str | None = None,
         component: Literal[
@@ -1425,7 +1479,7 @@ class Operations(Transport):
         corrupted: str | api.TokenIds | None = None,
         answer: str | api.TokenId | None = None,
         distractor: str | api.TokenId | None = None,
-        pooling: Literal["mean", "logsumexp"] | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
         add_special_tokens: bool | None = None,
         model: str | None = None,
         ablation: api.CircuitAblation | None = None,
@@ -1461,7 +1515,7 @@ class Operations(Transport):
         corrupted: str | api.TokenIds | None = None,
         answer: str | api.TokenId | None = None,
         distractor: str | api.TokenId | None = None,
-        pooling: Literal["mean", "logsumexp"] | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
         add_special_tokens: bool | None = None,
         model: str | None = None,
         ablation: api.CircuitAblation | None = None,
@@ -1586,6 +1640,366 @@ class Operations(Transport):
                 "model": model,
                 "features": features,
                 "tokens": tokens,
+            },
+        )
+
+    def score_edges(
+        self,
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        method: Literal["eap", "eap_ig"] | None = None,
+        steps: int | None = None,
+        top_n: int | None = None,
+        sources: Sequence[str] | None = None,
+        destinations: Sequence[str] | None = None,
+        scores: Literal["none", "array", "safetensors"] | None = None,
+    ) -> api.CircuitEdges:
+        """Estimate how much each edge between the parts of a model matters to an answer, all of
+        them in a few passes."""
+        return self._result(
+            "POST",
+            "/v1/circuits/edges",
+            body={
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "method": method,
+                "steps": steps,
+                "top_n": top_n,
+                "sources": sources,
+                "destinations": destinations,
+                "scores": scores,
+            },
+        )
+
+    def stream_score_edges(
+        self,
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        method: Literal["eap", "eap_ig"] | None = None,
+        steps: int | None = None,
+        top_n: int | None = None,
+        sources: Sequence[str] | None = None,
+        destinations: Sequence[str] | None = None,
+        scores: Literal["none", "array", "safetensors"] | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Estimate how much each edge between the parts of a model matters to an answer, all of
+        them in a few passes. Yields the events of the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/circuits/edges",
+            body={
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "method": method,
+                "steps": steps,
+                "top_n": top_n,
+                "sources": sources,
+                "destinations": destinations,
+                "scores": scores,
+            },
+        )
+
+    def edge_faithfulness(
+        self,
+        edges: Sequence[api.EdgeSpec] | None = None,
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        sizes: Sequence[int] | None = None,
+        random: int | None = None,
+        seed: int | None = None,
+    ) -> api.EdgeFaithfulness:
+        """Measure how much of a behaviour circuits of the first edges of a ranking do, with what
+        all others carry patched."""
+        return self._result(
+            "POST",
+            "/v1/circuits/edges/faithfulness",
+            body={
+                "edges": edges,
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "sizes": sizes,
+                "random": random,
+                "seed": seed,
+            },
+        )
+
+    def stream_edge_faithfulness(
+        self,
+        edges: Sequence[api.EdgeSpec] | None = None,
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        sizes: Sequence[int] | None = None,
+        random: int | None = None,
+        seed: int | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Measure how much of a behaviour circuits of the first edges of a ranking do, with what
+        all others carry patched. Yields the events of the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/circuits/edges/faithfulness",
+            body={
+                "edges": edges,
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "sizes": sizes,
+                "random": random,
+                "seed": seed,
+            },
+        )
+
+    def prune_circuit(
+        self,
+        threshold: float,
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        edges: Sequence[api.EdgeSpec] | None = None,
+        distance: Literal["kl", "score"] | None = None,
+    ) -> api.PrunedCircuit:
+        """Prune a circuit edge by edge, as ACDC does."""
+        return self._result(
+            "POST",
+            "/v1/circuits/edges/prune",
+            body={
+                "threshold": threshold,
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "edges": edges,
+                "distance": distance,
+            },
+        )
+
+    def stream_prune_circuit(
+        self,
+        threshold: float,
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        edges: Sequence[api.EdgeSpec] | None = None,
+        distance: Literal["kl", "score"] | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Prune a circuit edge by edge, as ACDC does. Yields the events of the reply as they
+        arrive."""
+        return self._events(
+            "POST",
+            "/v1/circuits/edges/prune",
+            body={
+                "threshold": threshold,
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "edges": edges,
+                "distance": distance,
+            },
+        )
+
+    def patch_paths(
+        self,
+        senders: Sequence[Sequence[str]],
+        receivers: Sequence[str],
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        held: Literal["heads", "heads_and_mlps"] | None = None,
+    ) -> api.CircuitPaths:
+        """Measure what senders send to receivers directly, by path patching."""
+        return self._result(
+            "POST",
+            "/v1/circuits/paths",
+            body={
+                "senders": senders,
+                "receivers": receivers,
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "held": held,
+            },
+        )
+
+    def stream_patch_paths(
+        self,
+        senders: Sequence[Sequence[str]],
+        receivers: Sequence[str],
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        held: Literal["heads", "heads_and_mlps"] | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Measure what senders send to receivers directly, by path patching. Yields the events
+        of the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/circuits/paths",
+            body={
+                "senders": senders,
+                "receivers": receivers,
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "held": held,
+            },
+        )
+
+    def score_nodes(
+        self,
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        qk_fix: bool | None = None,
+        grad_drop: bool | None = None,
+    ) -> api.CircuitNodes:
+        """Estimate how much each node matters to an answer, by attribution patching with the
+        corrections of AtP*."""
+        return self._result(
+            "POST",
+            "/v1/circuits/nodes",
+            body={
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "qk_fix": qk_fix,
+                "grad_drop": grad_drop,
+            },
+        )
+
+    def stream_score_nodes(
+        self,
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        qk_fix: bool | None = None,
+        grad_drop: bool | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Estimate how much each node matters to an answer, by attribution patching with the
+        corrections of AtP*. Yields the events of the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/circuits/nodes",
+            body={
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "qk_fix": qk_fix,
+                "grad_drop": grad_drop,
             },
         )
 
@@ -3295,6 +3709,60 @@ class AsyncOperations(AsyncTransport):
             },
         )
 
+    async def gradients(
+        self,
+        target: api.GradientTarget,
+        prompt: str | api.TokenIds,
+        hooks: Sequence[api.HookSpec] | None = None,
+        *,
+        integrated: api.IntegratedGradients | None = None,
+        activation_format: Literal["array", "base64", "metadata", "reference"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+    ) -> api.Gradients:
+        """Differentiate a logit, a difference, a probability or a loss by any activation, and by
+        the tokens of the prompt."""
+        return await self._result(
+            "POST",
+            "/v1/gradients",
+            body={
+                "target": target,
+                "prompt": prompt,
+                "hooks": hooks,
+                "integrated": integrated,
+                "activation_format": activation_format,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+            },
+        )
+
+    def stream_gradients(
+        self,
+        target: api.GradientTarget,
+        prompt: str | api.TokenIds,
+        hooks: Sequence[api.HookSpec] | None = None,
+        *,
+        integrated: api.IntegratedGradients | None = None,
+        activation_format: Literal["array", "base64", "metadata", "reference"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Differentiate a logit, a difference, a probability or a loss by any activation, and by
+        the tokens of the prompt. Yields the events of the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/gradients",
+            body={
+                "target": target,
+                "prompt": prompt,
+                "hooks": hooks,
+                "integrated": integrated,
+                "activation_format": activation_format,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+            },
+        )
+
     async def patch_circuit(
         self,
         clean: str | api.TokenIds | None = None,
@@ -3303,7 +3771,7 @@ class AsyncOperations(AsyncTransport):
         distractor: str | api.TokenId | None = None,
         *,
         examples: Sequence[api.CircuitExample] | None = None,
-        pooling: Literal["mean", "logsumexp"] | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
         add_special_tokens: bool | None = None,
         model: str | None = None,
         component: Literal[
@@ -3365,7 +3833,7 @@ class AsyncOperations(AsyncTransport):
         distractor: str | api.TokenId | None = None,
         *,
         examples: Sequence[api.CircuitExample] | None = None,
-        pooling: Literal["mean", "logsumexp"] | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
         add_special_tokens: bool | None = None,
         model: str | None = None,
         component: Literal[
@@ -3428,7 +3896,7 @@ class AsyncOperations(AsyncTransport):
         corrupted: str | api.TokenIds | None = None,
         answer: str | api.TokenId | None = None,
         distractor: str | api.TokenId | None = None,
-        pooling: Literal["mean", "logsumexp"] | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
         add_special_tokens: bool | None = None,
         model: str | None = None,
         ablation: api.CircuitAblation | None = None,
@@ -3464,7 +3932,7 @@ class AsyncOperations(AsyncTransport):
         corrupted: str | api.TokenIds | None = None,
         answer: str | api.TokenId | None = None,
         distractor: str | api.TokenId | None = None,
-        pooling: Literal["mean", "logsumexp"] | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
         add_special_tokens: bool | None = None,
         model: str | None = None,
         ablation: api.CircuitAblation | None = None,
@@ -3589,6 +4057,366 @@ class AsyncOperations(AsyncTransport):
                 "model": model,
                 "features": features,
                 "tokens": tokens,
+            },
+        )
+
+    async def score_edges(
+        self,
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        method: Literal["eap", "eap_ig"] | None = None,
+        steps: int | None = None,
+        top_n: int | None = None,
+        sources: Sequence[str] | None = None,
+        destinations: Sequence[str] | None = None,
+        scores: Literal["none", "array", "safetensors"] | None = None,
+    ) -> api.CircuitEdges:
+        """Estimate how much each edge between the parts of a model matters to an answer, all of
+        them in a few passes."""
+        return await self._result(
+            "POST",
+            "/v1/circuits/edges",
+            body={
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "method": method,
+                "steps": steps,
+                "top_n": top_n,
+                "sources": sources,
+                "destinations": destinations,
+                "scores": scores,
+            },
+        )
+
+    def stream_score_edges(
+        self,
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        method: Literal["eap", "eap_ig"] | None = None,
+        steps: int | None = None,
+        top_n: int | None = None,
+        sources: Sequence[str] | None = None,
+        destinations: Sequence[str] | None = None,
+        scores: Literal["none", "array", "safetensors"] | None = None,
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Estimate how much each edge between the parts of a model matters to an answer, all of
+        them in a few passes. Yields the events of the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/circuits/edges",
+            body={
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "method": method,
+                "steps": steps,
+                "top_n": top_n,
+                "sources": sources,
+                "destinations": destinations,
+                "scores": scores,
+            },
+        )
+
+    async def edge_faithfulness(
+        self,
+        edges: Sequence[api.EdgeSpec] | None = None,
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        sizes: Sequence[int] | None = None,
+        random: int | None = None,
+        seed: int | None = None,
+    ) -> api.EdgeFaithfulness:
+        """Measure how much of a behaviour circuits of the first edges of a ranking do, with what
+        all others carry patched."""
+        return await self._result(
+            "POST",
+            "/v1/circuits/edges/faithfulness",
+            body={
+                "edges": edges,
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "sizes": sizes,
+                "random": random,
+                "seed": seed,
+            },
+        )
+
+    def stream_edge_faithfulness(
+        self,
+        edges: Sequence[api.EdgeSpec] | None = None,
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        sizes: Sequence[int] | None = None,
+        random: int | None = None,
+        seed: int | None = None,
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Measure how much of a behaviour circuits of the first edges of a ranking do, with what
+        all others carry patched. Yields the events of the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/circuits/edges/faithfulness",
+            body={
+                "edges": edges,
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "sizes": sizes,
+                "random": random,
+                "seed": seed,
+            },
+        )
+
+    async def prune_circuit(
+        self,
+        threshold: float,
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        edges: Sequence[api.EdgeSpec] | None = None,
+        distance: Literal["kl", "score"] | None = None,
+    ) -> api.PrunedCircuit:
+        """Prune a circuit edge by edge, as ACDC does."""
+        return await self._result(
+            "POST",
+            "/v1/circuits/edges/prune",
+            body={
+                "threshold": threshold,
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "edges": edges,
+                "distance": distance,
+            },
+        )
+
+    def stream_prune_circuit(
+        self,
+        threshold: float,
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        edges: Sequence[api.EdgeSpec] | None = None,
+        distance: Literal["kl", "score"] | None = None,
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Prune a circuit edge by edge, as ACDC does. Yields the events of the reply as they
+        arrive."""
+        return self._events(
+            "POST",
+            "/v1/circuits/edges/prune",
+            body={
+                "threshold": threshold,
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "edges": edges,
+                "distance": distance,
+            },
+        )
+
+    async def patch_paths(
+        self,
+        senders: Sequence[Sequence[str]],
+        receivers: Sequence[str],
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        held: Literal["heads", "heads_and_mlps"] | None = None,
+    ) -> api.CircuitPaths:
+        """Measure what senders send to receivers directly, by path patching."""
+        return await self._result(
+            "POST",
+            "/v1/circuits/paths",
+            body={
+                "senders": senders,
+                "receivers": receivers,
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "held": held,
+            },
+        )
+
+    def stream_patch_paths(
+        self,
+        senders: Sequence[Sequence[str]],
+        receivers: Sequence[str],
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        held: Literal["heads", "heads_and_mlps"] | None = None,
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Measure what senders send to receivers directly, by path patching. Yields the events
+        of the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/circuits/paths",
+            body={
+                "senders": senders,
+                "receivers": receivers,
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "held": held,
+            },
+        )
+
+    async def score_nodes(
+        self,
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        qk_fix: bool | None = None,
+        grad_drop: bool | None = None,
+    ) -> api.CircuitNodes:
+        """Estimate how much each node matters to an answer, by attribution patching with the
+        corrections of AtP*."""
+        return await self._result(
+            "POST",
+            "/v1/circuits/nodes",
+            body={
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "qk_fix": qk_fix,
+                "grad_drop": grad_drop,
+            },
+        )
+
+    def stream_score_nodes(
+        self,
+        examples: Sequence[api.CircuitExample] | None = None,
+        *,
+        clean: str | api.TokenIds | None = None,
+        corrupted: str | api.TokenIds | None = None,
+        answer: str | api.TokenId | None = None,
+        distractor: str | api.TokenId | None = None,
+        pooling: Literal["mean", "logsumexp", "probability"] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        qk_fix: bool | None = None,
+        grad_drop: bool | None = None,
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Estimate how much each node matters to an answer, by attribution patching with the
+        corrections of AtP*. Yields the events of the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/circuits/nodes",
+            body={
+                "examples": examples,
+                "clean": clean,
+                "corrupted": corrupted,
+                "answer": answer,
+                "distractor": distractor,
+                "pooling": pooling,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "qk_fix": qk_fix,
+                "grad_drop": grad_drop,
             },
         )
 

@@ -65,6 +65,12 @@ class CircuitCompleteness(TypedDict):
     incompleteness: float
 
 
+Source: TypeAlias = str
+
+
+Destination: TypeAlias = str
+
+
 class CircuitMinimality(TypedDict):
     """
     A part, and the removed subset of the circuit beside which removing it matters most.
@@ -81,6 +87,33 @@ Layer: TypeAlias = int
 
 
 Neuron: TypeAlias = int
+
+
+class CircuitPaths(TypedDict):
+    """
+    What the paths from senders to receivers carry, in units of the task's score.
+    """
+
+    warnings: NotRequired[list[str]]
+    clean_scores: list[float]
+    corrupted_scores: list[float]
+    scores: list[list[float]]
+    effects: list[float]
+
+
+SenderItem: TypeAlias = str
+
+
+Sender: TypeAlias = list[SenderItem]
+
+
+Receiver: TypeAlias = str
+
+
+Sender1Item: TypeAlias = str
+
+
+Sender1: TypeAlias = list[Sender1Item]
 
 
 class CircuitVerification(TypedDict):
@@ -179,6 +212,35 @@ class DebugStepRequest(TypedDict):
 class DetokenizeResponse(TypedDict):
     text: str
     texts: list[str]
+
+
+class EdgeFaithfulness(TypedDict):
+    """
+    How much of the difference between the prompts circuits of edges restore.
+    """
+
+    warnings: NotRequired[list[str]]
+    sizes: list[int]
+    edge_count: int
+    clean_score: float
+    corrupted_score: float
+    scores: list[float]
+    faithfulness: list[float]
+    random_faithfulness: list[list[float]]
+    cpr: float
+    cmd: float
+
+
+Size: TypeAlias = int
+
+
+class EdgeSpec(TypedDict):
+    """
+    An edge by the names of its ends.
+    """
+
+    source: str
+    destination: str
 
 
 class Embedding(TypedDict):
@@ -446,6 +508,17 @@ class InputText(TypedDict):
     logprobs: NotRequired[list[Any] | None]
 
 
+class IntegratedAttributions(TypedDict):
+    """
+    Integrated gradients by token, in units of the target (Sundararajan et al. 2017).
+    """
+
+    attributions: list[float]
+    baseline_score: float
+    delta: float
+    steps: int
+
+
 class JobProgress(TypedDict):
     done: int
     total: int
@@ -631,6 +704,21 @@ class SchemaFormat(TypedDict):
     strict: NotRequired[bool | None]
 
 
+class ScoredEdge(TypedDict):
+    source: str
+    destination: str
+    score: float
+
+
+class ScoredNode(TypedDict):
+    name: str
+    kind: Literal["query", "key", "value", "head", "mlp"]
+    layer: int
+    unit: int | None
+    score: float
+    magnitude: float | None
+
+
 StopString: TypeAlias = str
 
 
@@ -740,6 +828,15 @@ TokenId: TypeAlias = int
 
 
 TokenIds: TypeAlias = list[TokenId]
+
+
+class TokenSaliency(TypedDict):
+    """
+    How much each token matters, one number a token.
+    """
+
+    gradient_x_input: list[float]
+    norm: list[float]
 
 
 class TokenizeResponse(TypedDict):
@@ -917,6 +1014,24 @@ class CircuitAblation(TypedDict):
     seed: NotRequired[int | None]
 
 
+class CircuitEdges(TypedDict):
+    """
+    Scores estimate how the task's score changes with the edge patched, in its units.
+    """
+
+    warnings: NotRequired[list[str]]
+    clean_score: float
+    corrupted_score: float
+    sources: list[str]
+    destinations: list[str]
+    edge_count: int
+    edges: list[ScoredEdge]
+    all_scores: Tensor | None
+    safetensors_base64: str | None
+    forward_passes: int
+    backward_passes: int
+
+
 class CircuitEffects(TypedDict):
     """
     Scores are in logits; effects are shares of the difference between the two prompts.
@@ -944,6 +1059,58 @@ class CircuitExample(TypedDict):
     corrupted: str | TokenIds
     answers: list[str | TokenId]
     distractors: list[str | TokenId]
+
+
+class CircuitNodes(TypedDict):
+    """
+    Scores estimate how the task's score changes with the node patched, in its units.
+    """
+
+    warnings: NotRequired[list[str]]
+    clean_score: float
+    corrupted_score: float
+    nodes: list[ScoredNode]
+    forward_passes: int
+    backward_passes: int
+
+
+class CircuitNodesRequest1(TypedDict):
+    """
+    Examples over which all nodes are scored by AtP* (Kramár et al. 2024).
+    """
+
+    clean: NotRequired[str | TokenIds | None]
+    corrupted: NotRequired[str | TokenIds | None]
+    answer: NotRequired[str | TokenId | None]
+    distractor: NotRequired[str | TokenId | None]
+    examples: list[CircuitExample] | None
+    pooling: NotRequired[Literal["mean", "logsumexp", "probability"] | None]
+    add_special_tokens: NotRequired[bool | None]
+    model: NotRequired[str | None]
+    stream: NotRequired[bool | None]
+    qk_fix: NotRequired[bool | None]
+    grad_drop: NotRequired[bool | None]
+
+
+class CircuitNodesRequest2(TypedDict):
+    """
+    Examples over which all nodes are scored by AtP* (Kramár et al. 2024).
+    """
+
+    clean: str | TokenIds | None
+    corrupted: str | TokenIds | None
+    answer: str | TokenId | None
+    distractor: str | TokenId | None
+    examples: NotRequired[list[CircuitExample] | None]
+    pooling: NotRequired[Literal["mean", "logsumexp", "probability"] | None]
+    add_special_tokens: NotRequired[bool | None]
+    model: NotRequired[str | None]
+    stream: NotRequired[bool | None]
+    qk_fix: NotRequired[bool | None]
+    grad_drop: NotRequired[bool | None]
+
+
+CircuitNodesRequest: TypeAlias = CircuitNodesRequest1 | CircuitNodesRequest2
 
 
 class CircuitPart(TypedDict):
@@ -991,7 +1158,7 @@ class CircuitPatchRequest1(TypedDict):
     answer: NotRequired[str | TokenId | None]
     distractor: NotRequired[str | TokenId | None]
     examples: list[CircuitExample] | None
-    pooling: NotRequired[Literal["mean", "logsumexp"] | None]
+    pooling: NotRequired[Literal["mean", "logsumexp", "probability"] | None]
     add_special_tokens: NotRequired[bool | None]
     model: NotRequired[str | None]
     stream: NotRequired[bool | None]
@@ -1036,7 +1203,7 @@ class CircuitPatchRequest2(TypedDict):
     answer: str | TokenId | None
     distractor: str | TokenId | None
     examples: NotRequired[list[CircuitExample] | None]
-    pooling: NotRequired[Literal["mean", "logsumexp"] | None]
+    pooling: NotRequired[Literal["mean", "logsumexp", "probability"] | None]
     add_special_tokens: NotRequired[bool | None]
     model: NotRequired[str | None]
     stream: NotRequired[bool | None]
@@ -1071,6 +1238,88 @@ class CircuitPatchRequest2(TypedDict):
 CircuitPatchRequest: TypeAlias = CircuitPatchRequest1 | CircuitPatchRequest2
 
 
+class CircuitPathsRequest1(TypedDict):
+    """
+    Senders and receivers of path patching.
+    """
+
+    clean: NotRequired[str | TokenIds | None]
+    corrupted: NotRequired[str | TokenIds | None]
+    answer: NotRequired[str | TokenId | None]
+    distractor: NotRequired[str | TokenId | None]
+    examples: list[CircuitExample] | None
+    pooling: NotRequired[Literal["mean", "logsumexp", "probability"] | None]
+    add_special_tokens: NotRequired[bool | None]
+    model: NotRequired[str | None]
+    stream: NotRequired[bool | None]
+    senders: list[Sender]
+    receivers: list[Receiver]
+    held: NotRequired[Literal["heads", "heads_and_mlps"] | None]
+
+
+class CircuitPathsRequest2(TypedDict):
+    """
+    Senders and receivers of path patching.
+    """
+
+    clean: str | TokenIds | None
+    corrupted: str | TokenIds | None
+    answer: str | TokenId | None
+    distractor: str | TokenId | None
+    examples: NotRequired[list[CircuitExample] | None]
+    pooling: NotRequired[Literal["mean", "logsumexp", "probability"] | None]
+    add_special_tokens: NotRequired[bool | None]
+    model: NotRequired[str | None]
+    stream: NotRequired[bool | None]
+    senders: list[Sender1]
+    receivers: list[Receiver]
+    held: NotRequired[Literal["heads", "heads_and_mlps"] | None]
+
+
+CircuitPathsRequest: TypeAlias = CircuitPathsRequest1 | CircuitPathsRequest2
+
+
+class CircuitPruneRequest1(TypedDict):
+    """
+    A circuit to be pruned edge by edge (Conmy et al. 2023).
+    """
+
+    clean: NotRequired[str | TokenIds | None]
+    corrupted: NotRequired[str | TokenIds | None]
+    answer: NotRequired[str | TokenId | None]
+    distractor: NotRequired[str | TokenId | None]
+    examples: list[CircuitExample] | None
+    pooling: NotRequired[Literal["mean", "logsumexp", "probability"] | None]
+    add_special_tokens: NotRequired[bool | None]
+    model: NotRequired[str | None]
+    stream: NotRequired[bool | None]
+    threshold: float
+    edges: NotRequired[list[EdgeSpec] | None]
+    distance: NotRequired[Literal["kl", "score"] | None]
+
+
+class CircuitPruneRequest2(TypedDict):
+    """
+    A circuit to be pruned edge by edge (Conmy et al. 2023).
+    """
+
+    clean: str | TokenIds | None
+    corrupted: str | TokenIds | None
+    answer: str | TokenId | None
+    distractor: str | TokenId | None
+    examples: NotRequired[list[CircuitExample] | None]
+    pooling: NotRequired[Literal["mean", "logsumexp", "probability"] | None]
+    add_special_tokens: NotRequired[bool | None]
+    model: NotRequired[str | None]
+    stream: NotRequired[bool | None]
+    threshold: float
+    edges: NotRequired[list[EdgeSpec] | None]
+    distance: NotRequired[Literal["kl", "score"] | None]
+
+
+CircuitPruneRequest: TypeAlias = CircuitPruneRequest1 | CircuitPruneRequest2
+
+
 class CircuitVerifyRequest1(TypedDict):
     """
     A circuit, and the examples over which it is to do what the whole model does.
@@ -1081,7 +1330,7 @@ class CircuitVerifyRequest1(TypedDict):
     answer: NotRequired[str | TokenId | None]
     distractor: NotRequired[str | TokenId | None]
     examples: list[CircuitExample] | None
-    pooling: NotRequired[Literal["mean", "logsumexp"] | None]
+    pooling: NotRequired[Literal["mean", "logsumexp", "probability"] | None]
     add_special_tokens: NotRequired[bool | None]
     model: NotRequired[str | None]
     stream: NotRequired[bool | None]
@@ -1101,7 +1350,7 @@ class CircuitVerifyRequest2(TypedDict):
     answer: str | TokenId | None
     distractor: str | TokenId | None
     examples: NotRequired[list[CircuitExample] | None]
-    pooling: NotRequired[Literal["mean", "logsumexp"] | None]
+    pooling: NotRequired[Literal["mean", "logsumexp", "probability"] | None]
     add_special_tokens: NotRequired[bool | None]
     model: NotRequired[str | None]
     stream: NotRequired[bool | None]
@@ -1181,6 +1430,49 @@ class DetokenizeRequest(TypedDict):
     model: NotRequired[str | None]
 
 
+class EdgeFaithfulnessRequest1(TypedDict):
+    """
+    A ranking of edges, and how many of its first ones circuits keep.
+    """
+
+    clean: NotRequired[str | TokenIds | None]
+    corrupted: NotRequired[str | TokenIds | None]
+    answer: NotRequired[str | TokenId | None]
+    distractor: NotRequired[str | TokenId | None]
+    examples: list[CircuitExample] | None
+    pooling: NotRequired[Literal["mean", "logsumexp", "probability"] | None]
+    add_special_tokens: NotRequired[bool | None]
+    model: NotRequired[str | None]
+    stream: NotRequired[bool | None]
+    edges: NotRequired[list[EdgeSpec] | None]
+    sizes: NotRequired[list[Size] | None]
+    random: NotRequired[int | None]
+    seed: NotRequired[int | None]
+
+
+class EdgeFaithfulnessRequest2(TypedDict):
+    """
+    A ranking of edges, and how many of its first ones circuits keep.
+    """
+
+    clean: str | TokenIds | None
+    corrupted: str | TokenIds | None
+    answer: str | TokenId | None
+    distractor: str | TokenId | None
+    examples: NotRequired[list[CircuitExample] | None]
+    pooling: NotRequired[Literal["mean", "logsumexp", "probability"] | None]
+    add_special_tokens: NotRequired[bool | None]
+    model: NotRequired[str | None]
+    stream: NotRequired[bool | None]
+    edges: NotRequired[list[EdgeSpec] | None]
+    sizes: NotRequired[list[Size] | None]
+    random: NotRequired[int | None]
+    seed: NotRequired[int | None]
+
+
+EdgeFaithfulnessRequest: TypeAlias = EdgeFaithfulnessRequest1 | EdgeFaithfulnessRequest2
+
+
 class Embeddings(TypedDict):
     warnings: NotRequired[list[str]]
     object: NotRequired[Literal["list"]]
@@ -1227,6 +1519,36 @@ class Forward(TypedDict):
     texts: list[list[str]]
     logits: ActivationRecord | None
     top: list[list[TopToken]]
+
+
+class GradientTarget(TypedDict):
+    """
+    A number of the logits at some positions: the mean over these positions.
+    """
+
+    kind: NotRequired[
+        Literal["logit", "logit_difference", "log_probability", "probability", "loss"] | None
+    ]
+    tokens: NotRequired[list[str | TokenId] | None]
+    against: NotRequired[list[str | TokenId] | None]
+    positions: NotRequired[list[Position] | None]
+
+
+class Gradients(TypedDict):
+    """
+    Gradients are per unit of activation, in units of the target.
+    """
+
+    warnings: NotRequired[list[str]]
+    tokens: list[int]
+    texts: list[str]
+    score: float
+    capture_id: str
+    gradients: dict[str, list[ActivationRecord]]
+    saliency: TokenSaliency
+    integrated: IntegratedAttributions | None
+    forward_passes: int
+    backward_passes: int
 
 
 class GraphInterventionOutcomes(TypedDict):
@@ -1320,6 +1642,17 @@ class InputReasoning(TypedDict):
     status: NotRequired[str | None]
 
 
+class IntegratedGradients(TypedDict):
+    """
+    Gradients integrated from a baseline to the prompt's embeddings.
+    """
+
+    steps: NotRequired[int | None]
+    baseline: NotRequired[Literal["zero", "token", "prompt"] | None]
+    token: NotRequired[str | TokenId | None]
+    prompt: NotRequired[str | TokenIds | None]
+
+
 class InterventionSpec(TypedDict):
     """
     A change made to an activation while the model runs.
@@ -1410,6 +1743,20 @@ class PromotedTokens(TypedDict):
     expert: int | None
     promoted: list[TokenEffect]
     suppressed: list[TokenEffect]
+
+
+class PrunedCircuit(TypedDict):
+    """
+    What is left of a circuit.
+    """
+
+    warnings: NotRequired[list[str]]
+    edges: list[ScoredEdge]
+    tried: int
+    distance: float
+    score: float
+    clean_score: float
+    corrupted_score: float
 
 
 class RegisterHooksRequest(TypedDict):
@@ -1583,6 +1930,53 @@ class ChatCompletionWithActivationsRequest(TypedDict):
 
 class ChatLogprobs(TypedDict):
     content: list[TokenLogprob]
+
+
+class CircuitEdgesRequest1(TypedDict):
+    """
+    Examples over which all edges are scored.
+    """
+
+    clean: NotRequired[str | TokenIds | None]
+    corrupted: NotRequired[str | TokenIds | None]
+    answer: NotRequired[str | TokenId | None]
+    distractor: NotRequired[str | TokenId | None]
+    examples: list[CircuitExample] | None
+    pooling: NotRequired[Literal["mean", "logsumexp", "probability"] | None]
+    add_special_tokens: NotRequired[bool | None]
+    model: NotRequired[str | None]
+    stream: NotRequired[bool | None]
+    method: NotRequired[Literal["eap", "eap_ig"] | None]
+    steps: NotRequired[int | None]
+    top_n: NotRequired[int | None]
+    sources: NotRequired[list[Source] | None]
+    destinations: NotRequired[list[Destination] | None]
+    scores: NotRequired[Literal["none", "array", "safetensors"] | None]
+
+
+class CircuitEdgesRequest2(TypedDict):
+    """
+    Examples over which all edges are scored.
+    """
+
+    clean: str | TokenIds | None
+    corrupted: str | TokenIds | None
+    answer: str | TokenId | None
+    distractor: str | TokenId | None
+    examples: NotRequired[list[CircuitExample] | None]
+    pooling: NotRequired[Literal["mean", "logsumexp", "probability"] | None]
+    add_special_tokens: NotRequired[bool | None]
+    model: NotRequired[str | None]
+    stream: NotRequired[bool | None]
+    method: NotRequired[Literal["eap", "eap_ig"] | None]
+    steps: NotRequired[int | None]
+    top_n: NotRequired[int | None]
+    sources: NotRequired[list[Source] | None]
+    destinations: NotRequired[list[Destination] | None]
+    scores: NotRequired[Literal["none", "array", "safetensors"] | None]
+
+
+CircuitEdgesRequest: TypeAlias = CircuitEdgesRequest1 | CircuitEdgesRequest2
 
 
 class Completion(TypedDict):
@@ -1795,6 +2189,21 @@ class ForwardSessionRequest(TypedDict):
     model: NotRequired[str | None]
     logits: NotRequired[Literal["last", "all", "none"] | None]
     top_k: NotRequired[int | None]
+
+
+class GradientsRequest(TypedDict):
+    """
+    A prompt, a target, and the values by which it is differentiated.
+    """
+
+    prompt: str | TokenIds
+    target: GradientTarget
+    hooks: NotRequired[list[HookSpec] | None]
+    integrated: NotRequired[IntegratedGradients | None]
+    activation_format: NotRequired[Literal["array", "base64", "metadata", "reference"] | None]
+    add_special_tokens: NotRequired[bool | None]
+    model: NotRequired[str | None]
+    stream: NotRequired[bool | None]
 
 
 class HookEntry(TypedDict):

@@ -71,7 +71,7 @@ class UnsupportedModelError(EngineError):
 
 
 class UnsupportedOperationError(EngineError):
-    """An operation that MLX cannot compute on this device; says which, and what helps."""
+    """What MLX cannot compute on this device, or of a model; says which, and what helps."""
 
 
 class NotFiniteError(EngineError):

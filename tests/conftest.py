@@ -36,7 +36,7 @@ FOLDERS = {"engine/server": "server", "smalltalk": "image", "squeak": "image"}
 KINDS = {
     "smollm2": {"smollm2_path", "smollm2_wheel"},
     "image": {"system", "squeak", "amber"},
-    "browser": {"site", "shown"},
+    "browser": {"site", "shown", "browser"},
 }
 """Markers, and the fixtures whose tests get them."""
 

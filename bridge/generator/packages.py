@@ -139,6 +139,8 @@ CORE_CLASSES = (
     "NeuroScopePatchingStrategy",
     "NeuroScopeCircuitSweep",
     "NeuroScopeCircuitExperiment",
+    "NeuroScopeEdgeFaithfulness",
+    "NeuroScopeEdgeExperiment",
     "NeuroScopeCircuitDiscovery",
     "NeuroScopeLogitMetric",
     "InterventionExperiment",

@@ -7,10 +7,21 @@ import numpy as np
 
 from bridge import api_types as api
 from bridge.client import LMStudioNeuroScopeClient
-from bridge.report.view import Circuit, CircuitHead, LensToken, View
+from bridge.errors import LMStudioError
+from bridge.report.view import (
+    Circuit,
+    CircuitEdge,
+    CircuitHead,
+    LensToken,
+    Saliency,
+    View,
+)
 from bridge.wire import from_record
 
 HEADS_SHOWN = 12
+EDGES_SHOWN = 40
+UNSUPPORTED = "unsupported_operation"
+"""The kind of the error of a model whose architecture has no gradients, or no edges."""
 HOOKS: list[api.HookSpec] = [
     {"layer_name": "embedding", "component": "embedding"},
     {"layer_name": "*", "component": "residual"},
@@ -60,7 +71,36 @@ def collect(
             for layer in lens["layers"]
         },
         circuit=None if contrast is None else _circuit(client, prompt, contrast, patterns),
+        saliency=_saliency(client, prompt, contrast, lens),
     )
+
+
+def _saliency(
+    client: LMStudioNeuroScopeClient,
+    prompt: str,
+    contrast: Contrast | None,
+    lens: api.LogitLens,
+) -> Saliency | None:
+    """How much each token matters to the contrast, or else to the likeliest next token."""
+    target: api.GradientTarget
+    if contrast is None:
+        likeliest = lens["layers"][-1]["top"][-1][0]
+        target = {"kind": "log_probability", "tokens": [likeliest["id"]]}
+        words = f"the log probability of {likeliest['text']!r}, the likeliest next token"
+    else:
+        target = {
+            "kind": "logit_difference",
+            "tokens": [contrast.answer],
+            "against": [contrast.distractor],
+        }
+        words = f"the logit of {contrast.answer!r} less that of {contrast.distractor!r}"
+    try:
+        found = client.gradients(target, prompt)["saliency"]
+    except LMStudioError as error:
+        if error.kind != UNSUPPORTED:
+            raise
+        return None
+    return Saliency(words, found["gradient_x_input"], found["norm"])
 
 
 def _circuit(
@@ -104,4 +144,25 @@ def _circuit(
         clean_score=swept["clean_score"],
         corrupted_score=swept["corrupted_score"],
         heads=heads,
+        **_edges(client, task),
     )
+
+
+def _edges(client: LMStudioNeuroScopeClient, task: dict[str, Any]) -> dict[str, Any]:
+    """The strongest edges, and how much they restore by themselves beside random ones."""
+    pair = {name: value for name, value in task.items() if name != "component"}
+    try:
+        found = client.score_edges(**pair, top_n=EDGES_SHOWN)["edges"]
+    except LMStudioError as error:
+        if error.kind != UNSUPPORTED:
+            raise
+        return {"edges": [], "faithfulness": 0.0, "random_faithfulness": 0.0}
+    ranking: list[api.EdgeSpec] = [
+        {"source": each["source"], "destination": each["destination"]} for each in found
+    ]
+    curve = client.edge_faithfulness(**pair, edges=ranking, sizes=[len(ranking)], random=1)
+    return {
+        "edges": [CircuitEdge(**each) for each in found],
+        "faithfulness": curve["faithfulness"][0],
+        "random_faithfulness": curve["random_faithfulness"][0][0],
+    }

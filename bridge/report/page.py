@@ -32,6 +32,7 @@ def _data(view: View) -> dict[str, Any]:
             for layer, positions in view.lens.items()
         },
         "circuit": view.circuit and asdict(view.circuit),
+        "saliency": view.saliency and asdict(view.saliency),
     }
 
 

@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 from bridge.errors import BridgeError
 
 FORMAT = "neuroscope-view-1"
-TEXT = ("model", "tokens", "texts", "lens", "circuit")
+TEXT = ("model", "tokens", "texts", "lens", "circuit", "saliency")
 
 
 class ViewFileError(BridgeError):
@@ -44,8 +44,31 @@ class CircuitHead:
 
 
 @dataclass(frozen=True)
+class CircuitEdge:
+    """What a part writes and another reads, and how the score changes with it patched."""
+
+    source: str
+    destination: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Saliency:
+    """How much each token matters to a target, in words, by the gradient at its embedding."""
+
+    target: str
+    gradient_x_input: list[float]
+    norm: list[float]
+
+
+@dataclass(frozen=True)
 class Circuit:
-    """The heads that matter to the difference between two prompts, the most important first."""
+    """The heads that matter to the difference between two prompts, the most important first, and
+    the strongest edges; these are empty where a model's edges cannot be told apart.
+
+    `faithfulness` is the share of the difference that these edges restore by themselves, and
+    `random_faithfulness` what random ones of as many do.
+    """
 
     corrupted: list[str]
     answer: str
@@ -53,6 +76,9 @@ class Circuit:
     clean_score: float
     corrupted_score: float
     heads: list[CircuitHead]
+    edges: list[CircuitEdge]
+    faithfulness: float
+    random_faithfulness: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +87,7 @@ class View:
 
     `patterns` are ``[heads, query, key]`` by layer; `norms` the Euclidean norms of the residual
     stream, ``[1 + layers, seq]``, the first row the embedding's; `lens` lists, by layer and
-    position, the likeliest next tokens.
+    position, the likeliest next tokens; `saliency` is None where there are no gradients.
     """
 
     model: str
@@ -71,6 +97,7 @@ class View:
     norms: np.ndarray
     lens: dict[int, list[list[LensToken]]]
     circuit: Circuit | None
+    saliency: Saliency | None
 
     def save(self, path: Path) -> None:
         """Write a safetensors file: the arrays as tensors, all else as its metadata."""
@@ -96,7 +123,10 @@ class View:
         }
         if plain["circuit"]:
             heads = [CircuitHead(**head) for head in plain["circuit"].pop("heads")]
-            plain["circuit"] = Circuit(heads=heads, **plain["circuit"])
+            edges = [CircuitEdge(**edge) for edge in plain["circuit"].pop("edges")]
+            plain["circuit"] = Circuit(heads=heads, edges=edges, **plain["circuit"])
+        if plain["saliency"]:
+            plain["saliency"] = Saliency(**plain["saliency"])
         norms = tensors.pop("norms")
         patterns = {int(name.removeprefix("pattern.")): a for name, a in tensors.items()}
         return cls(patterns=dict(sorted(patterns.items())), norms=norms, **plain)

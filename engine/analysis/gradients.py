@@ -1,11 +1,13 @@
 """Gradients of a score with respect to the values at hook points."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import mlx.core as mx
 
-from engine.errors import InterventionError
+from engine.errors import InterventionError, UnsupportedOperationError
 from engine.runs.kit import ModelKit
 from engine.taps.observation import observed
 from engine.taps.points import Point, Span, Visitor
@@ -13,6 +15,9 @@ from engine.turns import give_way
 
 Score = Callable[[mx.array], mx.array]
 """From logits ``[batch, seq, vocab]`` to one number."""
+
+NO_GRADIENT = re.compile(r"(?i)\bvjp\b")
+"""How MLX says of an operation that it has no gradient."""
 
 
 @dataclass(frozen=True)
@@ -27,43 +32,79 @@ class Gradients:
     gradients: dict[Point, mx.array]
 
 
-def gradients(kit: ModelKit, tokens: mx.array, points: Sequence[Point], score: Score) -> Gradients:
+def gradients(
+    kit: ModelKit,
+    tokens: mx.array,
+    points: Sequence[Point],
+    score: Score,
+    *,
+    given: Mapping[Point, mx.array] | None = None,
+    stopped: Collection[Point] = (),
+) -> Gradients:
     """Differentiate a score of the logits of `tokens`, ``[batch, seq]``, by the values at `points`.
 
     The gradient at a point is that of an additive perturbation of its value: it counts whatever
-    the model calculates from there on, at a later point among `points` too. Costs one forward and
-    one backward pass, in which the whole sequence is needed at once. Raises InterventionError for a
-    point that the pass does not come by exactly once, NotEnoughMemoryError for what does not fit.
+    the model calculates from there on, at a later point among `points` too. `given` are values that
+    the pass has at some points in place of its own, and no gradient goes back through the values
+    at those that are `stopped`. Costs one forward and one backward pass, in
+    which the whole sequence is needed at once. Raises InterventionError for a point that the pass
+    does not come by exactly once, or whose values are whole numbers; UnsupportedOperationError
+    where the model calculates with an operation that has no gradient; NotEnoughMemoryError for what
+    does not fit.
     """
     kit.structure.check_length(tokens.shape[1])
     kit.footprint.check_gradients(*tokens.shape)
-    perturbed = _Perturbed(kit, tokens, points)
-    run = mx.value_and_grad(lambda perturbations: perturbed.score(perturbations, score))
-    (value, values), found = run(perturbed.zeros())
-    for each in [*values, value, *reversed(found)]:  # the order in which they are calculated
-        mx.eval(each)
-        give_way()
+    perturbed = _Perturbed(kit, tokens, points, dict(given or {}), stopped)
+    with missing_gradients_explained(kit):
+        run = mx.value_and_grad(lambda perturbations: perturbed.score(perturbations, score))
+        (value, values), found = run(perturbed.zeros())
+        for each in [*values, value, *reversed(found)]:  # the order in which they are calculated
+            mx.eval(each)
+            give_way()
     return Gradients(
         value, dict(zip(points, values, strict=True)), dict(zip(points, found, strict=True))
     )
 
 
+@contextmanager
+def missing_gradients_explained(kit: ModelKit) -> Iterator[None]:
+    """Raise UnsupportedOperationError, with MLX's words, for an operation without a gradient."""
+    try:
+        yield
+    except (ValueError, RuntimeError) as error:
+        if not NO_GRADIENT.search(str(error)):
+            raise
+        raise UnsupportedOperationError(
+            f"{kit.info.architecture} calculates with an operation that has no gradient in MLX: "
+            f"{error} What patches and ablates works without one"
+        ) from error
+
+
+@dataclass
 class _Perturbed:
     """One forward pass to whose values at some points perturbations are added."""
 
-    def __init__(self, kit: ModelKit, tokens: mx.array, points: Sequence[Point]):
-        self.kit = kit
-        self.tokens = tokens
-        self.points = points
+    kit: ModelKit
+    tokens: mx.array
+    points: Sequence[Point]
+    given: Mapping[Point, mx.array] = field(default_factory=dict)
+    stopped: Collection[Point] = ()
 
     def zeros(self) -> list[mx.array]:
         """Perturbations that change nothing; the pass that tells their shapes is not evaluated."""
         seen = self._run(lambda point, value: value)[1]
+        for point, value in zip(self.points, seen, strict=True):
+            if not mx.issubdtype(value.dtype, mx.floating):
+                raise InterventionError(
+                    f"no gradient at {_name(point)}: its values are whole numbers"
+                )
         return [mx.zeros_like(value) for value in seen]
 
     def score(self, perturbations: list[mx.array], score: Score) -> tuple:
         added = dict(zip(self.points, perturbations, strict=True))
-        logits, values = self._run(lambda point, value: value + added[point])
+        logits, values = self._run(
+            lambda point, value: value + added[point] if point in added else value
+        )
         return score(logits), values
 
     def _run(self, change: Callable[[Point, mx.array], mx.array]) -> tuple:
@@ -71,17 +112,26 @@ class _Perturbed:
 
         def visitor(point: Point) -> Visitor:
             def visit(value: mx.array, span: Span) -> mx.array:
-                seen[point].append(change(point, value))
-                return seen[point][-1]
+                value = change(point, self.given.get(point, value))
+                if point in seen:
+                    seen[point].append(value)
+                return mx.stop_gradient(value) if point in self.stopped else value
 
             return visit
 
-        with observed(self.kit.structure, {point: visitor(point) for point in self.points}):
+        visitors = {point: visitor(point) for point in {*self.points, *self.given, *self.stopped}}
+        with observed(self.kit.structure, visitors):
             logits = self.kit.structure.logits(self.tokens)
         for point, values in seen.items():
             if len(values) != 1:
                 raise InterventionError(
-                    f"no gradient at {point.component} of layer {point.layer}: "
+                    f"no gradient at {_name(point)}: "
                     f"the pass comes by it {len(values)} times, not once"
                 )
         return logits, [value for (value,) in seen.values()]
+
+
+def _name(point: Point) -> str:
+    side = "the input of " if point.is_input else ""
+    where = "" if point.layer is None else f" of layer {point.layer}"
+    return f"{side}{point.component}{where}"

@@ -11,10 +11,12 @@ Several answers, or several distractors, are pooled into one number before the d
   linear in the logits; it is what is usual where each answer has a distractor of its own.
 - *logsumexp*: the logarithm of the sum of the exponentials of their logits. The difference is then
   the logarithm of the ratio of the probability of any of the answers to that of any of the
-  distractors, as where every spelling of an answer counts. (Hanna et al. 2023, arXiv:2305.00586,
-  pool probabilities too, and take the difference of their sums.)
+  distractors, as where every spelling of an answer counts.
+- *probability*: the sum of their probabilities. The difference is not one of logits: it lies
+  between -1 and 1, and says how likely the answers are among all tokens, as in the greater-than
+  task of Hanna et al. 2023, arXiv:2305.00586.
 
-For one answer and one distractor both are the difference of two logits.
+For one answer and one distractor the first two are the difference of two logits.
 """
 
 from collections.abc import Sequence
@@ -23,10 +25,11 @@ from typing import Literal, get_args
 
 import mlx.core as mx
 
+from engine.analysis.probabilities import log_probabilities
 from engine.errors import InvalidRequestError, UnequalPromptsError
 from engine.runs.kit import ModelKit
 
-Pooling = Literal["mean", "logsumexp"]
+Pooling = Literal["mean", "logsumexp", "probability"]
 
 
 @dataclass(frozen=True)
@@ -53,10 +56,14 @@ class Task:
     def score(self, logits: mx.array) -> mx.array:
         """Logit difference at the last position, ``[batch]``, of ``[batch, positions, vocab]``."""
         last = logits[:, -1].astype(mx.float32)
+        if self.pooling == "probability":
+            last = log_probabilities(last)
         return self._pooled(last, self.answers) - self._pooled(last, self.distractors)
 
     def _pooled(self, logits: mx.array, tokens: list[int]) -> mx.array:
         chosen = logits[:, mx.array(tokens)]
+        if self.pooling == "probability":
+            return mx.exp(chosen).sum(-1)
         return chosen.mean(-1) if self.pooling == "mean" else mx.logsumexp(chosen, -1)
 
     def check(self, kit: ModelKit) -> None:

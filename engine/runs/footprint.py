@@ -178,12 +178,27 @@ class Footprint:
         nbytes = self.of_pass(batch, length, length, logits=1).nbytes
         return nbytes <= room_for(nbytes)
 
+    def fits_gradients(self, batch: int, length: int) -> bool:
+        """Whether the way back through a pass over whole sequences fits into the memory."""
+        nbytes = self.of_gradients(batch, length).nbytes
+        return nbytes <= room_for(nbytes)
+
     def check_gradients(self, batch: int, length: int) -> None:
         """Raise NotEnoughMemoryError if the way back through a pass does not fit."""
         _check(
             self.of_gradients(batch, length),
             f"gradients over {length} positions",
             "shorten the prompt: gradients need the whole of it at once",
+        )
+
+    def check_edges(self, length: int, *, written: int, read: int) -> None:
+        """Raise NotEnoughMemoryError if gradients do not fit beside what all nodes write, and what
+        those of a layer read, in bytes."""
+        parts = self.of_gradients(1, length).parts
+        _check(
+            Cost({**parts, "what nodes write": 2 * written, "what a layer reads": read}),
+            f"the edges over {length} positions",
+            "shorten the prompts: edges need the whole of them at once",
         )
 
     def check_logits(self, length: int) -> None:

@@ -93,6 +93,10 @@ class Observation:
         """Taps in place, removed on every way out; they see nothing outside of `watching`."""
         return self._taps.in_place()
 
+    def begin_pass(self, span: Span, batch: int) -> None:
+        """Say what is run next, where that is a part of the model by itself."""
+        self._scope.begin(span, batch)
+
     def watching(self) -> AbstractContextManager[None]:
         """Visit this thread's passes."""
         return observing(self._scope)

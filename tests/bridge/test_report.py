@@ -21,6 +21,9 @@ CLEAN = "When Mary and John went to the store, John gave a drink to"
 CORRUPTED = "When Mary and John went to the store, Mary gave a drink to"
 
 
+TASK = {"clean": CLEAN, "corrupted": CORRUPTED, "answer": " Mary", "distractor": " John"}
+
+
 @pytest.fixture(scope="module")
 def view(engine: LMStudioNeuroScopeClient) -> View:
     return collect(engine, CLEAN, Contrast(CORRUPTED, " Mary", " John"))
@@ -35,6 +38,7 @@ class Shown(HTMLParser):
         self.tag = ""
         self.cells: dict[str, list[str]] = {}
         self.heads: dict[str, list[str]] = {}
+        self.edges: list[str] = []
         self.feed(dom)
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
@@ -42,6 +46,8 @@ class Shown(HTMLParser):
         self.tag = tag
         if tag == "section":
             self.section = named["id"]
+        if "data-edge" in named:
+            self.edges.append(named["data-edge"])
         if "data-head" in named:
             self.heads.setdefault(self.section, []).append(named["data-head"])
 
@@ -93,6 +99,21 @@ def test_the_circuit_shows_the_heads_that_patching_finds(
     flat = np.abs(from_record(sweep["effects"], {})).ravel()
     expected = [f"{n // 9}.{n % 9}" for n in np.argsort(-flat, kind="stable")[:12]]
     assert shown.heads["circuit"] == expected
+
+
+def test_the_strongest_edges_are_drawn_the_weakest_first(
+    shown: Shown, engine: LMStudioNeuroScopeClient
+):
+    found = engine.score_edges(**TASK, top_n=40)["edges"]
+    expected = [f"{each['source']} {each['destination']}" for each in reversed(found)]
+    assert shown.edges == expected
+
+
+def test_saliency_is_that_of_the_logit_difference(shown: Shown, engine: LMStudioNeuroScopeClient):
+    target = {"kind": "logit_difference", "tokens": [" Mary"], "against": [" John"]}
+    found = engine.gradients(target, CLEAN)["saliency"]
+    expected = [f"{value:.2f}" for value in [*found["gradient_x_input"], *found["norm"]]]
+    assert shown.cells["saliency"][: len(expected)] == expected
 
 
 def test_the_page_asks_nothing_of_the_network(view: View):

@@ -38,3 +38,10 @@ def test_an_installed_copy_renders_the_bindings_that_it_ships(installed: Path, t
     files = [str(file.relative_to(shipped)) for file in shipped.rglob("*") if file.is_file()]
     assert len(files) > 10
     assert cmpfiles(shipped, tmp_path / "rendered", files, shallow=False)[0] == files
+
+
+def test_an_installed_copy_has_every_file_of_the_page(installed: Path):
+    page = Path("engine", "server", "page")
+    files = [str(file.relative_to(ROOT)) for file in (ROOT / page).rglob("*") if file.is_file()]
+    assert len(files) > 10
+    assert cmpfiles(ROOT, installed, files, shallow=False)[0] == files

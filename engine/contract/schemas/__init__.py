@@ -8,10 +8,12 @@ from engine.contract.schemas.activations import *
 from engine.contract.schemas.base import *
 from engine.contract.schemas.circuits import *
 from engine.contract.schemas.debugging import *
+from engine.contract.schemas.edges import *
 from engine.contract.schemas.embeddings import *
 from engine.contract.schemas.features import *
 from engine.contract.schemas.forward import *
 from engine.contract.schemas.generation import *
+from engine.contract.schemas.gradients import *
 from engine.contract.schemas.graphs import *
 from engine.contract.schemas.health import *
 from engine.contract.schemas.jobs import *

@@ -137,12 +137,13 @@ class OverExamples(Request):
     examples: (
         Annotated[list[CircuitExample], Field(min_length=1, max_length=MOST_SEQUENCES)] | None
     ) = Field(None, description="Instead of these four: one example or several.")
-    pooling: Literal["mean", "logsumexp"] = Field(
+    pooling: Literal["mean", "logsumexp", "probability"] = Field(
         "mean",
         description="What several answers, or distractors, of an example count as. mean: the mean "
         "of their logits, so that the score is the mean logit difference of all pairs. logsumexp: "
         "the logarithm of the sum of their exponentials, so that the score is the logarithm of the "
-        "ratio of their probabilities. For one token both are its logit.",
+        "ratio of their probabilities. For one token both are its logit. probability: the sum of "
+        "their probabilities, so that the score is a difference of probabilities.",
     )
     add_special_tokens: bool = Field(True, description=SPECIAL_TOKENS)
     model: str | None = None

@@ -9,17 +9,19 @@ from werkzeug.exceptions import NotFound
 
 from engine.contract.openapi import openapi_document
 from engine.contract.operations import OPERATIONS, Operation
-from engine.server.http import guard, logs, measures
+from engine.server.http import guard, logs, measures, page_files
 from engine.server.http.requests import body_of, query_of
 from engine.server.http.responses import answer, error_response
 from engine.server.http.routes import (
     captures,
     circuits,
     debugging,
+    edges,
     embeddings,
     features,
     forward,
     generation,
+    gradients,
     graphs,
     hooks,
     jobs,
@@ -62,8 +64,14 @@ HANDLERS: dict[str, Callable[..., Any]] = {
     "listFeatures": features.list_sets,
     "unloadFeatures": features.unload,
     "measureFeatures": features.metrics,
+    "gradients": gradients.gradients,
     "patchCircuit": circuits.patch,
     "verifyCircuit": circuits.verify,
+    "scoreEdges": edges.edges,
+    "edgeFaithfulness": edges.edge_faithfulness,
+    "pruneCircuit": edges.prune_circuit,
+    "patchPaths": edges.paths,
+    "scoreNodes": edges.nodes,
     "attributionGraph": graphs.attribute,
     "changeGraphFeatures": graphs.intervene,
     "beginForwardSession": sessions.begin_forward,
@@ -108,7 +116,7 @@ def create_app(service: Service) -> Flask:
     app.url_map.merge_slashes = False
     logs.install(app)
     measures.install(app, service.metrics)
-    guard.install(app, service.settings)
+    guard.install(app, service.settings, open_to_all=page_files.ENDPOINTS)
     app.after_request(_named_version(service.settings.version))
     app.before_request(_check_path)
     app.register_error_handler(Exception, error_response)
@@ -121,6 +129,7 @@ def create_app(service: Service) -> Flask:
             provide_automatic_options=False,
         )
     app.register_blueprint(lm_studio(service))
+    app.register_blueprint(page_files.page_files(service.settings))
     if service.settings.smalltalk_folder is not None:
         app.register_blueprint(smalltalk_files(service.settings.smalltalk_folder))
     return app

@@ -2,6 +2,7 @@
 
 import hmac
 import ipaddress
+from collections.abc import Container
 from contextlib import suppress
 from urllib.parse import urlsplit
 
@@ -17,8 +18,11 @@ EXPOSED = "X-Request-Id, X-NeuroScope-Version, Retry-After"
 PREFLIGHT_SECONDS = "600"
 
 
-def install(app: Flask, settings: Settings) -> None:
-    """Check each request before it is routed, and tell browsers which pages may read the reply."""
+def install(app: Flask, settings: Settings, open_to_all: Container[str | None]) -> None:
+    """Check each request before it is handled, and tell browsers which pages may read the reply.
+
+    The endpoints that are `open_to_all` need no token.
+    """
 
     @app.before_request
     def check() -> Response | None:
@@ -28,7 +32,8 @@ def install(app: Flask, settings: Settings) -> None:
             response = Response(status=204)
             del response.headers["Content-Type"]  # of a body, and there is none
             return response
-        _check_token(request, settings)
+        if request.endpoint not in open_to_all:
+            _check_token(request, settings)
         return None
 
     @app.after_request
@@ -77,7 +82,9 @@ def _check_host(request: Request, settings: Settings) -> None:
 
 def _check_origin(request: Request, settings: Settings) -> None:
     origin = request.headers.get("Origin")
-    if origin is not None and not origin_allowed(origin, settings):
+    if origin is None or origin == f"{request.scheme}://{request.host}":  # the server's own page
+        return
+    if not origin_allowed(origin, settings):
         raise ForbiddenError(
             f"Pages of {origin!r} may not use this server; allow them by --allow-origin."
         )

@@ -130,6 +130,13 @@ def single_token(model: LoadedModel, text: str, param: str) -> int:
             raise ImpossibleError(f"{param}: {reason}", param) from reason
 
 
+def one_token(model: LoadedModel, token: str | int, param: str) -> int:
+    """The id of a token given by id, or by text that is one token, if need be behind a space."""
+    number = token if isinstance(token, int) else single_token(model, token, param)
+    check_vocabulary(model, [number], param)
+    return number
+
+
 def checked(model: LoadedModel, tokens: list[int], settings: Settings, param: str) -> list[int]:
     if not tokens:
         raise ImpossibleError(f"{param} contains no token; at least one is needed.", param)

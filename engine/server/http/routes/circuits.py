@@ -10,18 +10,12 @@ from flask import Response
 from engine.analysis.ablation import Ablation
 from engine.analysis.circuits import Effects, Scores, patch_effects, patch_sets
 from engine.analysis.parts import CircuitPart
-from engine.analysis.task import Task
 from engine.analysis.verification import Verification, verify_circuit
 from engine.contract import schemas as s
 from engine.server.errors import ImpossibleError
-from engine.server.http.prompts import (
-    check_all_lengths,
-    check_vocabulary,
-    prompt_tokens,
-    single_token,
-)
+from engine.server.http.prompts import check_all_lengths, prompt_tokens
 from engine.server.http.sweeps import Report, Sweep
-from engine.server.http.warnings import warnings
+from engine.server.http.tasks import tasks_of, tensor, warnings_over
 from engine.server.service import Service
 from engine.server.state.models import LoadedModel
 
@@ -31,13 +25,13 @@ PLACES = ("component", "layers", "heads", "neurons", "positions")
 
 def patch(service: Service, request: s.CircuitPatchRequest) -> Answer:
     model = service.models.get(request.model)
-    tasks = _tasks(service, model, request)
+    tasks = tasks_of(service, model, request)
     how: dict[str, Any] = {
         "method": request.method,
         "direction": request.direction,
         "ablation": _ablation(service, model, request),
     }
-    told = _warnings(model, tasks)
+    told = warnings_over(model, tasks)
     sweep: Sweep[Any]
     if request.sets is not None:
         _check_unplaced(request)
@@ -58,9 +52,9 @@ def patch(service: Service, request: s.CircuitPatchRequest) -> Answer:
 
 def verify(service: Service, request: s.CircuitVerifyRequest) -> Answer:
     model = service.models.get(request.model)
-    tasks = _tasks(service, model, request)
+    tasks = tasks_of(service, model, request)
     ablation = _ablation(service, model, request)
-    told = _warnings(model, tasks)
+    told = warnings_over(model, tasks)
 
     def measure(report: Report) -> Verification:
         return verify_circuit(
@@ -83,40 +77,6 @@ def _check_unplaced(request: s.CircuitPatchRequest) -> None:
     for name in PLACES:
         if name in request.model_fields_set and getattr(request, name) is not None:
             raise ImpossibleError(f"{name}: the sets say where; it is not given with them", name)
-
-
-def _tasks(service: Service, model: LoadedModel, request: s.OverExamples) -> list[Task]:
-    tasks = []
-    examples = request.all_examples()
-    texts = [text for each in examples for text in (each.clean, each.corrupted)]
-    check_all_lengths(texts, service.settings, "examples")
-    for number, example in enumerate(examples):
-        names = {name: f"examples.{number}.{name}" for name in type(example).model_fields}
-        if request.examples is None:
-            names = {name: name.removesuffix("s") for name in names}
-        clean, corrupted = (
-            prompt_tokens(
-                model,
-                getattr(example, name),
-                service.settings,
-                names[name],
-                special=request.add_special_tokens,
-            )
-            for name in ("clean", "corrupted")
-        )
-        answers, distractors = (
-            [_one_token(model, token, names[name]) for token in getattr(example, name)]
-            for name in ("answers", "distractors")
-        )
-        tasks.append(Task(clean, corrupted, answers, distractors, request.pooling))
-    return tasks
-
-
-def _one_token(model: LoadedModel, token: str | int, param: str) -> int:
-    """The id of a token given by id, or by text that is one token, if need be behind a space."""
-    number = token if isinstance(token, int) else single_token(model, token, param)
-    check_vocabulary(model, [number], param)
-    return number
 
 
 def _ablation(
@@ -156,10 +116,6 @@ def _parts(parts: Sequence[s.CircuitPart]) -> list[CircuitPart]:
     ]
 
 
-def _warnings(model: LoadedModel, tasks: Sequence[Task]) -> dict[str, list[str]]:
-    return warnings(model, max(len(task.clean) for task in tasks))
-
-
 def _places(found: Effects) -> dict[str, Any]:
     return {
         "layers": found.layers,
@@ -175,15 +131,6 @@ def _scores(found: Scores) -> dict[str, Any]:
         "corrupted_score": found.corrupted_score,
         "clean_scores": found.clean_scores,
         "corrupted_scores": found.corrupted_scores,
-        "effects": _tensor(found.effects),
-        "scores": _tensor(found.scores.astype(np.float32)),
-    }
-
-
-def _tensor(array: np.ndarray) -> dict[str, Any]:
-    return {
-        "shape": list(array.shape),
-        "dtype": "float32",
-        "byte_order": "little",
-        "data": array,
+        "effects": tensor(found.effects),
+        "scores": tensor(found.scores.astype(np.float32)),
     }
