@@ -27,8 +27,13 @@ def served(server: Server, tiny_model: Path) -> Server:
     circuit_tracer.save(random_cross_layer(HIDDEN, LAYERS), folder / "across")
     sae_lens.save(random_set(HIDDEN, Point(1, C.RESIDUAL)), folder / "stream")
     for name in ("each", "stream"):
-        server.post("/v1/features/load", features_path=str(folder / name))
+        load(server, name)
     return server
+
+
+def load(server: Server, name: str, **options: str) -> None:
+    folder = server.service.settings.model_roots[0] / "sets_of_graphs"
+    server.post("/v1/features/load", features_path=str(folder / name), **options)
 
 
 def transcoders(served: Server) -> list:
@@ -97,9 +102,8 @@ def test_an_ablated_feature_takes_its_edges_away_in_what_is_predicted(served):
     assert feature["measured"] == pytest.approx(feature["before"])  # nothing reads what it writes
 
 
-def test_a_cross_layer_transcoder_is_used_by_its_name_alone(served, tiny_model):
-    folder = tiny_model.parent / "sets_of_graphs" / "across"
-    served.post("/v1/features/load", features_path=str(folder), feature_set="clt")
+def test_a_cross_layer_transcoder_is_used_by_its_name_alone(served):
+    load(served, "across", feature_set="clt")
     try:
         reply = served.post(PATH, prompt=PROMPT, feature_sets=["clt"])
         assert reply["metadata"]["transcoder_list"] == ["clt"]
@@ -143,12 +147,9 @@ def test_what_cannot_be_is_refused_by_name(served, path, status, body, words):
 
 
 def test_without_transcoders_there_is_no_graph(served):
-    names = [each.set_id for each in transcoders(served)]
-    kept = served.service.models.get(None).feature_sets
-    sets = [kept.get(name) for name in names]
-    for name in names:
-        kept.remove(name)
+    for name in [each.set_id for each in transcoders(served)]:
+        served.post("/v1/features/unload", feature_set=name)
     try:
         assert "no transcoders are loaded" in served.error(PATH, 422, prompt=PROMPT)["message"]
     finally:
-        kept.add(sets)
+        load(served, "each")
