@@ -9,6 +9,8 @@ from bridge import __version__
 COMMANDS = (
     "demo",
     "doctor",
+    "examples",
+    "features",
     "generate",
     "graph",
     "hook-points",
@@ -20,6 +22,8 @@ COMMANDS = (
     "serve",
     "smalltalk",
     "stand-in",
+    "steer",
+    "verify",
 )
 
 

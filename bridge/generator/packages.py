@@ -139,6 +139,8 @@ CORE_CLASSES = (
     "NeuroScopePatchingStrategy",
     "NeuroScopeCircuitSweep",
     "NeuroScopeCircuitExperiment",
+    "NeuroScopeCircuitCheck",
+    "NeuroScopeSavedCircuit",
     "NeuroScopeEdgeFaithfulness",
     "NeuroScopeEdgeExperiment",
     "NeuroScopeCircuitDiscovery",
@@ -156,6 +158,9 @@ CORE_CLASSES = (
     "NeuroScopeGraphNode",
     "NeuroScopeGraphIntervention",
     "AttributionGraph",
+    "Direction",
+    "SteeringVector",
+    "NeuroScopeLogitAttribution",
     "NeuroScopeHookEffect",
     "NeuroScopeBrowserNode",
     "NeuroScopeModelBrowser",
@@ -191,6 +196,9 @@ SERVER_TEST_CLASSES = (
     "NeuroScopeProgressServerTest",
     "NeuroScopeAnalysisTest",
     "NeuroScopeCircuitFinderTest",
+    "NeuroScopeSteeringTest",
+    "NeuroScopeCircuitTestCase",
+    "NeuroScopeSavedCircuitTest",
 )
 HELP = "NeuroScope-Help"
 INSTALLER = "NeuroScope-Installer"

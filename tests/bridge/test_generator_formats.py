@@ -28,7 +28,7 @@ DOCUMENTED = set(
         """
     ActivationAnalyzer ActivationCache ActivationHook ActivationTensor AttentionAnalyzer
     AttributionGraph
-    CacheStrategy CircuitLibrary
+    CacheStrategy CircuitLibrary Direction SteeringVector
     AttentionLayer AttentionVisualizer CachedModelOutput CachingHook Circuit CircuitFinder
     CircuitVisualizer ColorScheme DataBridge EmbeddingLayer Hook HookManager InteractiveLens
     InterventionExperiment InterventionHook JSInterface LinearProbe MLPLayer ModelOutput

@@ -62,7 +62,8 @@ def _file(name: str, content: bytes) -> Response:
     response = Response(content, content_type=TYPES[Path(name).suffix])
     response.headers.update(HEADERS)
     response.add_etag()
-    return response.make_conditional(request)
+    response.make_conditional(request)
+    return response
 
 
 def _contents(settings: Settings) -> dict[str, str]:

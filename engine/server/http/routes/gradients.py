@@ -12,6 +12,8 @@ from engine.contract import schemas as s
 from engine.server.errors import ImpossibleError
 from engine.server.http import specs
 from engine.server.http.prompts import one_token, prompt_tokens
+from engine.server.http.requests import session
+from engine.server.http.steered import not_steered
 from engine.server.http.sweeps import Sweep
 from engine.server.http.warnings import warnings
 from engine.server.service import Service
@@ -25,7 +27,7 @@ def gradients(service: Service, request: s.GradientsRequest) -> dict[str, Any] |
     tokens = prompt_tokens(
         model, request.prompt, service.settings, special=request.add_special_tokens
     )
-    target = _target(model, request.target)
+    target, asker = _target(model, request.target), session()
     if any(hook.feature_set is not None for hook in request.hooks):
         raise ImpossibleError(
             "hooks: gradients are by the values of components, not by features; hook what the set "
@@ -58,7 +60,7 @@ def gradients(service: Service, request: s.GradientsRequest) -> dict[str, Any] |
             },
             "forward_passes": found.forward_passes,
             "backward_passes": found.backward_passes,
-            **warnings(model, len(tokens)),
+            **warnings(model, len(tokens), not_steered(service, model, asker)),
         }
 
     return Sweep(
