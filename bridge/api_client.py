@@ -1716,6 +1716,106 @@ class Operations(Transport):
             },
         )
 
+    def attribution_graph(
+        self,
+        prompt: str | api.TokenIds,
+        *,
+        feature_sets: Sequence[str] | None = None,
+        skipped_positions: Sequence[int] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        max_logits: int | None = None,
+        logit_mass: float | None = None,
+        max_feature_nodes: int | None = None,
+        node_threshold: float | None = None,
+        edge_threshold: float | None = None,
+        slug: str | None = None,
+    ) -> api.AttributionGraph:
+        """Measure which features, tokens and errors made the likeliest next tokens, and which
+        made these, with transcoders in the place of MLPs."""
+        return self._result(
+            "POST",
+            "/v1/attribution_graphs",
+            body={
+                "prompt": prompt,
+                "feature_sets": feature_sets,
+                "skipped_positions": skipped_positions,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "max_logits": max_logits,
+                "logit_mass": logit_mass,
+                "max_feature_nodes": max_feature_nodes,
+                "node_threshold": node_threshold,
+                "edge_threshold": edge_threshold,
+                "slug": slug,
+            },
+        )
+
+    def stream_attribution_graph(
+        self,
+        prompt: str | api.TokenIds,
+        *,
+        feature_sets: Sequence[str] | None = None,
+        skipped_positions: Sequence[int] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        max_logits: int | None = None,
+        logit_mass: float | None = None,
+        max_feature_nodes: int | None = None,
+        node_threshold: float | None = None,
+        edge_threshold: float | None = None,
+        slug: str | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Measure which features, tokens and errors made the likeliest next tokens, and which
+        made these, with transcoders in the place of MLPs. Yields the events of the reply as
+        they arrive."""
+        return self._events(
+            "POST",
+            "/v1/attribution_graphs",
+            body={
+                "prompt": prompt,
+                "feature_sets": feature_sets,
+                "skipped_positions": skipped_positions,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "max_logits": max_logits,
+                "logit_mass": logit_mass,
+                "max_feature_nodes": max_feature_nodes,
+                "node_threshold": node_threshold,
+                "edge_threshold": edge_threshold,
+                "slug": slug,
+            },
+        )
+
+    def change_graph_features(
+        self,
+        changes: Sequence[api.FeatureActivation],
+        prompt: str | api.TokenIds,
+        *,
+        feature_sets: Sequence[str] | None = None,
+        skipped_positions: Sequence[int] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        features: Sequence[api.FeaturePlace] | None = None,
+        tokens: Sequence[str | api.TokenId] | None = None,
+    ) -> api.GraphInterventionOutcomes:
+        """Measure what becomes of features and logits when features of a prompt are set to other
+        activations, beside what the attribution graph predicts."""
+        return self._json(
+            "POST",
+            "/v1/attribution_graphs/interventions",
+            body={
+                "changes": changes,
+                "prompt": prompt,
+                "feature_sets": feature_sets,
+                "skipped_positions": skipped_positions,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "features": features,
+                "tokens": tokens,
+            },
+        )
+
     def score_edges(
         self,
         examples: Sequence[api.CircuitExample] | None = None,
@@ -4341,6 +4441,106 @@ class AsyncOperations(AsyncTransport):
                 "ablation": ablation,
                 "subsets": subsets,
                 "seed": seed,
+            },
+        )
+
+    async def attribution_graph(
+        self,
+        prompt: str | api.TokenIds,
+        *,
+        feature_sets: Sequence[str] | None = None,
+        skipped_positions: Sequence[int] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        max_logits: int | None = None,
+        logit_mass: float | None = None,
+        max_feature_nodes: int | None = None,
+        node_threshold: float | None = None,
+        edge_threshold: float | None = None,
+        slug: str | None = None,
+    ) -> api.AttributionGraph:
+        """Measure which features, tokens and errors made the likeliest next tokens, and which
+        made these, with transcoders in the place of MLPs."""
+        return await self._result(
+            "POST",
+            "/v1/attribution_graphs",
+            body={
+                "prompt": prompt,
+                "feature_sets": feature_sets,
+                "skipped_positions": skipped_positions,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "max_logits": max_logits,
+                "logit_mass": logit_mass,
+                "max_feature_nodes": max_feature_nodes,
+                "node_threshold": node_threshold,
+                "edge_threshold": edge_threshold,
+                "slug": slug,
+            },
+        )
+
+    def stream_attribution_graph(
+        self,
+        prompt: str | api.TokenIds,
+        *,
+        feature_sets: Sequence[str] | None = None,
+        skipped_positions: Sequence[int] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        max_logits: int | None = None,
+        logit_mass: float | None = None,
+        max_feature_nodes: int | None = None,
+        node_threshold: float | None = None,
+        edge_threshold: float | None = None,
+        slug: str | None = None,
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Measure which features, tokens and errors made the likeliest next tokens, and which
+        made these, with transcoders in the place of MLPs. Yields the events of the reply as
+        they arrive."""
+        return self._events(
+            "POST",
+            "/v1/attribution_graphs",
+            body={
+                "prompt": prompt,
+                "feature_sets": feature_sets,
+                "skipped_positions": skipped_positions,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "max_logits": max_logits,
+                "logit_mass": logit_mass,
+                "max_feature_nodes": max_feature_nodes,
+                "node_threshold": node_threshold,
+                "edge_threshold": edge_threshold,
+                "slug": slug,
+            },
+        )
+
+    async def change_graph_features(
+        self,
+        changes: Sequence[api.FeatureActivation],
+        prompt: str | api.TokenIds,
+        *,
+        feature_sets: Sequence[str] | None = None,
+        skipped_positions: Sequence[int] | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+        features: Sequence[api.FeaturePlace] | None = None,
+        tokens: Sequence[str | api.TokenId] | None = None,
+    ) -> api.GraphInterventionOutcomes:
+        """Measure what becomes of features and logits when features of a prompt are set to other
+        activations, beside what the attribution graph predicts."""
+        return await self._json(
+            "POST",
+            "/v1/attribution_graphs/interventions",
+            body={
+                "changes": changes,
+                "prompt": prompt,
+                "feature_sets": feature_sets,
+                "skipped_positions": skipped_positions,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+                "features": features,
+                "tokens": tokens,
             },
         )
 

@@ -17,6 +17,12 @@ class Adapter(TypedDict):
     scale: float | None
 
 
+FeatureSet: TypeAlias = str
+
+
+SkippedPosition: TypeAlias = int
+
+
 class AttributionTerm(TypedDict):
     part: Literal[
         "embedding",
@@ -290,6 +296,17 @@ class ErrorResponse(TypedDict):
     error: ErrorDetail
 
 
+class FeatureActivation(TypedDict):
+    """
+    A feature, and what its activation is set to.
+    """
+
+    layer: int
+    position: int
+    feature: int
+    activation: NotRequired[float | None]
+
+
 class FeatureEffect(TypedDict):
     id: int
     text: str
@@ -366,6 +383,25 @@ class FeatureMetrics(TypedDict):
     loss_mean: float
     loss_recovered: float | None
     loss_recovered_from_mean: float | None
+
+
+class FeatureOutcome(TypedDict):
+    before: float
+    predicted: float
+    measured: float
+    layer: int
+    position: int
+    feature: int
+
+
+class FeaturePlace(TypedDict):
+    """
+    A feature of a layer at a position.
+    """
+
+    layer: int
+    position: int
+    feature: int
 
 
 class FeatureSetEntry(TypedDict):
@@ -456,6 +492,72 @@ class GenerationStats(TypedDict):
     ignored_draft_tokens_count: NotRequired[int | None]
 
 
+class GraphCounts(TypedDict):
+    """
+    What the whole graph has, before it is pruned.
+    """
+
+    active_features: int
+    nodes: int
+    edges: int
+
+
+class GraphLink(TypedDict):
+    """
+    An edge: the direct effect of its source, by the source's activation, on its target.
+    """
+
+    source: str
+    target: str
+    weight: float
+
+
+class GraphNode(TypedDict):
+    """
+    A feature, what features miss, a token's embedding, or a logit, in Neuronpedia's fields.
+    """
+
+    node_id: str
+    feature: int
+    layer: str
+    ctx_idx: int
+    feature_type: Literal[
+        "cross layer transcoder", "mlp reconstruction error", "embedding", "logit"
+    ]
+    token_prob: float
+    is_target_logit: bool
+    run_idx: int
+    reverse_ctx_idx: int
+    jsNodeId: str
+    clerp: str
+    influence: float
+    index: int | None
+    activation: float | None
+    value: float | None
+    bias: float | None
+
+
+class GraphScores(TypedDict):
+    """
+    How much of the model's computation the features explain, of the whole graph, from 0 to 1.
+    """
+
+    replacement: float
+    completeness: float
+
+
+class GraphView(TypedDict):
+    """
+    What a viewer shows first: nothing is chosen.
+    """
+
+    pinnedIds: list[str]
+    supernodes: list[list[str]]
+    linkType: str
+    clickedId: str
+    sg_pos: str
+
+
 Head: TypeAlias = int
 
 
@@ -515,7 +617,7 @@ class IntegratedAttributions(TypedDict):
 class JobProgress(TypedDict):
     done: int
     total: int
-    unit: Literal["prompt tokens", "tokens", "passes", "layers", "texts", "weights"]
+    unit: Literal["prompt tokens", "tokens", "passes", "layers", "texts", "weights", "targets"]
 
 
 class JsonObjectFormat(TypedDict):
@@ -577,6 +679,16 @@ class LogitAttribution(TypedDict):
     sum: float
     error: float
     terms: list[AttributionTerm]
+
+
+class LogitOutcome(TypedDict):
+    before: float
+    predicted: float
+    measured: float
+    id: int
+    text: str
+    probability: float
+    probability_measured: float
 
 
 class NamedSchema(TypedDict):
@@ -645,7 +757,7 @@ class ProgressEvent(TypedDict):
 
     done: int
     total: int
-    unit: Literal["prompt tokens", "tokens", "passes", "layers", "texts", "weights"]
+    unit: Literal["prompt tokens", "tokens", "passes", "layers", "texts", "weights", "targets"]
     type: Literal["progress"]
     job_id: str
 
@@ -977,6 +1089,25 @@ class AssistantMessage(TypedDict):
     content: str | None
     reasoning_content: NotRequired[str | None]
     tool_calls: NotRequired[list[ToolCall] | None]
+
+
+class AttributionGraphRequest(TypedDict):
+    """
+    What a graph of a prompt's last position is to have.
+    """
+
+    prompt: str | TokenIds
+    feature_sets: NotRequired[list[FeatureSet] | None]
+    skipped_positions: NotRequired[list[SkippedPosition] | None]
+    add_special_tokens: NotRequired[bool | None]
+    model: NotRequired[str | None]
+    max_logits: NotRequired[int | None]
+    logit_mass: NotRequired[float | None]
+    max_feature_nodes: NotRequired[int | None]
+    node_threshold: NotRequired[float | None]
+    edge_threshold: NotRequired[float | None]
+    slug: NotRequired[str | None]
+    stream: NotRequired[bool | None]
 
 
 class BreakpointSpec(TypedDict):
@@ -1563,6 +1694,46 @@ class Gradients(TypedDict):
     backward_passes: int
 
 
+class GraphInterventionOutcomes(TypedDict):
+    warnings: NotRequired[list[str]]
+    features: list[FeatureOutcome]
+    logits: list[LogitOutcome]
+
+
+class GraphInterventionRequest(TypedDict):
+    """
+    Features that are set to other activations, and what is looked at beside.
+    """
+
+    prompt: str | TokenIds
+    feature_sets: NotRequired[list[FeatureSet] | None]
+    skipped_positions: NotRequired[list[SkippedPosition] | None]
+    add_special_tokens: NotRequired[bool | None]
+    model: NotRequired[str | None]
+    changes: list[FeatureActivation]
+    features: NotRequired[list[FeaturePlace] | None]
+    tokens: NotRequired[list[str | TokenId] | None]
+
+
+class GraphMetadata(TypedDict):
+    """
+    What the graph is of.
+    """
+
+    slug: str
+    scan: str
+    transcoder_list: list[str]
+    prompt_tokens: list[str]
+    prompt: str
+    node_threshold: float
+    schema_version: Literal[1]
+    info: dict[str, Any]
+    generation_settings: dict[str, Any]
+    pruning_settings: dict[str, Any]
+    scores: GraphScores
+    counts: GraphCounts
+
+
 class HeadReading(TypedDict):
     id: int
     text: str
@@ -1855,6 +2026,18 @@ class TokenizeRequest(TypedDict):
     add_special_tokens: NotRequired[bool | None]
     single: NotRequired[bool | None]
     model: NotRequired[str | None]
+
+
+class AttributionGraph(TypedDict):
+    """
+    A pruned graph, in the fields that Neuronpedia's viewer reads.
+    """
+
+    warnings: NotRequired[list[str]]
+    metadata: GraphMetadata
+    qParams: GraphView
+    nodes: list[GraphNode]
+    links: list[GraphLink]
 
 
 class ChatCompletionRequest(TypedDict):

@@ -12,6 +12,7 @@ COMMANDS = (
     "examples",
     "features",
     "generate",
+    "graph",
     "hook-points",
     "mcp",
     "models",

@@ -446,6 +446,35 @@ OPERATIONS: tuple[Operation, ...] = (
         errors=(400, 404, 413, 422, 503, 507),
     ),
     Operation(
+        "attributionGraph",
+        "post",
+        "/v1/attribution_graphs",
+        "Measure which features, tokens and errors made the likeliest next tokens, and which made "
+        "these, with transcoders in the place of MLPs.",
+        (
+            "attributionGraph: prompt",
+            "attributionGraph: prompt options: options",
+        ),
+        s.AttributionGraph,
+        s.AttributionGraphRequest,
+        streams="progress",
+        errors=(400, 404, 413, 422, 503, 507),
+    ),
+    Operation(
+        "changeGraphFeatures",
+        "post",
+        "/v1/attribution_graphs/interventions",
+        "Measure what becomes of features and logits when features of a prompt are set to other "
+        "activations, beside what the attribution graph predicts.",
+        (
+            "changeGraphFeatures: changes of: prompt",
+            "changeGraphFeatures: changes of: prompt options: options",
+        ),
+        s.GraphInterventionOutcomes,
+        s.GraphInterventionRequest,
+        errors=(400, 404, 413, 422, 503, 507),
+    ),
+    Operation(
         "scoreEdges",
         "post",
         "/v1/circuits/edges",

@@ -27,6 +27,7 @@ DOCUMENTED = set(
         r"\w+",
         """
     ActivationAnalyzer ActivationCache ActivationHook ActivationTensor AttentionAnalyzer
+    AttributionGraph
     CacheStrategy CircuitLibrary Direction SteeringVector
     AttentionLayer AttentionVisualizer CachedModelOutput CachingHook Circuit CircuitFinder
     CircuitVisualizer ColorScheme DataBridge EmbeddingLayer Hook HookManager InteractiveLens

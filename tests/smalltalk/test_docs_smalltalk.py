@@ -17,6 +17,7 @@ def test_an_example_answers_what_stands_below_it(
     system: System,
     engine: LMStudioNeuroScopeClient,
     features_folder: Path,
+    transcoders: list[str],
 ):
     here = f"(LMStudioRESTClient baseUrl: '{engine.base_url}')"
     code = code.replace("sets/sae", str(features_folder / "sae"))

@@ -16,6 +16,7 @@ from engine.contract.schemas.features import *
 from engine.contract.schemas.forward import *
 from engine.contract.schemas.generation import *
 from engine.contract.schemas.gradients import *
+from engine.contract.schemas.graphs import *
 from engine.contract.schemas.health import *
 from engine.contract.schemas.jobs import *
 from engine.contract.schemas.lens import *
