@@ -17,6 +17,32 @@ class Adapter(TypedDict):
     scale: float | None
 
 
+FeatureSet: TypeAlias = str
+
+
+SkippedPosition: TypeAlias = int
+
+
+class AttributionTerm(TypedDict):
+    part: Literal[
+        "embedding",
+        "layer",
+        "attention",
+        "mlp",
+        "head",
+        "neuron",
+        "other_neurons",
+        "attention_bias",
+        "rest",
+        "final_norm_bias",
+        "unembedding_bias",
+        "soft_cap",
+    ]
+    layer: int | None
+    index: int | None
+    value: float
+
+
 class CalledFunction(TypedDict):
     name: str
     arguments: str
@@ -203,6 +229,10 @@ class DebugStepRequest(TypedDict):
     component: NotRequired[ComponentName | None]
 
 
+class DeletedSteeringVector(TypedDict):
+    vector: str
+
+
 class DetokenizeResponse(TypedDict):
     text: str
     texts: list[str]
@@ -266,6 +296,70 @@ class ErrorResponse(TypedDict):
     error: ErrorDetail
 
 
+class FeatureActivation(TypedDict):
+    """
+    A feature, and what its activation is set to.
+    """
+
+    layer: int
+    position: int
+    feature: int
+    activation: NotRequired[float | None]
+
+
+class FeatureEffect(TypedDict):
+    id: int
+    text: str
+    logit: float
+
+
+class FeatureExample(TypedDict):
+    value: float
+    position: int
+    tokens: list[int]
+    texts: list[str]
+    activations: list[float]
+    file: str
+    document: int
+    token: int
+
+
+class FeatureExamplesEntry(TypedDict):
+    feature: int
+    on: int
+    density: float
+    mean: float | None
+    edges: list[float | None]
+    histogram: list[int]
+    examples: list[FeatureExample]
+    promoted: list[FeatureEffect] | None
+    suppressed: list[FeatureEffect] | None
+
+
+Feature: TypeAlias = int
+
+
+Text: TypeAlias = str
+
+
+class FeatureExamplesRequest(TypedDict):
+    feature_set: str
+    features: list[Feature]
+    layer: NotRequired[int | None]
+    texts: NotRequired[list[Text] | None]
+    texts_path: NotRequired[str | None]
+    top_k: NotRequired[int | None]
+    before: NotRequired[int | None]
+    after: NotRequired[int | None]
+    context: NotRequired[int | None]
+    skipped: NotRequired[int | None]
+    tokens: NotRequired[int | None]
+    effects: NotRequired[int | None]
+    resume: NotRequired[bool | None]
+    model: NotRequired[str | None]
+    stream: NotRequired[bool | None]
+
+
 class FeatureLayerMetrics(TypedDict):
     layer: int | None
     explained_variance: float | None
@@ -291,6 +385,25 @@ class FeatureMetrics(TypedDict):
     loss_recovered_from_mean: float | None
 
 
+class FeatureOutcome(TypedDict):
+    before: float
+    predicted: float
+    measured: float
+    layer: int
+    position: int
+    feature: int
+
+
+class FeaturePlace(TypedDict):
+    """
+    A feature of a layer at a position.
+    """
+
+    layer: int
+    position: int
+    feature: int
+
+
 class FeatureSetEntry(TypedDict):
     warnings: NotRequired[list[str]]
     id: str
@@ -308,6 +421,22 @@ class FeatureSetEntry(TypedDict):
 
 class FeatureSetList(TypedDict):
     feature_sets: list[FeatureSetEntry]
+
+
+class FeatureTokens(TypedDict):
+    feature_set: str
+    feature: int
+    layer: int | None
+    promoted: list[FeatureEffect]
+    suppressed: list[FeatureEffect]
+
+
+class FeatureTokensRequest(TypedDict):
+    feature_set: str
+    feature: int
+    layer: NotRequired[int | None]
+    top_k: NotRequired[int | None]
+    model: NotRequired[str | None]
 
 
 class ForgottenCapture(TypedDict):
@@ -363,6 +492,72 @@ class GenerationStats(TypedDict):
     ignored_draft_tokens_count: NotRequired[int | None]
 
 
+class GraphCounts(TypedDict):
+    """
+    What the whole graph has, before it is pruned.
+    """
+
+    active_features: int
+    nodes: int
+    edges: int
+
+
+class GraphLink(TypedDict):
+    """
+    An edge: the direct effect of its source, by the source's activation, on its target.
+    """
+
+    source: str
+    target: str
+    weight: float
+
+
+class GraphNode(TypedDict):
+    """
+    A feature, what features miss, a token's embedding, or a logit, in Neuronpedia's fields.
+    """
+
+    node_id: str
+    feature: int
+    layer: str
+    ctx_idx: int
+    feature_type: Literal[
+        "cross layer transcoder", "mlp reconstruction error", "embedding", "logit"
+    ]
+    token_prob: float
+    is_target_logit: bool
+    run_idx: int
+    reverse_ctx_idx: int
+    jsNodeId: str
+    clerp: str
+    influence: float
+    index: int | None
+    activation: float | None
+    value: float | None
+    bias: float | None
+
+
+class GraphScores(TypedDict):
+    """
+    How much of the model's computation the features explain, of the whole graph, from 0 to 1.
+    """
+
+    replacement: float
+    completeness: float
+
+
+class GraphView(TypedDict):
+    """
+    What a viewer shows first: nothing is chosen.
+    """
+
+    pinnedIds: list[str]
+    supernodes: list[list[str]]
+    linkType: str
+    clickedId: str
+    sg_pos: str
+
+
 Head: TypeAlias = int
 
 
@@ -375,7 +570,9 @@ class Health(TypedDict):
     queue_depth: int
 
 
-Feature: TypeAlias = int
+class ImportSteeringVectorRequest(TypedDict):
+    data_base64: str
+    name: NotRequired[str | None]
 
 
 class IncompleteDetails(TypedDict):
@@ -420,7 +617,7 @@ class IntegratedAttributions(TypedDict):
 class JobProgress(TypedDict):
     done: int
     total: int
-    unit: Literal["prompt tokens", "tokens", "passes", "layers", "texts", "weights"]
+    unit: Literal["prompt tokens", "tokens", "passes", "layers", "texts", "weights", "targets"]
 
 
 class JsonObjectFormat(TypedDict):
@@ -434,6 +631,20 @@ class JsonObjectFormat(TypedDict):
 class KeptSession(TypedDict):
     session_id: str
     seconds: float
+
+
+class LayerStrength(TypedDict):
+    layer: int
+    strength: float
+
+
+class LensFile(TypedDict):
+    """
+    A lens that somebody trained, on the server's disk.
+    """
+
+    kind: Literal["tuned", "jacobian"]
+    path: str
 
 
 class LoadFeaturesRequest(TypedDict):
@@ -459,33 +670,25 @@ class LoadModelRequest(TypedDict):
     corrections: NotRequired[bool | None]
 
 
-class ModelEntry(TypedDict):
-    id: str
-    object: NotRequired[Literal["model"]]
-    created: int
-    owned_by: str
-    loaded: bool
-    architecture: str | None
-    layers: int | None
-    heads: int | None
-    kv_heads: int | None
-    head_dim: int | None
-    hidden_size: int | None
-    vocab_size: int | None
-    context_length: int | None
-    max_position_embeddings: int | None
-    intermediate_size: int | None
-    quantization: str | None
-    corrections: list[Correction]
-    adapter: Adapter | None
-    warnings: list[str]
-    components: list[ComponentType]
-    absent_layers: dict[ComponentType, list[int]]
+class LogitAttribution(TypedDict):
+    warnings: NotRequired[list[str]]
+    tokens: list[int]
+    texts: list[str]
+    position: int
+    logit: float
+    sum: float
+    error: float
+    terms: list[AttributionTerm]
 
 
-class ModelList(TypedDict):
-    object: NotRequired[Literal["list"]]
-    data: list[ModelEntry]
+class LogitOutcome(TypedDict):
+    before: float
+    predicted: float
+    measured: float
+    id: int
+    text: str
+    probability: float
+    probability_measured: float
 
 
 class NamedSchema(TypedDict):
@@ -502,6 +705,18 @@ class NamedTool(TypedDict):
 
     type: Literal["function"]
     function: FunctionReference
+
+
+class NearToken(TypedDict):
+    id: int
+    text: str
+    cosine: float
+
+
+class NearestTokens(TypedDict):
+    id: int
+    text: str
+    nearest: list[NearToken]
 
 
 class OutputCall(TypedDict):
@@ -542,7 +757,7 @@ class ProgressEvent(TypedDict):
 
     done: int
     total: int
-    unit: Literal["prompt tokens", "tokens", "passes", "layers", "texts", "weights"]
+    unit: Literal["prompt tokens", "tokens", "passes", "layers", "texts", "weights", "targets"]
     type: Literal["progress"]
     job_id: str
 
@@ -564,12 +779,28 @@ class ReasoningText(TypedDict):
     text: str
 
 
+class RegisterSteeringRequest(TypedDict):
+    vector: str
+    model: NotRequired[str | None]
+    steering_id: NotRequired[str | None]
+    operation: NotRequired[Literal["addition", "ablation"] | None]
+    strength: NotRequired[float | None]
+    strengths: NotRequired[list[LayerStrength] | None]
+    of_layer: NotRequired[int | None]
+    positions: NotRequired[Literal["all", "prompt", "generated"] | None]
+    scope: NotRequired[Literal["server", "session"] | None]
+
+
 class RegisteredHooks(TypedDict):
     registered_hooks: list[str]
 
 
 class RemovedHooks(TypedDict):
     removed_hooks: list[str]
+
+
+class RemovedSteering(TypedDict):
+    removed_steering: list[str]
 
 
 class ResponseUsage(TypedDict):
@@ -605,6 +836,34 @@ class ScoredNode(TypedDict):
     unit: int | None
     score: float
     magnitude: float | None
+
+
+class SteeringDirection(TypedDict):
+    layer: int
+    norm: float
+
+
+class SteeringStrength(TypedDict):
+    layer: int
+    strength: float
+
+
+class SteeringVectorEntry(TypedDict):
+    vector: str
+    width: int
+    directions: list[SteeringDirection]
+    architecture: str | None
+    about: dict[str, str]
+
+
+class SteeringVectorFile(TypedDict):
+    vector: str
+    format: Literal["safetensors", "gguf"]
+    data_base64: str
+
+
+class SteeringVectorList(TypedDict):
+    vectors: list[SteeringVectorEntry]
 
 
 StopString: TypeAlias = str
@@ -830,6 +1089,25 @@ class AssistantMessage(TypedDict):
     content: str | None
     reasoning_content: NotRequired[str | None]
     tool_calls: NotRequired[list[ToolCall] | None]
+
+
+class AttributionGraphRequest(TypedDict):
+    """
+    What a graph of a prompt's last position is to have.
+    """
+
+    prompt: str | TokenIds
+    feature_sets: NotRequired[list[FeatureSet] | None]
+    skipped_positions: NotRequired[list[SkippedPosition] | None]
+    add_special_tokens: NotRequired[bool | None]
+    model: NotRequired[str | None]
+    max_logits: NotRequired[int | None]
+    logit_mass: NotRequired[float | None]
+    max_feature_nodes: NotRequired[int | None]
+    node_threshold: NotRequired[float | None]
+    edge_threshold: NotRequired[float | None]
+    slug: NotRequired[str | None]
+    stream: NotRequired[bool | None]
 
 
 class BreakpointSpec(TypedDict):
@@ -1240,21 +1518,17 @@ class CompletionChoice(TypedDict):
     capture_id: NotRequired[str | None]
 
 
-class CompletionWithActivations(TypedDict):
-    warnings: NotRequired[list[str]]
-    id: str
-    object: NotRequired[Literal["text_completion"]]
-    created: int
-    model: str
-    choices: list[CompletionChoice]
-    usage: Usage
-    stats: GenerationStats
-    capture_id: str
-    activations: dict[str, list[ActivationRecord]]
-
-
 class ContinueSessionRequest(TypedDict):
     value: NotRequired[TensorValue | None]
+
+
+class ContrastPair(TypedDict):
+    """
+    Two texts that differ in what is to be steered.
+    """
+
+    positive: str | TokenIds
+    negative: str | TokenIds
 
 
 class DebugChangeRequest(TypedDict):
@@ -1363,6 +1637,16 @@ class EmbeddingsRequest(TypedDict):
     user: NotRequired[str | None]
 
 
+class FeatureExamples(TypedDict):
+    warnings: NotRequired[list[str]]
+    feature_set: str
+    layer: int | None
+    positions: int
+    tokens: int
+    resumed_tokens: int
+    features: list[FeatureExamplesEntry]
+
+
 class FeatureMetricsRequest(TypedDict):
     feature_set: str
     prompts: list[str | TokenIds]
@@ -1378,16 +1662,6 @@ class ForkedLayer(TypedDict):
     last_distance: float
     divergence: float
     top: list[TopToken]
-
-
-class Forward(TypedDict):
-    warnings: NotRequired[list[str]]
-    capture_id: str
-    activations: dict[str, list[ActivationRecord]]
-    tokens: list[list[int]]
-    texts: list[list[str]]
-    logits: ActivationRecord | None
-    top: list[list[TopToken]]
 
 
 class GradientTarget(TypedDict):
@@ -1418,6 +1692,73 @@ class Gradients(TypedDict):
     integrated: IntegratedAttributions | None
     forward_passes: int
     backward_passes: int
+
+
+class GraphInterventionOutcomes(TypedDict):
+    warnings: NotRequired[list[str]]
+    features: list[FeatureOutcome]
+    logits: list[LogitOutcome]
+
+
+class GraphInterventionRequest(TypedDict):
+    """
+    Features that are set to other activations, and what is looked at beside.
+    """
+
+    prompt: str | TokenIds
+    feature_sets: NotRequired[list[FeatureSet] | None]
+    skipped_positions: NotRequired[list[SkippedPosition] | None]
+    add_special_tokens: NotRequired[bool | None]
+    model: NotRequired[str | None]
+    changes: list[FeatureActivation]
+    features: NotRequired[list[FeaturePlace] | None]
+    tokens: NotRequired[list[str | TokenId] | None]
+
+
+class GraphMetadata(TypedDict):
+    """
+    What the graph is of.
+    """
+
+    slug: str
+    scan: str
+    transcoder_list: list[str]
+    prompt_tokens: list[str]
+    prompt: str
+    node_threshold: float
+    schema_version: Literal[1]
+    info: dict[str, Any]
+    generation_settings: dict[str, Any]
+    pruning_settings: dict[str, Any]
+    scores: GraphScores
+    counts: GraphCounts
+
+
+class HeadReading(TypedDict):
+    id: int
+    text: str
+    most: list[TokenEffect]
+    least: list[TokenEffect]
+
+
+class HeadTokens(TypedDict):
+    layer: int
+    head: int
+    circuit: Literal["OV", "QK"]
+    score: float
+    most: list[TokenEffect]
+    least: list[TokenEffect]
+    readings: list[HeadReading]
+    notes: list[str]
+
+
+class HeadTokensRequest(TypedDict):
+    layer: int
+    head: int
+    circuit: Literal["OV", "QK"]
+    tokens: NotRequired[list[str | TokenId] | None]
+    top_k: NotRequired[int | None]
+    model: NotRequired[str | None]
 
 
 class HookSpec(TypedDict):
@@ -1492,7 +1833,15 @@ class InterventionSpec(TypedDict):
     feature_set: NotRequired[str | None]
     features: NotRequired[list[Feature] | None]
     operation: Literal[
-        "ablation", "mean", "scaling", "addition", "replacement", "patching", "noise", "splicing"
+        "ablation",
+        "mean",
+        "scaling",
+        "addition",
+        "replacement",
+        "patching",
+        "projection",
+        "noise",
+        "splicing",
     ]
     heads: NotRequired[list[Head] | None]
     positions: NotRequired[Literal["all", "prompt", "generated"] | list[Position] | None]
@@ -1532,8 +1881,20 @@ class LensLayer(TypedDict):
     top: list[list[TopToken]]
 
 
+class LogitAttributionRequest(TypedDict):
+    prompt: str | TokenIds
+    answer: str | TokenId
+    distractor: NotRequired[str | TokenId | None]
+    position: NotRequired[Position | None]
+    by: NotRequired[Literal["layer", "component", "head", "neuron"] | None]
+    top_k: NotRequired[int | None]
+    add_special_tokens: NotRequired[bool | None]
+    model: NotRequired[str | None]
+
+
 class LogitLens(TypedDict):
     warnings: NotRequired[list[str]]
+    kind: Literal["logit", "tuned", "jacobian"]
     tokens: list[int]
     texts: list[str]
     layers: list[LensLayer]
@@ -1543,7 +1904,14 @@ class LogitLensRequest(TypedDict):
     prompt: str | TokenIds
     add_special_tokens: NotRequired[bool | None]
     model: NotRequired[str | None]
+    lens: NotRequired[LensFile | None]
     top_k: NotRequired[int | None]
+
+
+class NearestTokensRequest(TypedDict):
+    token: str | TokenId
+    top_k: NotRequired[int | None]
+    model: NotRequired[str | None]
 
 
 class OutputMessage(TypedDict):
@@ -1612,11 +1980,33 @@ class ResponseRequest(TypedDict):
     user: NotRequired[str | None]
 
 
-class SessionState(TypedDict):
-    session_id: str
-    state: Literal["paused", "done"]
-    breakpoint: NotRequired[ActivationRecord | None]
-    result: NotRequired[Forward | CompletionWithActivations | None]
+class SteeringEntry(TypedDict):
+    """
+    What steers a model.
+    """
+
+    steering_id: str
+    vector: str
+    model: str
+    operation: Literal["addition", "ablation"]
+    layers: list[SteeringStrength]
+    of_layer: int | None
+    positions: Literal["all", "prompt", "generated"]
+    scope: Literal["server", "session"]
+
+
+class SteeringList(TypedDict):
+    steering: list[SteeringEntry]
+
+
+class SteeringVectorRequest(TypedDict):
+    pairs: list[ContrastPair]
+    name: NotRequired[str | None]
+    model: NotRequired[str | None]
+    method: NotRequired[Literal["mean_difference", "pca", "pca_center"] | None]
+    layers: NotRequired[list[Layer] | None]
+    position: NotRequired[Position | Literal["mean"] | None]
+    add_special_tokens: NotRequired[bool | None]
 
 
 class TokenLogprob(TypedDict):
@@ -1636,6 +2026,18 @@ class TokenizeRequest(TypedDict):
     add_special_tokens: NotRequired[bool | None]
     single: NotRequired[bool | None]
     model: NotRequired[str | None]
+
+
+class AttributionGraph(TypedDict):
+    """
+    A pruned graph, in the fields that Neuronpedia's viewer reads.
+    """
+
+    warnings: NotRequired[list[str]]
+    metadata: GraphMetadata
+    qParams: GraphView
+    nodes: list[GraphNode]
+    links: list[GraphLink]
 
 
 class ChatCompletionRequest(TypedDict):
@@ -1798,6 +2200,7 @@ CircuitEdgesRequest: TypeAlias = CircuitEdgesRequest1 | CircuitEdgesRequest2
 
 class Completion(TypedDict):
     warnings: NotRequired[list[str]]
+    steering: NotRequired[list[SteeringEntry]]
     id: str
     object: NotRequired[Literal["text_completion"]]
     created: int
@@ -1911,6 +2314,20 @@ class CompletionSessionRequest(TypedDict):
     logprobs: NotRequired[int | None]
 
 
+class CompletionWithActivations(TypedDict):
+    warnings: NotRequired[list[str]]
+    steering: NotRequired[list[SteeringEntry]]
+    id: str
+    object: NotRequired[Literal["text_completion"]]
+    created: int
+    model: str
+    choices: list[CompletionChoice]
+    usage: Usage
+    stats: GenerationStats
+    capture_id: str
+    activations: dict[str, list[ActivationRecord]]
+
+
 class CompletionWithActivationsRequest(TypedDict):
     activation_hooks: NotRequired[list[HookSpec] | None]
     interventions: NotRequired[list[InterventionSpec] | None]
@@ -1982,6 +2399,17 @@ class DebugRequest(TypedDict):
     interventions: NotRequired[list[InterventionSpec] | None]
 
 
+class Forward(TypedDict):
+    warnings: NotRequired[list[str]]
+    steering: NotRequired[list[SteeringEntry]]
+    capture_id: str
+    activations: dict[str, list[ActivationRecord]]
+    tokens: list[list[int]]
+    texts: list[list[str]]
+    logits: ActivationRecord | None
+    top: list[list[TopToken]]
+
+
 class ForwardRequest(TypedDict):
     activation_hooks: NotRequired[list[HookSpec] | None]
     interventions: NotRequired[list[InterventionSpec] | None]
@@ -2033,7 +2461,39 @@ class HookList(TypedDict):
     hooks: list[HookEntry]
 
 
+class ModelEntry(TypedDict):
+    id: str
+    object: NotRequired[Literal["model"]]
+    created: int
+    owned_by: str
+    loaded: bool
+    architecture: str | None
+    layers: int | None
+    heads: int | None
+    kv_heads: int | None
+    head_dim: int | None
+    hidden_size: int | None
+    vocab_size: int | None
+    context_length: int | None
+    max_position_embeddings: int | None
+    intermediate_size: int | None
+    quantization: str | None
+    corrections: list[Correction]
+    adapter: Adapter | None
+    warnings: list[str]
+    steering: NotRequired[list[SteeringEntry]]
+    components: list[ComponentType]
+    absent_layers: dict[ComponentType, list[int]]
+
+
+class ModelList(TypedDict):
+    object: NotRequired[Literal["list"]]
+    data: list[ModelEntry]
+
+
 class ModelResponse(TypedDict):
+    warnings: NotRequired[list[str]]
+    steering: NotRequired[list[SteeringEntry]]
     id: str
     object: NotRequired[Literal["response"]]
     created_at: int
@@ -2055,6 +2515,13 @@ class ModelResponse(TypedDict):
     usage: NotRequired[ResponseUsage | None]
 
 
+class SessionState(TypedDict):
+    session_id: str
+    state: Literal["paused", "done"]
+    breakpoint: NotRequired[ActivationRecord | None]
+    result: NotRequired[Forward | CompletionWithActivations | None]
+
+
 class ChatChoice(TypedDict):
     index: int
     message: AssistantMessage
@@ -2065,6 +2532,7 @@ class ChatChoice(TypedDict):
 
 class ChatCompletion(TypedDict):
     warnings: NotRequired[list[str]]
+    steering: NotRequired[list[SteeringEntry]]
     id: str
     object: NotRequired[Literal["chat.completion"]]
     created: int
@@ -2077,6 +2545,7 @@ class ChatCompletion(TypedDict):
 
 class ChatCompletionWithActivations(TypedDict):
     warnings: NotRequired[list[str]]
+    steering: NotRequired[list[SteeringEntry]]
     id: str
     object: NotRequired[Literal["chat.completion"]]
     created: int

@@ -10,6 +10,7 @@ from zipfile import ZipFile
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from sae import write_sae
+from transcoders import write_transcoders
 
 import engine  # noqa: F401
 from benchmarks.architectures import ARCHITECTURES
@@ -92,6 +93,14 @@ def engine_client(smollm2_path: Path, features_folder: Path) -> Iterator[LMStudi
     feature sets of `features_folder`."""
     with running_engine(str(smollm2_path), "--model-root", str(features_folder)) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def transcoders(request: pytest.FixtureRequest, features_folder: Path) -> list[str]:
+    """The ids of transcoders of all layers that the engine has loaded."""
+    client = request.getfixturevalue("engine")
+    folder = write_transcoders(client, features_folder / "transcoders")
+    return [each["id"] for each in client.load_features(str(folder))["feature_sets"]]
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,10 @@ from bridge import __version__
 COMMANDS = (
     "demo",
     "doctor",
+    "examples",
+    "features",
     "generate",
+    "graph",
     "hook-points",
     "mcp",
     "models",
@@ -19,6 +22,8 @@ COMMANDS = (
     "serve",
     "smalltalk",
     "stand-in",
+    "steer",
+    "verify",
 )
 
 

@@ -13,7 +13,7 @@ PRECISION = 4
 
 def page(view: View) -> str:
     """The page's HTML; it needs no network and no other file."""
-    return Templates().render("report/page.html", view=view, data=_script_json(_data(view)))
+    return Templates().render("report/page.html", view=view, data=script_json(_data(view)))
 
 
 def _data(view: View) -> dict[str, Any]:
@@ -36,6 +36,6 @@ def _data(view: View) -> dict[str, Any]:
     }
 
 
-def _script_json(data: dict[str, Any]) -> str:
-    """JSON that may be inside a script element, whatever the tokens' texts hold."""
+def script_json(data: Any) -> str:
+    """JSON that may be inside a script element, whatever texts it contains."""
     return orjson.dumps(data).decode().replace("<", "\\u003c")

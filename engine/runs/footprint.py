@@ -206,6 +206,10 @@ class Footprint:
         cost = Cost({"logits": 2 * length * self.vocab * FLOAT32})
         _check(cost, f"the logits of {length} positions", "shorten the prompt")
 
+    def check_parts(self, parts: dict[str, int], what: str, advice: str) -> None:
+        """Raise NotEnoughMemoryError if what takes so many bytes by `parts` does not fit."""
+        _check(Cost(parts), what, advice)
+
     def check_growth(self, positions: int) -> None:
         """Raise NotEnoughMemoryError if the caches of so many more positions do not fit."""
         cost = Cost({"caches": positions * self.cached})

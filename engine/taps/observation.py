@@ -1,7 +1,8 @@
 """Passes of a model under observation: the roles that somebody looks at, and where a pass is."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any, Protocol
 
 import mlx.core as mx
@@ -38,6 +39,11 @@ class Observer(Protocol):
     ) -> mx.array: ...
 
 
+Computes = tuple[nn.Module, Callable[..., Any]]
+"""A module, and what is called in place of its call: ``function(call, module, *args, **kwargs)``,
+where ``call(module, *args, **kwargs)`` is its own."""
+
+
 class _Unheard:
     marks: Mapping[Point, list[Any]] = {}
 
@@ -52,10 +58,16 @@ class Observation:
     """What happens at a model's points in its passes, prepared once and used often.
 
     `visitors` may replace values, `observer` gets them then. Only modules that either of them
-    needs are tapped.
+    needs are tapped, and those that are computed in another way.
     """
 
-    def __init__(self, structure: Tappable, visitors: Visitors, observer: Observer | None = None):
+    def __init__(
+        self,
+        structure: Tappable,
+        visitors: Visitors,
+        observer: Observer | None = None,
+        computed: Sequence[Computes] = (),
+    ):
         observer = observer or _Unheard()
         scope = Scope(visitors, observer.marks, structure.shares)
         modules: list[nn.Module] = []
@@ -73,6 +85,9 @@ class Observation:
                 scope.roles[id(module)] = narrow
             if any(map(scope.wants, role.points_inside)):
                 scope.inside.add(id(module))
+        for module, function in computed:
+            modules.append(module)
+            scope.roles[id(module)] = _Computed(scope.roles.get(id(module)), function)
         self._scope = scope
         self._taps = Taps(modules)
 
@@ -91,12 +106,34 @@ class Observation:
 
 @contextmanager
 def observed(
-    structure: Tappable, visitors: Visitors, observer: Observer | None = None
+    structure: Tappable,
+    visitors: Visitors,
+    observer: Observer | None = None,
+    computed: Sequence[Computes] = (),
 ) -> Iterator[None]:
     """Visit this thread's passes of a model at the points of `visitors`."""
-    observation = Observation(structure, visitors, observer)
+    observation = Observation(structure, visitors, observer, computed)
     with observation.taps(), observation.watching():
         yield
+
+
+class _Computed:
+    """The role of a module that is computed in another way; its hook points stay where they are."""
+
+    def __init__(self, role: Role | None, function: Callable[..., Any]):
+        self.role = role
+        self.function = function
+
+    def call(self, scope: Scope, forward, module: nn.Module, args: tuple, kwargs: dict) -> Any:
+        call = partial(self.function, forward)
+        if self.role is None:
+            return call(module, *args, **kwargs)
+        return self.role.call(scope, call, module, args, kwargs)
+
+    def operation(self, scope: Scope, site: int, function, args: tuple, kwargs: dict) -> Any:
+        if self.role is None:
+            return function(*args, **kwargs)
+        return self.role.operation(scope, site, function, args, kwargs)
 
 
 class _WholeModel:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import mlx.core as mx
 import numpy as np
@@ -31,6 +32,8 @@ SELECTORS = {
     "tokens": ("vocab",),
 }
 """By which parameter an index on which axes is given."""
+AT_ONCE = 8192
+"""Tokens whose unembedding is read at once."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,19 @@ class Weights:
             present = ", ".join(self.present(layer)) or "none"
             raise UnknownWeightError(f"{where} has no {name}: {found}; it has {present}")
         return found
+
+    @cached_property
+    def mean_unembedding(self) -> mx.array:
+        """The mean of ``W_U`` over the vocabulary, ``[d_model]``: what the mean of all logits reads
+        of the final norm. Raises UnknownWeightError for a model without an unembedding."""
+        unembedding = self["W_U", None]
+        hidden, vocabulary = unembedding.shape
+        total = mx.zeros(hidden)
+        for first in range(0, vocabulary, AT_ONCE):
+            part = list(range(first, min(first + AT_ONCE, vocabulary)))
+            total = total + unembedding.array({"vocab": part}).sum(axis=1)
+            mx.eval(total)
+        return total / vocabulary
 
     def present(self, layer: int | None) -> list[str]:
         """The names of the weights of a layer (None: of the whole model)."""

@@ -10,7 +10,7 @@ from engine.contract.schemas.base import Response
 class JobProgress(Response):
     done: int
     total: int = Field(description="The most that there can be: a text may end earlier.")
-    unit: Literal["prompt tokens", "tokens", "passes", "layers", "texts", "weights"]
+    unit: Literal["prompt tokens", "tokens", "passes", "layers", "texts", "weights", "targets"]
 
 
 class ProgressEvent(JobProgress):

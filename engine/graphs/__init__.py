@@ -1,0 +1,1 @@
+"""Attribution graphs: which features made which features, and which of them made the answer."""
