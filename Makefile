@@ -59,10 +59,13 @@ fuzz: .venv/test
 docs: .venv/test
 	$(bin)/mkdocs build
 
-# After a change of the API: the document, the names of hook points, the Python client's types, the Smalltalk bindings.
+# After a change of the API or of a template: the document, the names of hook points, the examples,
+# the schema of circuits, the Python client's types, the Smalltalk bindings.
 regenerate: .venv/test
 	$(bin)/neuroscope-bridge openapi
 	$(bin)/neuroscope-bridge hook-points
+	$(bin)/neuroscope-bridge examples
+	$(bin)/neuroscope-bridge verify --schema > docs/circuit.schema.json
 	$(bin)/datamodel-codegen
 	$(bin)/neuroscope-bridge python-client
 	$(bin)/ruff format --quiet bridge/api_client.py

@@ -9,6 +9,7 @@ from bridge import __version__
 COMMANDS = (
     "demo",
     "doctor",
+    "examples",
     "features",
     "generate",
     "hook-points",
@@ -20,6 +21,8 @@ COMMANDS = (
     "serve",
     "smalltalk",
     "stand-in",
+    "steer",
+    "verify",
 )
 
 

@@ -31,13 +31,13 @@ def raised_logits(kit: ModelKit, directions: np.ndarray) -> np.ndarray:
     units = np.divide(directions, sizes, out=np.zeros_like(directions), where=sizes > 0)
     width = directions.shape[-1]
     ends = np.stack([np.zeros(width, np.float32), np.ones(width, np.float32)])
-    *normed, shift, constant = _passed(kit, NORM_INPUT, np.concatenate([units, ends]) * LARGE, NORM)
+    *normed, shift, constant = passed(kit, NORM_INPUT, np.concatenate([units, ends]) * LARGE, NORM)
     if np.allclose(constant, shift, atol=1e-3):  # it centres
         sizes = directions.std(-1, keepdims=True)
     weighted = (np.stack(normed) - shift) * sizes
     lengths = np.linalg.norm(weighted, axis=-1, keepdims=True) / SMALL
     short = np.divide(weighted, lengths, out=np.zeros_like(weighted), where=lengths > 0)
-    *logits, bias = _passed(kit, NORM, np.concatenate([short, 0 * ends[:1]]), None)
+    *logits, bias = passed(kit, NORM, np.concatenate([short, 0 * ends[:1]]), None)
     finite = np.isfinite(bias)
     raised = np.subtract(
         logits, bias, out=np.zeros((len(short), len(bias)), np.float32), where=finite
@@ -45,7 +45,7 @@ def raised_logits(kit: ModelKit, directions: np.ndarray) -> np.ndarray:
     return raised * lengths
 
 
-def _passed(kit: ModelKit, into: Point, value: np.ndarray, out: Point | None) -> np.ndarray:
+def passed(kit: ModelKit, into: Point, value: np.ndarray, out: Point | None) -> np.ndarray:
     """What a pass has at `out` (None: its logits) if it has ``[rows, hidden]`` at `into`.
 
     MLX evaluates nothing that lies below.

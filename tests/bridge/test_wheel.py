@@ -1,13 +1,17 @@
 """An installed copy works without the checkout."""
 
 import os
+import re
 import subprocess
 import sys
+from email import message_from_string
 from filecmp import cmpfiles
 from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+
+from bridge import __version__
 
 pytestmark = pytest.mark.slow
 
@@ -38,6 +42,16 @@ def test_an_installed_copy_renders_the_bindings_that_it_ships(installed: Path, t
     files = [str(file.relative_to(shipped)) for file in shipped.rglob("*") if file.is_file()]
     assert len(files) > 10
     assert cmpfiles(shipped, tmp_path / "rendered", files, shallow=False)[0] == files
+
+
+def test_the_metadata_names_one_version_and_the_pythons_that_may_install_it(installed: Path):
+    (folder,) = installed.glob("*.dist-info")
+    metadata = message_from_string((folder / "METADATA").read_text(encoding="utf-8"))
+    assert metadata["Version"] == __version__
+    named = [each.rpartition(" ")[2] for each in metadata.get_all("Classifier")]
+    pythons = [each for each in named if re.fullmatch(r"3\.\d+", each)]
+    assert pythons == [f"3.{minor}" for minor in range(11, 15)]
+    assert metadata["Requires-Python"] == f">={pythons[0]}"
 
 
 def test_an_installed_copy_has_every_file_of_the_page(installed: Path):

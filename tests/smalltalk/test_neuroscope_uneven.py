@@ -13,6 +13,7 @@ from neuroscope import ask, capture
 
 from benchmarks.architectures import tiny_config, tiny_model
 from benchmarks.words import words
+from bridge.circuits import measured_circuit
 from bridge.client import LMStudioNeuroScopeClient
 from bridge.engine_process import running_engine
 from systems import System
@@ -77,6 +78,27 @@ def test_a_circuit_names_heads_after_the_layers_that_have_them(
     for (layer, head), score in scores.items():
         assert score == pytest.approx(effects[layer // 2, head], rel=1e-4, abs=1e-5)
     assert set(discovered) <= {1, 3}
+
+
+def test_a_saved_circuit_is_verified_on_a_model_of_its_shape_alone(
+    system: System, hybrid: LMStudioNeuroScopeClient, uneven: LMStudioNeuroScopeClient
+) -> None:
+    example = {"clean": TOKENS, "corrupted": CORRUPTED, "answers": [7], "distractors": [9]}
+    parts = [{"layer": 3, "head": 1}, {"layer": 0, "component": "mlp"}]
+    circuit = measured_circuit(hybrid, "made up", parts, [example])
+    text = circuit.model_dump_json()
+    rows, refusal = ask(
+        system,
+        hybrid,
+        f"| saved other | saved := NeuroScopeSavedCircuit fromJson: '{text}';; other := "
+        f"TransformerModel remote: (LMStudioRESTClient baseUrl: '{uneven.base_url}');; "
+        "{(saved verifyOn: model) rows collect: [:each | {each name. each now}]. "
+        "[saved verifyOn: other] on: ShapeMismatchError do: [:error | error messageText]}",
+    )
+    assert [name for name, _ in rows] == ["logit difference", "circuit", "L3H1", "L0 mlp"]
+    effects = [circuit.scores.circuit, *(each.score for each in circuit.components)]
+    assert [now for _, now in rows[1:]] == pytest.approx(effects, rel=1e-3, abs=1e-5)
+    assert "architecture 'openelm', not 'lfm2'; layers 2, not 4" in refusal
 
 
 def test_an_analyzer_looks_at_the_layers_that_have_attention(

@@ -13,6 +13,7 @@ from engine.server.http import guard, logs, measures, page_files
 from engine.server.http.requests import body_of, query_of
 from engine.server.http.responses import answer, error_response
 from engine.server.http.routes import (
+    attribution,
     captures,
     circuits,
     debugging,
@@ -31,6 +32,7 @@ from engine.server.http.routes import (
     responses,
     sessions,
     status,
+    steering,
     tokens,
     weights,
 )
@@ -60,6 +62,8 @@ HANDLERS: dict[str, Callable[..., Any]] = {
     "createEmbeddings": embeddings.embed,
     "logitLens": lens.logit_lens,
     "promotedTokens": neurons.promoted_tokens,
+    "logitAttribution": attribution.attribute,
+    "headTokens": attribution.head_tokens,
     "loadFeatures": features.load,
     "listFeatures": features.list_sets,
     "unloadFeatures": features.unload,
@@ -95,6 +99,16 @@ HANDLERS: dict[str, Callable[..., Any]] = {
     "deleteHooks": hooks.remove_all,
     "deleteHook": hooks.remove,
     "clearHooks": hooks.remove_all,
+    "computeSteeringVector": steering.compute,
+    "importSteeringVector": steering.import_vector,
+    "listSteeringVectors": steering.list_vectors,
+    "describeSteeringVector": steering.describe,
+    "readSteeringVector": steering.read_file,
+    "deleteSteeringVector": steering.forget,
+    "registerSteering": steering.register,
+    "listSteering": steering.list_steering,
+    "deleteSteering": steering.remove,
+    "deleteAllSteering": steering.remove_all,
     "listCaptures": captures.list_captures,
     "getCapture": captures.describe,
     "deleteCapture": captures.forget,

@@ -21,8 +21,9 @@ from engine.machine.memory import room_for
 from engine.runs.footprint import in_words
 from engine.server.errors import ForbiddenError, ImpossibleError, RequestError
 from engine.server.http.prompts import check_all_lengths, prompt_tokens
-from engine.server.http.requests import client
+from engine.server.http.requests import client, session
 from engine.server.http.routes.models import as_known, permitted
+from engine.server.http.steered import not_steered
 from engine.server.http.sweeps import Report, Sweep
 from engine.server.http.warnings import warnings
 from engine.server.jobs.job import Job
@@ -90,7 +91,8 @@ def metrics(service: Service, request: s.FeatureMetricsRequest) -> dict[str, Any
             progress=report,
         )
 
-    told = warnings(model, max(map(len, sequences)), bound.feature_set.warnings)
+    notes = [*bound.feature_set.warnings, *not_steered(service, model, session())]
+    told = warnings(model, max(map(len, sequences)), notes)
     sweep = Sweep(work, lambda quality: _reply(quality) | told)
     return sweep.answer(service, stream=request.stream, unit="runs")
 
