@@ -42,6 +42,11 @@ class CodeBlock:
         """Whether it defines a class or methods: that is not evaluated in a workspace."""
         return bool(DEFINITION.search(without_comments(self.code)))
 
+    @property
+    def sends_to_self(self) -> bool:
+        """Whether it sends a message to self, which is nil in a workspace."""
+        return bool(re.search(r"\bself\s+[a-z]", without_comments(self.code)))
+
 
 @dataclass(frozen=True)
 class Names:
@@ -55,6 +60,21 @@ class Names:
     """The variables in upper case: classes."""
     body: str
     """The code after the declaration."""
+    shadowed: frozenset[str] = frozenset()
+    """Those of the variables whose names a block inside declares for itself too."""
+    uses: tuple[tuple[int, int], ...] = ()
+    """Where in the body these variables are used, start and end."""
+
+    def renamed(self, ending: str) -> "Names":
+        """The same with another name for the shadowed variables, which Amber refuses to declare."""
+        body = self.body
+        for start, end in reversed(self.uses):
+            if body[start:end] in self.shadowed:
+                body = body[:end] + ending + body[end:]
+        variables = tuple(
+            name + ending if name in self.shadowed else name for name in self.variables
+        )
+        return Names(self.declared, variables, self.globals, body)
 
 
 def blocks_in(folder: Path) -> list[CodeBlock]:
@@ -93,6 +113,8 @@ def names_in(code: str) -> Names:
     declared, body = _declaration(code)
     scopes: list[set[str]] = [set(declared)]  # of the blocks around, the outermost first
     used: dict[str, None] = {}
+    uses: list[tuple[int, int]] = []
+    inside: set[str] = set()  # what blocks declare for themselves
     operand = True  # whether a receiver or an argument is expected, not a message
     depth = 0  # of literal arrays
     declaring = False
@@ -111,8 +133,10 @@ def names_in(code: str) -> Names:
         elif kind == "name":
             if declaring or previous == ":":
                 scopes[-1].add(text)
+                inside.add(text)
             elif operand and text not in PSEUDO and not any(text in scope for scope in scopes):
                 used[text] = None
+                uses.append(match.span())
             operand = declaring
         elif kind == "literal":
             depth = text in LITERAL_OPENINGS[2:]
@@ -129,6 +153,8 @@ def names_in(code: str) -> Names:
         tuple(name for name in used if not name[0].isupper()),
         tuple(name for name in used if name[0].isupper()),
         body,
+        frozenset(inside & used.keys()),
+        tuple(uses),
     )
 
 

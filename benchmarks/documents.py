@@ -3,37 +3,62 @@
     python -m benchmarks.documents path/to/NeuroScope --model gpt2-small --model gpt2-medium
     python -m benchmarks.documents path/to/NeuroScope --model gpt2-small --system amber --each
 
-A document is a workspace: its blocks are evaluated in their order, unedited, and a variable keeps
-the value that an earlier block assigned. A variable that none did, such as `model` or `tokens`, has
-the value that `benchmarks/workspace_values.py` gives it; a block that fails is evaluated once more
-with these values alone, and without the hooks that are there. Each `--model` is the folder of a
-model that the documents name.
+A document is a workspace: its blocks are evaluated in their order in one image, unedited, and a
+variable keeps the value that an earlier block assigned. A variable that none did, such as `model`
+or `tokens`, has the value that `benchmarks/workspace_values.py` gives it, and so have the data sets
+that the documents only name; a block that fails is evaluated once more with these values alone, and
+without the hooks that are there, and, if a layer was missing, with the second model for the first.
+Each `--model` is the folder of a model that the documents name. A block that fails as it is written
+and runs after the mechanical edits of `benchmarks/edits.py` is counted apart. Files that a block
+writes go to a folder that is removed.
 """
 
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence, Set
+from collections.abc import Iterator, Sequence, Set
+from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from benchmarks.code_blocks import CodeBlock, blocks_in, names_in
-from benchmarks.workspace_values import VALUES
+from benchmarks.edits import edited
+from benchmarks.workspace_values import DATA_SETS, VALUES
 from bridge.client import LMStudioNeuroScopeClient
 from bridge.engine_process import running_engine
-from systems import Amber, OldSqueak, SmalltalkError, System, answer
+from systems import Amber, OldSqueak, SmalltalkError, answer
 from systems.squeak.machine import Squeak, SqueakError
 
 HERE = Path(__file__).parent
-OUTCOMES = ("runs", "definition", "syntax", "reader's own", "no class", "no selector", "error")
-"""What a block comes to: it runs; it defines a class or methods; it is not Smalltalk; it sends a
-message to self, which is nil in a workspace, or uses a variable that nothing assigned; it names a
-class that there is not, or sends a message that is not understood; it fails otherwise."""
+OUTCOMES = (
+    "runs",
+    "edited",
+    "definition",
+    "browser",
+    "syntax",
+    "reader's own",
+    "no class",
+    "no selector",
+    "error",
+)
+"""What a block comes to: it runs; it runs after the mechanical edits; it defines a class or
+methods. Of those that fail: it is about a browser's canvas, storage, JavaScript or GPU; it is not
+Smalltalk; it sends a message to self or to what is nil in a workspace, or uses a variable that
+nothing assigned; it names a class that there is not, or sends a message that is not understood; it
+fails otherwise. A block that names an absent class and sends to self besides would not run with the
+class either."""
+BROWSER_DOCUMENTS = ("CanvasRenderer", "WebGLTensor", "BrowserStorage", "JSInterface")
+BROWSER_CODE = re.compile(
+    r"webgl|\bcanvas\b|GPU|WebWorker|\bdocument\b|\bwindow\b|[bB]rowser(?!\s*:=)|JSInterface|"
+    r"[mM]obile|[tT]ouch(Handlers|Gestures)|[mM]ouseHandlers|KeyboardShortcuts|[fF]ullscreen|"
+    r"RenderingQuality|PerformanceIssues|RenderingPerformance|LevelOfDetail|\brender\w*: \[|"
+    r"registerEventHandler|manageMemory|ParallelProcessing|StreamingMode|MemoryPerWorker"
+)
+"""What a block mentions that is about a browser, its GPU or its workers."""
+LIMIT_SECONDS = 1800  # of a document in Squeak
 EVALUATE = {
     "amber": "Compiler new evaluateExpression: source",
     "squeak": "Compiler evaluate: source",
@@ -43,8 +68,8 @@ default
 	^self baseUrl: '{}'! !
 """
 PATTERNS = {
-    "syntax": "^ParseError|Syntax error",
-    "reader's own": "(nil|UndefinedObject) does not understand|not understood.*nil",
+    "syntax": "^ParseError|Syntax error|ShadowingVariableError|InvalidAssignmentError",
+    "reader's own": "(nil|UndefinedObject|a DoIt) does not understand|not understood.*nil",
     "no selector": "[Uu]nderst",
 }
 """How an error is told, the first that it matches."""
@@ -64,11 +89,11 @@ class Ran:
     reason: str = ""
 
 
-def run(system: System, blocks: Sequence[CodeBlock]) -> list[Ran]:
-    """What each block of one document comes to."""
+def run(system: Amber | OldSqueak, blocks: Sequence[CodeBlock], models: Sequence[str]) -> list[Ran]:
+    """What each block of one document comes to, with models of these names."""
     known = _known_globals(system, blocks)
     outcomes: dict[CodeBlock, Ran] = {}
-    sources: dict[CodeBlock, tuple[str, str]] = {}
+    sources: dict[CodeBlock, list[list[str]]] = {}
     assigned: set[str] = set()
     for block in blocks:
         if block.defines:
@@ -83,58 +108,112 @@ def run(system: System, blocks: Sequence[CodeBlock]) -> list[Ran]:
         unknown = [name for name in names.variables if name not in assigned | VALUES.keys()]
         absent = [name for name in names.globals if name not in known]
         if unknown:
-            outcomes[block] = Ran(block, "reader's own", " ".join(unknown))
+            outcomes[block] = _failed(block, "reader's own", " ".join(unknown))
         elif absent:
-            outcomes[block] = Ran(block, "no class", " ".join(absent))
+            kind = "reader's own" if block.sends_to_self else "no class"
+            outcomes[block] = _failed(block, kind, " ".join(absent))
         else:
-            sources[block] = (
-                in_workspace(block.code, assigned),
-                in_workspace(block.code, set(names.variables) - VALUES.keys()),
-            )
-    for block, error in zip(sources, _evaluated(system, list(sources.values())), strict=True):
-        outcomes[block] = Ran(block, _kind(error), error)
+            sources[block] = [
+                list(_alternatives(code, assigned, models))
+                for code in dict.fromkeys((block.code, edited(block.code)))
+            ]
+    for block, errors in zip(sources, _evaluated(system, list(sources.values())), strict=True):
+        outcomes[block] = _outcome(block, errors)
     return [outcomes[block] for block in blocks]
 
 
-def in_workspace(code: str, assigned: Set[str]) -> str:
+def _outcome(block: CodeBlock, errors: Sequence[str]) -> Ran:
+    """What a block came to, by the error of its code, and of its code after the edits."""
+    if not errors[0]:
+        return Ran(block, "runs")
+    if not errors[-1]:
+        return Ran(block, "edited", errors[0])
+    return _failed(block, _kind(errors[0]), " / ".join(dict.fromkeys(errors)))
+
+
+def _failed(block: CodeBlock, kind: str, reason: str) -> Ran:
+    browser = any(part in block.document for part in BROWSER_DOCUMENTS) or BROWSER_CODE.search(
+        block.code
+    )
+    return Ran(block, "browser" if browser else kind, reason)
+
+
+def _alternatives(code: str, assigned: Set[str], models: Sequence[str]) -> Iterator[str]:
+    """How a block is evaluated: after those before it, by itself, with another model."""
+    yield in_workspace(code, assigned, VALUES)
+    free = set(names_in(code).variables) - VALUES.keys()
+    yield in_workspace(code, free, VALUES)
+    for model in models[1:]:
+        values = {name: value.replace(models[0], model) for name, value in VALUES.items()}
+        yield in_workspace(code, free, values)
+
+
+def in_workspace(code: str, assigned: Set[str], values: dict[str, str]) -> str:
     """The code with its variables declared, fetched, and kept after.
 
-    Those that were assigned are fetched from the workspace if they are there, and else have the
-    value of the table, which others have at once.
+    Those that were assigned are fetched from the workspace if they are there, and else have their
+    value of `values`, which others have at once.
     """
-    names = names_in(code)
+    ending = "OfDocument"
+    names = names_in(code).renamed(ending)
+    fetched = "".join(
+        _fetched(variable, variable.removesuffix(ending), assigned, values)
+        for variable in names.variables
+    )
     variables = [*names.declared, *names.variables]
-    given = "".join(_fetched(name, name in assigned) for name in names.variables)
-    kept = "".join(f"DocumentWorkspace at: '{name}' put: {name}. " for name in variables)
-    return f"| {' '.join(variables)} | {given}\n{names.body.rstrip()}\n. {kept}'ran'"
+    kept = "".join(
+        f"DocumentWorkspace at: '{name.removesuffix(ending)}' put: {name}. " for name in variables
+    )
+    return f"| {' '.join(variables)} | {fetched}\n{names.body.rstrip()}\n. {kept}'ran'"
 
 
-def _fetched(name: str, assigned: bool) -> str:
-    fetch = f"{name} := DocumentWorkspace at: '{name}'. " if assigned else ""
-    if name in VALUES:
-        fetch += f"{name} isNil ifTrue: [{name} := {_expanded(VALUES[name])}]. "
+def _fetched(variable: str, name: str, assigned: Set[str], values: dict[str, str]) -> str:
+    fetch = f"{variable} := DocumentWorkspace at: '{name}'. " if name in assigned else ""
+    if name in values:
+        fetch += f"{variable} isNil ifTrue: [{variable} := {_expanded(values[name], values)}]. "
     return fetch
 
 
-def _expanded(expression: str) -> str:
+def _expanded(expression: str, values: dict[str, str]) -> str:
     """An expression in which the names of other values stand in braces."""
-    return re.sub(r"<(\w+)>", lambda found: f"({_expanded(VALUES[found[1]])})", expression)
+    return re.sub(r"<(\w+)>", lambda found: f"({_expanded(values[found[1]], values)})", expression)
 
 
-def _evaluated(system: System, sources: list[tuple[str, str]]) -> list[str]:
-    """The error of each source, or nothing; sources that end the run are found by halving."""
+def _evaluated(
+    system: Amber | OldSqueak, sources: list[list[list[str]]], fresh: bool = True
+) -> list[list[str]]:
+    """The errors of each source, in an image that is `fresh`, or goes on.
+
+    Amber's image lives on from one source to the next. Squeak's evaluates all of them in one run;
+    a source that ends it is found by halving.
+    """
+    if isinstance(system, Amber) and len(sources) > 1:
+        return [
+            errors
+            for index, source in enumerate(sources)
+            for errors in _evaluated(system, [source], index == 0)
+        ]
     if not sources:
         return []
+    known = "".join(
+        f"NeuroScopeCircuitDataset register: '{name}' examples: ({_expanded(examples, VALUES)}). "
+        for name, examples in DATA_SETS.items()
+    )
     expression = (
-        f"DocumentWorkspace reset. NeuroScopePlatform current writeJson: (DocumentWorkspace "
+        f"DocumentWorkspace {'reset' if fresh else 'yourself'}. {known}"
+        "NeuroScopePlatform current writeJson: (DocumentWorkspace "
         f"outcomesOf: (NeuroScopePlatform current readJson: {_quoted(json.dumps(sources))}) "
         f"evaluatedBy: [:source | {EVALUATE[system.name]}])"
     )
     try:
-        return list(json.loads(system.run(expression)))
+        if isinstance(system, OldSqueak):
+            said = system.machine.evaluate(expression, *system.files, limit=LIMIT_SECONDS)
+        else:
+            said = system.run(expression)
+        return [list(errors) for errors in json.loads(said)]
     except (SmalltalkError, SqueakError) as error:
         if len(sources) == 1:
-            return [str(error) or "the run ended"]
+            return [[str(error) or "the run ended"]]
         middle = len(sources) // 2
         return [
             *_evaluated(system, sources[:middle]),
@@ -146,7 +225,7 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _known_globals(system: System, blocks: Sequence[CodeBlock]) -> set[str]:
+def _known_globals(system: Amber | OldSqueak, blocks: Sequence[CodeBlock]) -> set[str]:
     names = sorted({name for block in blocks for name in names_in(block.code).globals})
     if not names:
         return set()
@@ -160,24 +239,25 @@ def _known_globals(system: System, blocks: Sequence[CodeBlock]) -> set[str]:
 
 
 def _kind(error: str) -> str:
-    for outcome, pattern in {"runs": "^$", **PATTERNS}.items():
+    for outcome, pattern in PATTERNS.items():
         if re.search(pattern, error):
             return outcome
     return "error"
 
 
-def main_table(results: dict[str, list[Ran]]) -> Table:
-    """A row a document: how many blocks it has, and how many run in each system, or why not."""
-    table = Table("document", "blocks", *(f"{name}: {o}" for name in results for o in OUTCOMES))
-    documents = list(dict.fromkeys(ran.block.document for ran in next(iter(results.values()))))
-    for document in [*documents, "all"]:
-        cells = []
-        for ran in results.values():
-            of = [each for each in ran if document in (each.block.document, "all")]
-            counts = Counter(each.outcome for each in of)
-            cells += [str(counts[outcome]) for outcome in OUTCOMES]
-        table.add_row(document, str(len(of)), *cells)
-    return table
+def table(ran: Sequence[Ran]) -> str:
+    """A Markdown table: a row a document, how many blocks it has, and what they come to."""
+    lines = [
+        "| document | blocks | " + " | ".join(OUTCOMES) + " |",
+        "| --- |" + " ---: |" * (len(OUTCOMES) + 1),
+    ]
+    for document in [*dict.fromkeys(each.block.document for each in ran), "all"]:
+        of = [each for each in ran if document in (each.block.document, "all")]
+        counts = Counter(each.outcome for each in of)
+        cells = [str(counts[outcome] or "") for outcome in OUTCOMES]
+        name = document.removeprefix("classes/").removesuffix("/COMMENT.md")
+        lines.append(f"| {name} | {len(of)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 @click.command()
@@ -200,22 +280,29 @@ def main(
     for block in blocks_in(folder):
         if part in block.document:
             documents.setdefault(block.document, []).append(block)
-    roots = [option for model in models for option in ("--model-root", str(model.parent))]
-    console = Console()
-    results: dict[str, list[Ran]] = {}
-    with TemporaryDirectory() as scratch, running_engine(str(models[0]), *roots) as client:
-        for model in models[1:]:
+    folders = [model.resolve() for model in models]
+    roots = ["--max-models", str(len(folders))]
+    for model in folders:
+        roots += ["--model-root", str(model.parent)]
+    with (
+        TemporaryDirectory() as scratch,
+        chdir(scratch),
+        running_engine(str(folders[0]), *roots) as client,
+    ):
+        for model in folders[1:]:
             client.load_model(str(model))
         for name in names or EVALUATE:
             system = _system(name, Path(scratch), client)
-            results[system.name] = [
-                ran for blocks in documents.values() for ran in run(system, blocks)
+            ran = [
+                one
+                for blocks in documents.values()
+                for one in run(system, blocks, [model.name for model in folders[:2]])
             ]
-            for ran in results[system.name] if each else ():
-                if ran.outcome not in ("runs", "definition"):
-                    where = f"{system.name} {ran.block.document}:{ran.block.line}"
-                    console.print(f"{where} {ran.outcome}: {ran.reason}", soft_wrap=True)
-    console.print(main_table(results))
+            for one in ran if each else ():
+                if one.outcome not in ("runs", "definition"):
+                    where = f"{one.block.document}:{one.block.line}"
+                    click.echo(f"{system.name} {where} {one.outcome}: {one.reason}")
+            click.echo(f"\n{system.name}\n\n{table(ran)}")
 
 
 def _system(name: str, folder: Path, client: LMStudioNeuroScopeClient) -> Amber | OldSqueak:

@@ -1,5 +1,7 @@
 """The values of the variables that NeuroScope's documents use without an assignment.
 
+Beside them are the examples of the data sets that they name.
+
 A name in angle brackets stands for another value of the table.
 """
 
@@ -30,10 +32,11 @@ HOOKS = (
 )
 """The hooks that the documents call by a name."""
 VALUES = {
-    "model": "TransformerModel fromHuggingFace: 'gpt2-small'",
-    "model1": "<model>",
-    "model2": "<model>",
-    "myModel": "<model>",
+    "aModel": "TransformerModel fromHuggingFace: 'gpt2-small'",
+    "model": "<aModel> forward: 'The cat sat on the mat and slept'; yourself",
+    "model1": "<aModel>",
+    "model2": "<aModel>",
+    "myModel": "<aModel>",
     "text": "'The cat sat on the mat'",
     "prompt": "<text>",
     "inputText": "<text>",
@@ -46,19 +49,19 @@ VALUES = {
     "testTexts": _texts(*HAPPY, *SAD),
     "sentimentLabels": LABELS,
     "testLabels": LABELS,
-    "tokens": "<model> tokenizer encode: <text>",
-    "inputTokens": "<tokens>",
+    "tokens": "<aModel> tokenizer encode: <text>",
+    "inputTokens": "<aModel> tokenizer encode: 'one cat sat and one cat ran and one cat sat'",
     "testTokens": "<tokens>",
     "cleanTokens": "<tokens>",
     "analysisTokens": "<tokens>",
     "dangerousTokens": "<tokens>",
-    "corruptedTokens": "<model> tokenizer encode: 'The dog sat on the mat'",
-    "manager": "<model> hookManager removeAllHooks; addHooks: (#("
+    "corruptedTokens": "<aModel> tokenizer encode: 'The dog sat on the mat'",
+    "manager": "<aModel> hookManager removeAllHooks; enablePerformanceMonitoring; addHooks: (#("
     + " ".join(f"'{name}'" for name in HOOKS)
     + ") collect: [:each | (Hook named: each) layer: 5; yourself]); yourself",
-    "finder": "CircuitFinder for: <model>",
+    "finder": "CircuitFinder for: <aModel>",
     "circuitFinder": "<finder>",
-    "analyzer": "AttentionAnalyzer for: <model>",
+    "analyzer": "AttentionAnalyzer for: <aModel>",
     "attentionAnalyzer": "<analyzer>",
     "hook": _hook("hook", "Hook"),
     "hooks": "{<hook>. <debugHook>}",
@@ -118,7 +121,7 @@ VALUES = {
     "tensor": "ActivationTensor random: #(8 16 768)",
     "tensor1": "ActivationTensor random: #(2 3)",
     "tensor2": "ActivationTensor random: #(2 3)",
-    "activation": "(<model> runWithCaching: <tokens> layers: #(5) components: #(#residual))"
+    "activation": "(<aModel> runWithCaching: <tokens> layers: #(5) components: #(#residual))"
     " at: 5 at: #residual",
     "activationTensor": "<activation>",
     "layerActivation": "<activation>",
@@ -128,16 +131,30 @@ VALUES = {
     "trainingHooks": "{" + _hook("training1") + "}",
     "inferenceHooks": "{" + _hook("inference1") + "}",
     "largeTensor": "ActivationTensor random: #(100 768)",
-    "cleanActivations": "(<model> runWithCaching: <tokens> layers: #(5) components: #(#residual))"
+    "cleanActivations": "(<aModel> runWithCaching: <tokens> layers: #(5) components: #(#residual))"
     " cachedActivations",
-    "testData": "((<model> capture: <text> layers: #(6) components: #(#residual)) at: 6 at:"
+    "testData": "((<aModel> capture: <text> layers: #(6) components: #(#residual)) at: 6 at:"
     " #residual) -> #(#positive #negative #positive #negative #positive #negative)",
     "dataset": "<indirectObjectExamples>",
     "testDataset": "<trainingTexts>",
     "myLinearProbe": "LinearProbe input: (ActivationTensor random: #(4 768))"
     " labels: #(#a #b #a #b) regularization: 0.01",
-    "probe": "LinearProbe for: <model>",
+    "probe": "LinearProbe for: <aModel>",
     "trainedProbe": "<myLinearProbe> train; yourself",
+    "sourceTokens": "<aModel> tokenizer textsOf: <tokens>",
+    "targetTokens": "<sourceTokens>",
+    "attentionMatrix": "<attentionAnalysis> attentionAt: 5 head: 3",
+    "allHeadPatterns": "<attentionAnalysis> attentionAt: 5",
+    "attentionMatrices": "<allHeadPatterns>",
+    "attentionData": "<attentionAnalysis>",
+    "flowData": "<attentionMatrix>",
+    "visualizer": "AttentionVisualizer for: <aModel>",
+    "lens": "(InteractiveLens for: <aModel>) analyzeText: <text>; yourself",
+    "neuronAnalyzer": "NeuronAnalyzer for: <aModel>",
+    "inputSequences": "<trainingTexts>",
+    "trainingCorpus": "<trainingTexts>",
+    "posTaggedSentences": "<trainingTexts> -> <sentimentLabels>",
+    "syntaxDataset": "<posTaggedSentences>",
     "attentionAnalysis": "<analyzer> analyzeText: <text>",
     "gradients": "ActivationTensor random: #(16)",
     "maxNorm": "1",
@@ -157,7 +174,7 @@ VALUES = {
     "attentionMask": "ActivationTensor ones: #(1 4 5 5)",
     "attentionWeights": "ActivationTensor random: #(1 4 5 5)",
     "attentionScores": "ActivationTensor random: #(1 4 5 5)",
-    "logits": "(<model> forward: <tokens>) logits",
+    "logits": "(<aModel> forward: <tokens>) logits",
     "activationData": "(ActivationTensor random: #(1 512 768)) asTypedArray",
     "someData": "<activationData>",
     "largeData": "(ActivationTensor random: #(100 768)) asTypedArray",
@@ -169,10 +186,33 @@ VALUES = {
     " answer: ' Mary' distractor: ' John'}",
     "exampleSequences": "<indirectObjectExamples>",
     "factualPrompts": "<indirectObjectExamples>",
-    "circuit": "<finder> findCircuitFor: 'indirect object' examples: <indirectObjectExamples>"
-    " method: #attributionPatching threshold: 0.01",
+    "circuit": "<finder> findCircuitFor: 'indirect object identification'"
+    " examples: <indirectObjectExamples> method: #attributionPatching threshold: 0.01",
     "inductionCircuit": "<circuit>",
     "discoveredCircuits": "Dictionary new at: #inductionHead put: <circuit>; yourself",
     "targetBehaviors": "#(#inductionHead)",
 }
 """A Smalltalk expression for each variable."""
+
+EXAMPLES = ("<indirectObjectExamples>", "<trainingTexts>", "<posTaggedSentences>")
+DATA_SETS = {
+    **dict.fromkeys(
+        (
+            "natural-language",
+            "code",
+            "mathematics",
+            "structured-data",
+            "name-moving-examples",
+            "small-dataset",
+            "complexBehavior",
+            "copyingMechanism",
+            "factualRecall",
+        ),
+        EXAMPLES[0],
+    ),
+    **dict.fromkeys(
+        ("openwebtext-sample", "pile-sample", "large-corpus", "full-pile"), EXAMPLES[1]
+    ),
+    **dict.fromkeys(("sentiment", "partOfSpeech", "namedEntity", "syntacticRole"), EXAMPLES[2]),
+}
+"""Examples of a behaviour, texts, or texts with labels, for each data set that is only named."""

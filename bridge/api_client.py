@@ -1201,6 +1201,20 @@ class Operations(Transport):
             },
         )
 
+    def nearest_tokens(
+        self, token: str | api.TokenId, *, top_k: int | None = None, model: str | None = None
+    ) -> api.NearestTokens:
+        """Answer which tokens have the embeddings nearest to a token's."""
+        return self._json(
+            "POST",
+            "/v1/tokens/nearest",
+            body={
+                "token": token,
+                "top_k": top_k,
+                "model": model,
+            },
+        )
+
     def logit_attribution(
         self,
         prompt: str | api.TokenIds,
@@ -3810,6 +3824,20 @@ class AsyncOperations(AsyncTransport):
                 "neuron": neuron,
                 "layer": layer,
                 "expert": expert,
+                "top_k": top_k,
+                "model": model,
+            },
+        )
+
+    async def nearest_tokens(
+        self, token: str | api.TokenId, *, top_k: int | None = None, model: str | None = None
+    ) -> api.NearestTokens:
+        """Answer which tokens have the embeddings nearest to a token's."""
+        return await self._json(
+            "POST",
+            "/v1/tokens/nearest",
+            body={
+                "token": token,
                 "top_k": top_k,
                 "model": model,
             },

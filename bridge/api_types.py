@@ -595,6 +595,18 @@ class NamedTool(TypedDict):
     function: FunctionReference
 
 
+class NearToken(TypedDict):
+    id: int
+    text: str
+    cosine: float
+
+
+class NearestTokens(TypedDict):
+    id: int
+    text: str
+    nearest: list[NearToken]
+
+
 class OutputCall(TypedDict):
     """
     A call that the model asks for.
@@ -1723,6 +1735,12 @@ class LogitLensRequest(TypedDict):
     model: NotRequired[str | None]
     lens: NotRequired[LensFile | None]
     top_k: NotRequired[int | None]
+
+
+class NearestTokensRequest(TypedDict):
+    token: str | TokenId
+    top_k: NotRequired[int | None]
+    model: NotRequired[str | None]
 
 
 class OutputMessage(TypedDict):

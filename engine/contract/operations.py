@@ -288,6 +288,16 @@ OPERATIONS: tuple[Operation, ...] = (
         errors=(400, 404, 413, 422, 503),
     ),
     Operation(
+        "nearestTokens",
+        "post",
+        "/v1/tokens/nearest",
+        "Answer which tokens have the embeddings nearest to a token's.",
+        ("nearestTokens: token", "nearestTokens: token options: options"),
+        s.NearestTokens,
+        s.NearestTokensRequest,
+        errors=(400, 404, 413, 422, 503),
+    ),
+    Operation(
         "logitAttribution",
         "post",
         "/v1/logit_attribution",

@@ -7,7 +7,7 @@ import pytest
 from neuroscope import ask
 
 from bridge.client import LMStudioNeuroScopeClient
-from systems import System
+from systems import System, answer
 
 TEMPLATES = Path(__file__).parents[2] / "templates/neuroscope"
 TASK = {
@@ -96,10 +96,9 @@ def test_the_examples_of_the_class_comments_run(
         example = re.search(r"^Example:\n(.*?)!$", source, re.S | re.M)[1]
         usual = f"(LMStudioRESTClient baseUrl: '{engine.base_url}')"
         blocks.append(f"[{example.replace('LMStudioRESTClient default', usual)}] value")
-    edges, plot, picture = ask(
+    edges, plot, picture = answer(
         system,
-        engine,
-        "{" + ". ".join(blocks) + "} collect: "
+        f"{{{'. '.join(blocks)}}} collect: "
         "[:each | each isString ifTrue: [each] ifFalse: [each size printString]]",
     )
     assert edges == "10"

@@ -20,6 +20,7 @@ from engine.contract.schemas.health import *
 from engine.contract.schemas.jobs import *
 from engine.contract.schemas.lens import *
 from engine.contract.schemas.models import *
+from engine.contract.schemas.nearest import *
 from engine.contract.schemas.neurons import *
 from engine.contract.schemas.openai import *
 from engine.contract.schemas.responses import *
