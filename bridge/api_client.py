@@ -1163,6 +1163,7 @@ class Operations(Transport):
         *,
         add_special_tokens: bool | None = None,
         model: str | None = None,
+        lens: api.LensFile | None = None,
         top_k: int | None = None,
     ) -> api.LogitLens:
         """Answer what each layer's residual stream would predict at each position."""
@@ -1173,6 +1174,7 @@ class Operations(Transport):
                 "prompt": prompt,
                 "add_special_tokens": add_special_tokens,
                 "model": model,
+                "lens": lens,
                 "top_k": top_k,
             },
         )
@@ -1194,6 +1196,59 @@ class Operations(Transport):
                 "neuron": neuron,
                 "layer": layer,
                 "expert": expert,
+                "top_k": top_k,
+                "model": model,
+            },
+        )
+
+    def logit_attribution(
+        self,
+        prompt: str | api.TokenIds,
+        answer: str | api.TokenId,
+        *,
+        distractor: str | api.TokenId | None = None,
+        position: api.Position | None = None,
+        by: Literal["layer", "component", "head", "neuron"] | None = None,
+        top_k: int | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+    ) -> api.LogitAttribution:
+        """Answer how much each layer, component, head or neuron adds to a token's logit by
+        itself."""
+        return self._json(
+            "POST",
+            "/v1/logit_attribution",
+            body={
+                "prompt": prompt,
+                "answer": answer,
+                "distractor": distractor,
+                "position": position,
+                "by": by,
+                "top_k": top_k,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+            },
+        )
+
+    def head_tokens(
+        self,
+        head: int,
+        layer: int,
+        circuit: Literal["OV", "QK"],
+        *,
+        tokens: Sequence[str | api.TokenId] | None = None,
+        top_k: int | None = None,
+        model: str | None = None,
+    ) -> api.HeadTokens:
+        """Answer which tokens a head copies, or attends to, by its weights."""
+        return self._json(
+            "POST",
+            "/v1/heads/tokens",
+            body={
+                "head": head,
+                "layer": layer,
+                "circuit": circuit,
+                "tokens": tokens,
                 "top_k": top_k,
                 "model": model,
             },
@@ -1288,6 +1343,110 @@ class Operations(Transport):
                 "prompts": prompts,
                 "add_special_tokens": add_special_tokens,
                 "exclude_special_tokens": exclude_special_tokens,
+                "model": model,
+            },
+        )
+
+    def feature_examples(
+        self,
+        feature_set: str,
+        features: Sequence[int],
+        texts: Sequence[str] | None = None,
+        *,
+        layer: int | None = None,
+        texts_path: str | None = None,
+        top_k: int | None = None,
+        before: int | None = None,
+        after: int | None = None,
+        context: int | None = None,
+        skipped: int | None = None,
+        tokens: int | None = None,
+        effects: int | None = None,
+        resume: bool | None = None,
+        model: str | None = None,
+    ) -> api.FeatureExamples:
+        """Find the texts in which features are on most, how often they are on, and what they
+        promote."""
+        return self._result(
+            "POST",
+            "/v1/features/examples",
+            body={
+                "feature_set": feature_set,
+                "features": features,
+                "texts": texts,
+                "layer": layer,
+                "texts_path": texts_path,
+                "top_k": top_k,
+                "before": before,
+                "after": after,
+                "context": context,
+                "skipped": skipped,
+                "tokens": tokens,
+                "effects": effects,
+                "resume": resume,
+                "model": model,
+            },
+        )
+
+    def stream_feature_examples(
+        self,
+        feature_set: str,
+        features: Sequence[int],
+        texts: Sequence[str] | None = None,
+        *,
+        layer: int | None = None,
+        texts_path: str | None = None,
+        top_k: int | None = None,
+        before: int | None = None,
+        after: int | None = None,
+        context: int | None = None,
+        skipped: int | None = None,
+        tokens: int | None = None,
+        effects: int | None = None,
+        resume: bool | None = None,
+        model: str | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Find the texts in which features are on most, how often they are on, and what they
+        promote. Yields the events of the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/features/examples",
+            body={
+                "feature_set": feature_set,
+                "features": features,
+                "texts": texts,
+                "layer": layer,
+                "texts_path": texts_path,
+                "top_k": top_k,
+                "before": before,
+                "after": after,
+                "context": context,
+                "skipped": skipped,
+                "tokens": tokens,
+                "effects": effects,
+                "resume": resume,
+                "model": model,
+            },
+        )
+
+    def feature_tokens(
+        self,
+        feature_set: str,
+        feature: int,
+        *,
+        layer: int | None = None,
+        top_k: int | None = None,
+        model: str | None = None,
+    ) -> api.FeatureTokens:
+        """Answer which tokens a feature promotes and suppresses, by its decoder weights."""
+        return self._json(
+            "POST",
+            "/v1/features/tokens",
+            body={
+                "feature_set": feature_set,
+                "feature": feature,
+                "layer": layer,
+                "top_k": top_k,
                 "model": model,
             },
         )
@@ -2287,6 +2446,144 @@ class Operations(Transport):
             "/v1/activations/hooks/clear",
             query={
                 "model": model,
+            },
+        )
+
+    def compute_steering_vector(
+        self,
+        pairs: Sequence[api.ContrastPair],
+        *,
+        name: str | None = None,
+        model: str | None = None,
+        method: Literal["mean_difference", "pca", "pca_center"] | None = None,
+        layers: Sequence[int] | None = None,
+        position: api.Position | Literal["mean"] | None = None,
+        add_special_tokens: bool | None = None,
+    ) -> api.SteeringVectorEntry:
+        """Find the directions in which a model's residual streams differ between pairs of texts."""
+        return self._json(
+            "POST",
+            "/v1/steering_vectors",
+            body={
+                "pairs": pairs,
+                "name": name,
+                "model": model,
+                "method": method,
+                "layers": layers,
+                "position": position,
+                "add_special_tokens": add_special_tokens,
+            },
+        )
+
+    def list_steering_vectors(self) -> api.SteeringVectorList:
+        """List the steering vectors that are kept."""
+        return self._json("GET", "/v1/steering_vectors")
+
+    def import_steering_vector(
+        self, data_base64: str, *, name: str | None = None
+    ) -> api.SteeringVectorEntry:
+        """Take a steering vector from a file: safetensors, or a control vector in GGUF."""
+        return self._json(
+            "POST",
+            "/v1/steering_vectors/import",
+            body={
+                "data_base64": data_base64,
+                "name": name,
+            },
+        )
+
+    def describe_steering_vector(self, vector: str) -> api.SteeringVectorEntry:
+        """Describe one steering vector."""
+        return self._json(
+            "GET",
+            "/v1/steering_vectors/{vector}",
+            path={
+                "vector": vector,
+            },
+        )
+
+    def delete_steering_vector(self, vector: str) -> api.DeletedSteeringVector:
+        """Forget one steering vector; where it is registered it goes on acting."""
+        return self._json(
+            "DELETE",
+            "/v1/steering_vectors/{vector}",
+            path={
+                "vector": vector,
+            },
+        )
+
+    def read_steering_vector(
+        self, vector: str, *, format: str | None = None
+    ) -> api.SteeringVectorFile:
+        """Answer a steering vector as a file, in base64."""
+        return self._json(
+            "GET",
+            "/v1/steering_vectors/{vector}/file",
+            path={
+                "vector": vector,
+            },
+            query={
+                "format": format,
+            },
+        )
+
+    def register_steering(
+        self,
+        vector: str,
+        *,
+        model: str | None = None,
+        steering_id: str | None = None,
+        operation: Literal["addition", "ablation"] | None = None,
+        strength: float | None = None,
+        strengths: Sequence[api.LayerStrength] | None = None,
+        of_layer: int | None = None,
+        positions: Literal["all", "prompt", "generated"] | None = None,
+        scope: Literal["server", "session"] | None = None,
+    ) -> api.SteeringEntry:
+        """Steer a model from now on: every completion, chat, response and forward pass."""
+        return self._json(
+            "POST",
+            "/v1/steering",
+            body={
+                "vector": vector,
+                "model": model,
+                "steering_id": steering_id,
+                "operation": operation,
+                "strength": strength,
+                "strengths": strengths,
+                "of_layer": of_layer,
+                "positions": positions,
+                "scope": scope,
+            },
+        )
+
+    def list_steering(self, *, model: str | None = None) -> api.SteeringList:
+        """List what steers: for all clients, and in the session that asks."""
+        return self._json(
+            "GET",
+            "/v1/steering",
+            query={
+                "model": model,
+            },
+        )
+
+    def delete_all_steering(self, *, model: str | None = None) -> api.RemovedSteering:
+        """Steer no longer: with what is for all clients, and with that of the session that asks."""
+        return self._json(
+            "DELETE",
+            "/v1/steering",
+            query={
+                "model": model,
+            },
+        )
+
+    def delete_steering(self, steering_id: str) -> api.RemovedSteering:
+        """Steer no longer with one of them."""
+        return self._json(
+            "DELETE",
+            "/v1/steering/{steering_id}",
+            path={
+                "steering_id": steering_id,
             },
         )
 
@@ -3480,6 +3777,7 @@ class AsyncOperations(AsyncTransport):
         *,
         add_special_tokens: bool | None = None,
         model: str | None = None,
+        lens: api.LensFile | None = None,
         top_k: int | None = None,
     ) -> api.LogitLens:
         """Answer what each layer's residual stream would predict at each position."""
@@ -3490,6 +3788,7 @@ class AsyncOperations(AsyncTransport):
                 "prompt": prompt,
                 "add_special_tokens": add_special_tokens,
                 "model": model,
+                "lens": lens,
                 "top_k": top_k,
             },
         )
@@ -3511,6 +3810,59 @@ class AsyncOperations(AsyncTransport):
                 "neuron": neuron,
                 "layer": layer,
                 "expert": expert,
+                "top_k": top_k,
+                "model": model,
+            },
+        )
+
+    async def logit_attribution(
+        self,
+        prompt: str | api.TokenIds,
+        answer: str | api.TokenId,
+        *,
+        distractor: str | api.TokenId | None = None,
+        position: api.Position | None = None,
+        by: Literal["layer", "component", "head", "neuron"] | None = None,
+        top_k: int | None = None,
+        add_special_tokens: bool | None = None,
+        model: str | None = None,
+    ) -> api.LogitAttribution:
+        """Answer how much each layer, component, head or neuron adds to a token's logit by
+        itself."""
+        return await self._json(
+            "POST",
+            "/v1/logit_attribution",
+            body={
+                "prompt": prompt,
+                "answer": answer,
+                "distractor": distractor,
+                "position": position,
+                "by": by,
+                "top_k": top_k,
+                "add_special_tokens": add_special_tokens,
+                "model": model,
+            },
+        )
+
+    async def head_tokens(
+        self,
+        head: int,
+        layer: int,
+        circuit: Literal["OV", "QK"],
+        *,
+        tokens: Sequence[str | api.TokenId] | None = None,
+        top_k: int | None = None,
+        model: str | None = None,
+    ) -> api.HeadTokens:
+        """Answer which tokens a head copies, or attends to, by its weights."""
+        return await self._json(
+            "POST",
+            "/v1/heads/tokens",
+            body={
+                "head": head,
+                "layer": layer,
+                "circuit": circuit,
+                "tokens": tokens,
                 "top_k": top_k,
                 "model": model,
             },
@@ -3605,6 +3957,110 @@ class AsyncOperations(AsyncTransport):
                 "prompts": prompts,
                 "add_special_tokens": add_special_tokens,
                 "exclude_special_tokens": exclude_special_tokens,
+                "model": model,
+            },
+        )
+
+    async def feature_examples(
+        self,
+        feature_set: str,
+        features: Sequence[int],
+        texts: Sequence[str] | None = None,
+        *,
+        layer: int | None = None,
+        texts_path: str | None = None,
+        top_k: int | None = None,
+        before: int | None = None,
+        after: int | None = None,
+        context: int | None = None,
+        skipped: int | None = None,
+        tokens: int | None = None,
+        effects: int | None = None,
+        resume: bool | None = None,
+        model: str | None = None,
+    ) -> api.FeatureExamples:
+        """Find the texts in which features are on most, how often they are on, and what they
+        promote."""
+        return await self._result(
+            "POST",
+            "/v1/features/examples",
+            body={
+                "feature_set": feature_set,
+                "features": features,
+                "texts": texts,
+                "layer": layer,
+                "texts_path": texts_path,
+                "top_k": top_k,
+                "before": before,
+                "after": after,
+                "context": context,
+                "skipped": skipped,
+                "tokens": tokens,
+                "effects": effects,
+                "resume": resume,
+                "model": model,
+            },
+        )
+
+    def stream_feature_examples(
+        self,
+        feature_set: str,
+        features: Sequence[int],
+        texts: Sequence[str] | None = None,
+        *,
+        layer: int | None = None,
+        texts_path: str | None = None,
+        top_k: int | None = None,
+        before: int | None = None,
+        after: int | None = None,
+        context: int | None = None,
+        skipped: int | None = None,
+        tokens: int | None = None,
+        effects: int | None = None,
+        resume: bool | None = None,
+        model: str | None = None,
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Find the texts in which features are on most, how often they are on, and what they
+        promote. Yields the events of the reply as they arrive."""
+        return self._events(
+            "POST",
+            "/v1/features/examples",
+            body={
+                "feature_set": feature_set,
+                "features": features,
+                "texts": texts,
+                "layer": layer,
+                "texts_path": texts_path,
+                "top_k": top_k,
+                "before": before,
+                "after": after,
+                "context": context,
+                "skipped": skipped,
+                "tokens": tokens,
+                "effects": effects,
+                "resume": resume,
+                "model": model,
+            },
+        )
+
+    async def feature_tokens(
+        self,
+        feature_set: str,
+        feature: int,
+        *,
+        layer: int | None = None,
+        top_k: int | None = None,
+        model: str | None = None,
+    ) -> api.FeatureTokens:
+        """Answer which tokens a feature promotes and suppresses, by its decoder weights."""
+        return await self._json(
+            "POST",
+            "/v1/features/tokens",
+            body={
+                "feature_set": feature_set,
+                "feature": feature,
+                "layer": layer,
+                "top_k": top_k,
                 "model": model,
             },
         )
@@ -4604,6 +5060,144 @@ class AsyncOperations(AsyncTransport):
             "/v1/activations/hooks/clear",
             query={
                 "model": model,
+            },
+        )
+
+    async def compute_steering_vector(
+        self,
+        pairs: Sequence[api.ContrastPair],
+        *,
+        name: str | None = None,
+        model: str | None = None,
+        method: Literal["mean_difference", "pca", "pca_center"] | None = None,
+        layers: Sequence[int] | None = None,
+        position: api.Position | Literal["mean"] | None = None,
+        add_special_tokens: bool | None = None,
+    ) -> api.SteeringVectorEntry:
+        """Find the directions in which a model's residual streams differ between pairs of texts."""
+        return await self._json(
+            "POST",
+            "/v1/steering_vectors",
+            body={
+                "pairs": pairs,
+                "name": name,
+                "model": model,
+                "method": method,
+                "layers": layers,
+                "position": position,
+                "add_special_tokens": add_special_tokens,
+            },
+        )
+
+    async def list_steering_vectors(self) -> api.SteeringVectorList:
+        """List the steering vectors that are kept."""
+        return await self._json("GET", "/v1/steering_vectors")
+
+    async def import_steering_vector(
+        self, data_base64: str, *, name: str | None = None
+    ) -> api.SteeringVectorEntry:
+        """Take a steering vector from a file: safetensors, or a control vector in GGUF."""
+        return await self._json(
+            "POST",
+            "/v1/steering_vectors/import",
+            body={
+                "data_base64": data_base64,
+                "name": name,
+            },
+        )
+
+    async def describe_steering_vector(self, vector: str) -> api.SteeringVectorEntry:
+        """Describe one steering vector."""
+        return await self._json(
+            "GET",
+            "/v1/steering_vectors/{vector}",
+            path={
+                "vector": vector,
+            },
+        )
+
+    async def delete_steering_vector(self, vector: str) -> api.DeletedSteeringVector:
+        """Forget one steering vector; where it is registered it goes on acting."""
+        return await self._json(
+            "DELETE",
+            "/v1/steering_vectors/{vector}",
+            path={
+                "vector": vector,
+            },
+        )
+
+    async def read_steering_vector(
+        self, vector: str, *, format: str | None = None
+    ) -> api.SteeringVectorFile:
+        """Answer a steering vector as a file, in base64."""
+        return await self._json(
+            "GET",
+            "/v1/steering_vectors/{vector}/file",
+            path={
+                "vector": vector,
+            },
+            query={
+                "format": format,
+            },
+        )
+
+    async def register_steering(
+        self,
+        vector: str,
+        *,
+        model: str | None = None,
+        steering_id: str | None = None,
+        operation: Literal["addition", "ablation"] | None = None,
+        strength: float | None = None,
+        strengths: Sequence[api.LayerStrength] | None = None,
+        of_layer: int | None = None,
+        positions: Literal["all", "prompt", "generated"] | None = None,
+        scope: Literal["server", "session"] | None = None,
+    ) -> api.SteeringEntry:
+        """Steer a model from now on: every completion, chat, response and forward pass."""
+        return await self._json(
+            "POST",
+            "/v1/steering",
+            body={
+                "vector": vector,
+                "model": model,
+                "steering_id": steering_id,
+                "operation": operation,
+                "strength": strength,
+                "strengths": strengths,
+                "of_layer": of_layer,
+                "positions": positions,
+                "scope": scope,
+            },
+        )
+
+    async def list_steering(self, *, model: str | None = None) -> api.SteeringList:
+        """List what steers: for all clients, and in the session that asks."""
+        return await self._json(
+            "GET",
+            "/v1/steering",
+            query={
+                "model": model,
+            },
+        )
+
+    async def delete_all_steering(self, *, model: str | None = None) -> api.RemovedSteering:
+        """Steer no longer: with what is for all clients, and with that of the session that asks."""
+        return await self._json(
+            "DELETE",
+            "/v1/steering",
+            query={
+                "model": model,
+            },
+        )
+
+    async def delete_steering(self, steering_id: str) -> api.RemovedSteering:
+        """Steer no longer with one of them."""
+        return await self._json(
+            "DELETE",
+            "/v1/steering/{steering_id}",
+            path={
+                "steering_id": steering_id,
             },
         )
 

@@ -17,6 +17,26 @@ class Adapter(TypedDict):
     scale: float | None
 
 
+class AttributionTerm(TypedDict):
+    part: Literal[
+        "embedding",
+        "layer",
+        "attention",
+        "mlp",
+        "head",
+        "neuron",
+        "other_neurons",
+        "attention_bias",
+        "rest",
+        "final_norm_bias",
+        "unembedding_bias",
+        "soft_cap",
+    ]
+    layer: int | None
+    index: int | None
+    value: float
+
+
 class CalledFunction(TypedDict):
     name: str
     arguments: str
@@ -203,6 +223,10 @@ class DebugStepRequest(TypedDict):
     component: NotRequired[ComponentName | None]
 
 
+class DeletedSteeringVector(TypedDict):
+    vector: str
+
+
 class DetokenizeResponse(TypedDict):
     text: str
     texts: list[str]
@@ -266,6 +290,59 @@ class ErrorResponse(TypedDict):
     error: ErrorDetail
 
 
+class FeatureEffect(TypedDict):
+    id: int
+    text: str
+    logit: float
+
+
+class FeatureExample(TypedDict):
+    value: float
+    position: int
+    tokens: list[int]
+    texts: list[str]
+    activations: list[float]
+    file: str
+    document: int
+    token: int
+
+
+class FeatureExamplesEntry(TypedDict):
+    feature: int
+    on: int
+    density: float
+    mean: float | None
+    edges: list[float | None]
+    histogram: list[int]
+    examples: list[FeatureExample]
+    promoted: list[FeatureEffect] | None
+    suppressed: list[FeatureEffect] | None
+
+
+Feature: TypeAlias = int
+
+
+Text: TypeAlias = str
+
+
+class FeatureExamplesRequest(TypedDict):
+    feature_set: str
+    features: list[Feature]
+    layer: NotRequired[int | None]
+    texts: NotRequired[list[Text] | None]
+    texts_path: NotRequired[str | None]
+    top_k: NotRequired[int | None]
+    before: NotRequired[int | None]
+    after: NotRequired[int | None]
+    context: NotRequired[int | None]
+    skipped: NotRequired[int | None]
+    tokens: NotRequired[int | None]
+    effects: NotRequired[int | None]
+    resume: NotRequired[bool | None]
+    model: NotRequired[str | None]
+    stream: NotRequired[bool | None]
+
+
 class FeatureLayerMetrics(TypedDict):
     layer: int | None
     explained_variance: float | None
@@ -308,6 +385,22 @@ class FeatureSetEntry(TypedDict):
 
 class FeatureSetList(TypedDict):
     feature_sets: list[FeatureSetEntry]
+
+
+class FeatureTokens(TypedDict):
+    feature_set: str
+    feature: int
+    layer: int | None
+    promoted: list[FeatureEffect]
+    suppressed: list[FeatureEffect]
+
+
+class FeatureTokensRequest(TypedDict):
+    feature_set: str
+    feature: int
+    layer: NotRequired[int | None]
+    top_k: NotRequired[int | None]
+    model: NotRequired[str | None]
 
 
 class ForgottenCapture(TypedDict):
@@ -375,7 +468,9 @@ class Health(TypedDict):
     queue_depth: int
 
 
-Feature: TypeAlias = int
+class ImportSteeringVectorRequest(TypedDict):
+    data_base64: str
+    name: NotRequired[str | None]
 
 
 class IncompleteDetails(TypedDict):
@@ -436,6 +531,20 @@ class KeptSession(TypedDict):
     seconds: float
 
 
+class LayerStrength(TypedDict):
+    layer: int
+    strength: float
+
+
+class LensFile(TypedDict):
+    """
+    A lens that somebody trained, on the server's disk.
+    """
+
+    kind: Literal["tuned", "jacobian"]
+    path: str
+
+
 class LoadFeaturesRequest(TypedDict):
     features_path: str
     subfolder: NotRequired[str | None]
@@ -459,33 +568,15 @@ class LoadModelRequest(TypedDict):
     corrections: NotRequired[bool | None]
 
 
-class ModelEntry(TypedDict):
-    id: str
-    object: NotRequired[Literal["model"]]
-    created: int
-    owned_by: str
-    loaded: bool
-    architecture: str | None
-    layers: int | None
-    heads: int | None
-    kv_heads: int | None
-    head_dim: int | None
-    hidden_size: int | None
-    vocab_size: int | None
-    context_length: int | None
-    max_position_embeddings: int | None
-    intermediate_size: int | None
-    quantization: str | None
-    corrections: list[Correction]
-    adapter: Adapter | None
-    warnings: list[str]
-    components: list[ComponentType]
-    absent_layers: dict[ComponentType, list[int]]
-
-
-class ModelList(TypedDict):
-    object: NotRequired[Literal["list"]]
-    data: list[ModelEntry]
+class LogitAttribution(TypedDict):
+    warnings: NotRequired[list[str]]
+    tokens: list[int]
+    texts: list[str]
+    position: int
+    logit: float
+    sum: float
+    error: float
+    terms: list[AttributionTerm]
 
 
 class NamedSchema(TypedDict):
@@ -564,12 +655,28 @@ class ReasoningText(TypedDict):
     text: str
 
 
+class RegisterSteeringRequest(TypedDict):
+    vector: str
+    model: NotRequired[str | None]
+    steering_id: NotRequired[str | None]
+    operation: NotRequired[Literal["addition", "ablation"] | None]
+    strength: NotRequired[float | None]
+    strengths: NotRequired[list[LayerStrength] | None]
+    of_layer: NotRequired[int | None]
+    positions: NotRequired[Literal["all", "prompt", "generated"] | None]
+    scope: NotRequired[Literal["server", "session"] | None]
+
+
 class RegisteredHooks(TypedDict):
     registered_hooks: list[str]
 
 
 class RemovedHooks(TypedDict):
     removed_hooks: list[str]
+
+
+class RemovedSteering(TypedDict):
+    removed_steering: list[str]
 
 
 class ResponseUsage(TypedDict):
@@ -605,6 +712,34 @@ class ScoredNode(TypedDict):
     unit: int | None
     score: float
     magnitude: float | None
+
+
+class SteeringDirection(TypedDict):
+    layer: int
+    norm: float
+
+
+class SteeringStrength(TypedDict):
+    layer: int
+    strength: float
+
+
+class SteeringVectorEntry(TypedDict):
+    vector: str
+    width: int
+    directions: list[SteeringDirection]
+    architecture: str | None
+    about: dict[str, str]
+
+
+class SteeringVectorFile(TypedDict):
+    vector: str
+    format: Literal["safetensors", "gguf"]
+    data_base64: str
+
+
+class SteeringVectorList(TypedDict):
+    vectors: list[SteeringVectorEntry]
 
 
 StopString: TypeAlias = str
@@ -1240,21 +1375,17 @@ class CompletionChoice(TypedDict):
     capture_id: NotRequired[str | None]
 
 
-class CompletionWithActivations(TypedDict):
-    warnings: NotRequired[list[str]]
-    id: str
-    object: NotRequired[Literal["text_completion"]]
-    created: int
-    model: str
-    choices: list[CompletionChoice]
-    usage: Usage
-    stats: GenerationStats
-    capture_id: str
-    activations: dict[str, list[ActivationRecord]]
-
-
 class ContinueSessionRequest(TypedDict):
     value: NotRequired[TensorValue | None]
+
+
+class ContrastPair(TypedDict):
+    """
+    Two texts that differ in what is to be steered.
+    """
+
+    positive: str | TokenIds
+    negative: str | TokenIds
 
 
 class DebugChangeRequest(TypedDict):
@@ -1363,6 +1494,16 @@ class EmbeddingsRequest(TypedDict):
     user: NotRequired[str | None]
 
 
+class FeatureExamples(TypedDict):
+    warnings: NotRequired[list[str]]
+    feature_set: str
+    layer: int | None
+    positions: int
+    tokens: int
+    resumed_tokens: int
+    features: list[FeatureExamplesEntry]
+
+
 class FeatureMetricsRequest(TypedDict):
     feature_set: str
     prompts: list[str | TokenIds]
@@ -1378,16 +1519,6 @@ class ForkedLayer(TypedDict):
     last_distance: float
     divergence: float
     top: list[TopToken]
-
-
-class Forward(TypedDict):
-    warnings: NotRequired[list[str]]
-    capture_id: str
-    activations: dict[str, list[ActivationRecord]]
-    tokens: list[list[int]]
-    texts: list[list[str]]
-    logits: ActivationRecord | None
-    top: list[list[TopToken]]
 
 
 class GradientTarget(TypedDict):
@@ -1418,6 +1549,33 @@ class Gradients(TypedDict):
     integrated: IntegratedAttributions | None
     forward_passes: int
     backward_passes: int
+
+
+class HeadReading(TypedDict):
+    id: int
+    text: str
+    most: list[TokenEffect]
+    least: list[TokenEffect]
+
+
+class HeadTokens(TypedDict):
+    layer: int
+    head: int
+    circuit: Literal["OV", "QK"]
+    score: float
+    most: list[TokenEffect]
+    least: list[TokenEffect]
+    readings: list[HeadReading]
+    notes: list[str]
+
+
+class HeadTokensRequest(TypedDict):
+    layer: int
+    head: int
+    circuit: Literal["OV", "QK"]
+    tokens: NotRequired[list[str | TokenId] | None]
+    top_k: NotRequired[int | None]
+    model: NotRequired[str | None]
 
 
 class HookSpec(TypedDict):
@@ -1492,7 +1650,15 @@ class InterventionSpec(TypedDict):
     feature_set: NotRequired[str | None]
     features: NotRequired[list[Feature] | None]
     operation: Literal[
-        "ablation", "mean", "scaling", "addition", "replacement", "patching", "noise", "splicing"
+        "ablation",
+        "mean",
+        "scaling",
+        "addition",
+        "replacement",
+        "patching",
+        "projection",
+        "noise",
+        "splicing",
     ]
     heads: NotRequired[list[Head] | None]
     positions: NotRequired[Literal["all", "prompt", "generated"] | list[Position] | None]
@@ -1532,8 +1698,20 @@ class LensLayer(TypedDict):
     top: list[list[TopToken]]
 
 
+class LogitAttributionRequest(TypedDict):
+    prompt: str | TokenIds
+    answer: str | TokenId
+    distractor: NotRequired[str | TokenId | None]
+    position: NotRequired[Position | None]
+    by: NotRequired[Literal["layer", "component", "head", "neuron"] | None]
+    top_k: NotRequired[int | None]
+    add_special_tokens: NotRequired[bool | None]
+    model: NotRequired[str | None]
+
+
 class LogitLens(TypedDict):
     warnings: NotRequired[list[str]]
+    kind: Literal["logit", "tuned", "jacobian"]
     tokens: list[int]
     texts: list[str]
     layers: list[LensLayer]
@@ -1543,6 +1721,7 @@ class LogitLensRequest(TypedDict):
     prompt: str | TokenIds
     add_special_tokens: NotRequired[bool | None]
     model: NotRequired[str | None]
+    lens: NotRequired[LensFile | None]
     top_k: NotRequired[int | None]
 
 
@@ -1612,11 +1791,33 @@ class ResponseRequest(TypedDict):
     user: NotRequired[str | None]
 
 
-class SessionState(TypedDict):
-    session_id: str
-    state: Literal["paused", "done"]
-    breakpoint: NotRequired[ActivationRecord | None]
-    result: NotRequired[Forward | CompletionWithActivations | None]
+class SteeringEntry(TypedDict):
+    """
+    What steers a model.
+    """
+
+    steering_id: str
+    vector: str
+    model: str
+    operation: Literal["addition", "ablation"]
+    layers: list[SteeringStrength]
+    of_layer: int | None
+    positions: Literal["all", "prompt", "generated"]
+    scope: Literal["server", "session"]
+
+
+class SteeringList(TypedDict):
+    steering: list[SteeringEntry]
+
+
+class SteeringVectorRequest(TypedDict):
+    pairs: list[ContrastPair]
+    name: NotRequired[str | None]
+    model: NotRequired[str | None]
+    method: NotRequired[Literal["mean_difference", "pca", "pca_center"] | None]
+    layers: NotRequired[list[Layer] | None]
+    position: NotRequired[Position | Literal["mean"] | None]
+    add_special_tokens: NotRequired[bool | None]
 
 
 class TokenLogprob(TypedDict):
@@ -1798,6 +1999,7 @@ CircuitEdgesRequest: TypeAlias = CircuitEdgesRequest1 | CircuitEdgesRequest2
 
 class Completion(TypedDict):
     warnings: NotRequired[list[str]]
+    steering: NotRequired[list[SteeringEntry]]
     id: str
     object: NotRequired[Literal["text_completion"]]
     created: int
@@ -1911,6 +2113,20 @@ class CompletionSessionRequest(TypedDict):
     logprobs: NotRequired[int | None]
 
 
+class CompletionWithActivations(TypedDict):
+    warnings: NotRequired[list[str]]
+    steering: NotRequired[list[SteeringEntry]]
+    id: str
+    object: NotRequired[Literal["text_completion"]]
+    created: int
+    model: str
+    choices: list[CompletionChoice]
+    usage: Usage
+    stats: GenerationStats
+    capture_id: str
+    activations: dict[str, list[ActivationRecord]]
+
+
 class CompletionWithActivationsRequest(TypedDict):
     activation_hooks: NotRequired[list[HookSpec] | None]
     interventions: NotRequired[list[InterventionSpec] | None]
@@ -1982,6 +2198,17 @@ class DebugRequest(TypedDict):
     interventions: NotRequired[list[InterventionSpec] | None]
 
 
+class Forward(TypedDict):
+    warnings: NotRequired[list[str]]
+    steering: NotRequired[list[SteeringEntry]]
+    capture_id: str
+    activations: dict[str, list[ActivationRecord]]
+    tokens: list[list[int]]
+    texts: list[list[str]]
+    logits: ActivationRecord | None
+    top: list[list[TopToken]]
+
+
 class ForwardRequest(TypedDict):
     activation_hooks: NotRequired[list[HookSpec] | None]
     interventions: NotRequired[list[InterventionSpec] | None]
@@ -2033,7 +2260,39 @@ class HookList(TypedDict):
     hooks: list[HookEntry]
 
 
+class ModelEntry(TypedDict):
+    id: str
+    object: NotRequired[Literal["model"]]
+    created: int
+    owned_by: str
+    loaded: bool
+    architecture: str | None
+    layers: int | None
+    heads: int | None
+    kv_heads: int | None
+    head_dim: int | None
+    hidden_size: int | None
+    vocab_size: int | None
+    context_length: int | None
+    max_position_embeddings: int | None
+    intermediate_size: int | None
+    quantization: str | None
+    corrections: list[Correction]
+    adapter: Adapter | None
+    warnings: list[str]
+    steering: NotRequired[list[SteeringEntry]]
+    components: list[ComponentType]
+    absent_layers: dict[ComponentType, list[int]]
+
+
+class ModelList(TypedDict):
+    object: NotRequired[Literal["list"]]
+    data: list[ModelEntry]
+
+
 class ModelResponse(TypedDict):
+    warnings: NotRequired[list[str]]
+    steering: NotRequired[list[SteeringEntry]]
     id: str
     object: NotRequired[Literal["response"]]
     created_at: int
@@ -2055,6 +2314,13 @@ class ModelResponse(TypedDict):
     usage: NotRequired[ResponseUsage | None]
 
 
+class SessionState(TypedDict):
+    session_id: str
+    state: Literal["paused", "done"]
+    breakpoint: NotRequired[ActivationRecord | None]
+    result: NotRequired[Forward | CompletionWithActivations | None]
+
+
 class ChatChoice(TypedDict):
     index: int
     message: AssistantMessage
@@ -2065,6 +2331,7 @@ class ChatChoice(TypedDict):
 
 class ChatCompletion(TypedDict):
     warnings: NotRequired[list[str]]
+    steering: NotRequired[list[SteeringEntry]]
     id: str
     object: NotRequired[Literal["chat.completion"]]
     created: int
@@ -2077,6 +2344,7 @@ class ChatCompletion(TypedDict):
 
 class ChatCompletionWithActivations(TypedDict):
     warnings: NotRequired[list[str]]
+    steering: NotRequired[list[SteeringEntry]]
     id: str
     object: NotRequired[Literal["chat.completion"]]
     created: int

@@ -52,8 +52,11 @@ def from_safetensors(body: bytes) -> dict[str, np.ndarray]:
 def from_record(record: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> np.ndarray:
     """The array of an activation record, whichever form its data travelled in.
 
-    `tensors` is the capture's decoded safetensors body, for records of format `reference`.
+    `tensors` is the capture's decoded safetensors body, for records of format `reference`. Of
+    features the array is of all of them, with 0 for those that are not in the record.
     """
+    if record.get("feature_set") is not None:
+        return _features(record, tensors)
     if record.get("data_base64") is not None:
         raw = base64.b64decode(record["data_base64"], validate=True)
         return from_bytes(raw, record["dtype"], record["shape"])
@@ -64,3 +67,25 @@ def from_record(record: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) ->
     if record.get("tensor") in tensors:
         return tensors[record["tensor"]]
     raise InvalidRecordError(f"the record of {record['hook_id']!r} contains no data")
+
+
+def _features(record: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> np.ndarray:
+    """All features of a record, ``[sequences, positions, n_features]``."""
+    if record.get("indices") is not None:
+        positions = [each for sequence in record["indices"] for each in sequence]
+        indices = np.array([index for each in positions for index in each], np.int64)
+        values = np.array([v for s in record["values"] for each in s for v in each], np.float32)
+        counts = np.array([len(each) for each in positions])
+    elif record.get("indices_base64") is not None or f"{record.get('tensor')}/indices" in tensors:
+        indices, values, offsets = (
+            tensors[f"{record['tensor']}/{name}"]
+            if record.get(f"{name}_base64") is None
+            else np.frombuffer(base64.b64decode(record[f"{name}_base64"], validate=True), kind)
+            for name, kind in (("indices", "<i4"), ("values", "<f4"), ("offsets", "<i4"))
+        )
+        counts = np.diff(offsets)
+    else:
+        raise InvalidRecordError(f"the record of {record['hook_id']!r} contains no features")
+    dense = np.zeros((len(counts), record["shape"][-1]), np.float32)
+    dense[np.repeat(np.arange(len(counts)), counts), indices] = values
+    return dense.reshape(record["shape"])

@@ -10,6 +10,7 @@ COMMANDS = (
     "demo",
     "doctor",
     "examples",
+    "features",
     "generate",
     "hook-points",
     "mcp",
@@ -20,6 +21,7 @@ COMMANDS = (
     "serve",
     "smalltalk",
     "stand-in",
+    "steer",
     "verify",
 )
 

@@ -154,6 +154,9 @@ CORE_CLASSES = (
     "NeuroScopeDiscoveryParameters",
     "CircuitFinder",
     "CircuitLibrary",
+    "Direction",
+    "SteeringVector",
+    "NeuroScopeLogitAttribution",
     "NeuroScopeHookEffect",
     "NeuroScopeBrowserNode",
     "NeuroScopeModelBrowser",
@@ -189,6 +192,7 @@ SERVER_TEST_CLASSES = (
     "NeuroScopeProgressServerTest",
     "NeuroScopeAnalysisTest",
     "NeuroScopeCircuitFinderTest",
+    "NeuroScopeSteeringTest",
     "NeuroScopeCircuitTestCase",
     "NeuroScopeSavedCircuitTest",
 )

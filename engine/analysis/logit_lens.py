@@ -1,7 +1,8 @@
 """The logit lens: what each layer's residual stream would predict if it were the last one's.
 
 The final norm and the unembedding are applied to the residual stream after each block
-(nostalgebraist 2020, lesswrong.com/posts/AcKRB8wDpdaN6v6ru).
+(nostalgebraist 2020, lesswrong.com/posts/AcKRB8wDpdaN6v6ru). A lens from a file first makes of the
+stream what the last one would be.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,6 +12,7 @@ import numpy as np
 
 from engine.analysis.patching import FINAL_NORM_INPUT, run
 from engine.components import ComponentType
+from engine.lenses.lens import Lens
 from engine.runs.finite import are_finite, not_finite
 from engine.runs.footprint import LONG
 from engine.runs.kit import ModelKit
@@ -19,24 +21,36 @@ from engine.taps.observation import observed
 from engine.taps.points import Point, Visitor
 
 
-def logit_lens(kit: ModelKit, tokens: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+def logit_lens(
+    kit: ModelKit, tokens: Sequence[int], lens: Lens | None = None
+) -> Iterator[tuple[int, np.ndarray]]:
     """Each layer and its logits, ``[seq, vocab]`` in float32; the last layer's are the model's own.
+
+    With a `lens` of a file those of the layers that it reads, and of the last.
 
     The stream of a layer takes the place of the last block's output: MLX evaluates only what lies
     above it, so each layer costs a final norm and an unembedding. Raises UnknownComponentError if
-    the model has no residual stream, NotEnoughMemoryError for what does not fit, NotFiniteError.
+    the model has no residual stream, InvalidRequestError for a lens of another model,
+    NotEnoughMemoryError for what does not fit, NotFiniteError.
     """
+    if lens is not None:
+        lens.check(kit.structure)
     places = places_named("*", ComponentType.RESIDUAL, kit.structure)
     points = [Point(place.layer, place.component) for place in places]
+    if lens is not None:
+        points = [p for p in points if lens.reads(p.in_layer, kit.structure.layers)]
     streams = run(kit, tokens, points, lambda logits: logits[:, -1, 0]).values
     length = len(tokens)
     size = LONG if FINAL_NORM_INPUT in kit.structure.shapes else length
     kit.footprint.check_logits(length)
     for point in points:
-        parts = [streams[point][:, first : first + size] for first in range(0, length, size)]
+        stream = streams[point]
+        if lens is not None:
+            stream = lens.translated(point.in_layer, stream)
+        parts = [stream[:, first : first + size] for first in range(0, length, size)]
         rows = [unembedded(kit, tokens, part) for part in parts]
         if not all(map(are_finite, rows)):
-            raise not_finite(kit, [tokens], {points[-1]: _returning(streams[point])})
+            raise not_finite(kit, [tokens], {points[-1]: _returning(stream)})
         yield point.in_layer, rows[0] if len(rows) == 1 else np.concatenate(rows)
 
 

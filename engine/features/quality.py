@@ -76,18 +76,19 @@ def measure(
     sequences: Sequence[Sequence[int]],
     *,
     exclude_special_tokens: bool = False,
+    skipped: int = 0,
     progress: Progress = lambda done, total: None,
 ) -> Quality:
     """Measure a set over token sequences, one after another.
 
-    Positions of special tokens, if they are excluded, neither count nor are they changed; their
-    losses do. `progress` is called with how many runs of how many are done. Raises
-    InvalidRequestError for a sequence of one token, which predicts nothing, or if no position is
-    left, and what `score` raises.
+    Positions of special tokens, if they are excluded, and the first `skipped` ones of a sequence
+    neither count nor are they changed; their losses do. `progress` is called with how many runs of
+    how many are done. Raises InvalidRequestError for a sequence of one token, which predicts
+    nothing, or if no position is left, and what `score` raises.
     """
-    counted = [_counted(kit, tokens, exclude_special_tokens) for tokens in sequences]
+    counted = [_counted(kit, tokens, exclude_special_tokens, skipped) for tokens in sequences]
     if not any(counted):
-        raise InvalidRequestError("no position is left that is not of a special token")
+        raise InvalidRequestError("no position is left that is neither special nor skipped")
     total, done = RUNS * len(sequences), 0
 
     def loss(tokens: Sequence[int], hooks: Sequence[ResolvedHook], *changes: Change):
@@ -128,11 +129,11 @@ def measure(
     )
 
 
-def _counted(kit: ModelKit, tokens: Sequence[int], exclude: bool) -> tuple[int, ...]:
+def _counted(kit: ModelKit, tokens: Sequence[int], exclude: bool, skipped: int) -> tuple[int, ...]:
     if len(tokens) < 2:
         raise InvalidRequestError("a sequence needs at least 2 tokens: the first predicts the next")
     special = kit.special_tokens if exclude else ()
-    return tuple(at for at, token in enumerate(tokens) if token not in special)
+    return tuple(at for at, token in enumerate(tokens) if at >= skipped and token not in special)
 
 
 class _Tally:

@@ -94,6 +94,21 @@ class Edit:
         row_of = {position: row for row, position in enumerate(asked)}
         return mx.array(np.take(whole, [row_of[p] for p in part.positions], part.axis))
 
+    def unit_direction(self, width: int) -> mx.array:
+        """The direction that is given, at length 1."""
+        if self.point.component in UNSEEN:
+            raise InterventionError(
+                f"{self.name}: its last axis is one of keys, with no directions"
+            )
+        direction = np.asarray(self.intervention.value, np.float64)
+        length = np.linalg.norm(direction)
+        if direction.shape != (width,) or not (np.isfinite(length) and length > 0):
+            raise InterventionError(
+                f"{self.name}: a direction of {width} numbers is needed, not all of them zero, and "
+                f"this one of shape {direction.shape} has the length {length:g}"
+            )
+        return mx.array((direction / length).astype(np.float32))
+
     def _positions_of_value(self, part: "Part") -> Sequence[int]:
         """Those that one value is given for: all, or this pass' of as many as will come."""
         positions = self.positions
@@ -147,6 +162,12 @@ def _replacement(edit: Edit, part: Part) -> mx.array:
     return edit.given(cast(np.ndarray, edit.intervention.value), part)
 
 
+def _projection(edit: Edit, part: Part) -> mx.array:
+    unit = edit.unit_direction(part.slice.shape[-1])
+    value = part.slice.astype(mx.float32)
+    return value - (value * unit).sum(-1, keepdims=True) * unit
+
+
 def _noise(edit: Edit, part: Part) -> mx.array:
     shape = part.slice.shape
     where = (edit.intervention.seed, edit.point.layer or 0, *edit.point.component.encode())
@@ -184,6 +205,7 @@ OPERATIONS: dict[str, Callable[[Edit, Part], mx.array | None]] = {
     "addition": _addition,
     "replacement": _replacement,
     "patching": _replacement,
+    "projection": _projection,
     "noise": _noise,
     "function": _function,
 }

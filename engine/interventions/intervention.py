@@ -20,6 +20,7 @@ PARAMETERS = {
     "addition": {"value"},
     "replacement": {"value"},
     "patching": {"value"},
+    "projection": {"value"},
     "noise": {"scale", "seed"},
     "function": {"function"},
 }
@@ -53,6 +54,9 @@ class Intervention:
     - ``scaling``: times `factor`;
     - ``addition``: plus `value`, an array of the slice's shape or broadcastable to it;
     - ``replacement`` and ``patching``: `value` itself;
+    - ``projection``: without its component along `value`, a direction ``[width]`` of any length:
+      ``x - (x · d) d`` for the unit vector ``d`` (directional ablation, Arditi et al. 2024,
+      arXiv:2406.11717);
     - ``noise``: plus Gaussian noise of standard deviation `scale`, the same for the same `seed`,
       layer, component and position, however the run is cut into passes;
     - ``function``: what ``function(slice, point, positions)`` returns for the slice in float32,

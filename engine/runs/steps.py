@@ -31,19 +31,22 @@ def in_steps(
     positions: int,
     *,
     first: int = 0,
+    last: int | None = None,
     passes: int = 1,
     progress: Progress = lambda done, total: None,
 ) -> Visitors:
     """The same visitors, for `passes` over so many positions, of all sequences, in steps.
 
-    What lies below layer `first` need not be calculated. After each step `progress` is called with
+    What lies below layer `first` need not be calculated, and what lies above layer `last` (None: of
+    the whole model) is not. After each step `progress` is called with
     how many layers of how many are done, in all passes. Short passes have one step.
     """
     if not is_long(structure, positions):
         return visitors
+    stop = structure.layers - 1 if last is None else min(last, structure.layers - 1)
     ends = [
         end
-        for layer in range(first, structure.layers - 1)
+        for layer in range(first, stop)
         if (end := Point(layer, ComponentType.RESIDUAL)) in structure.shapes
     ]
     done = count(1)

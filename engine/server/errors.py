@@ -69,6 +69,18 @@ class UnknownResponseError(RequestError):
     status, kind = 404, "unknown_response"
 
 
+class UnknownSteeringError(RequestError):
+    """A steering vector that is not kept, or a steering that is not registered."""
+
+    status, kind = 404, "unknown_steering"
+
+
+class DuplicateSteeringError(RequestError):
+    """A steering vector's name, or a steering's id, that is taken."""
+
+    status, kind = 409, "duplicate_steering"
+
+
 class SessionActiveError(RequestError):
     """A session while another is not over, or a value while none is waited for."""
 

@@ -16,6 +16,7 @@ from engine.server.state.debug_sessions import DebugSessions
 from engine.server.state.downloads import Downloads
 from engine.server.state.models import Models
 from engine.server.state.settings import Settings
+from engine.server.state.steering import SteeringStore
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Service:
     downloads: Downloads
     metrics: Metrics
     prefixes: PrefixCache
+    steering: SteeringStore
 
 
 def create_service(settings: Settings, on_death: Callable[[], None]) -> Service:
@@ -65,6 +67,7 @@ def create_service(settings: Settings, on_death: Callable[[], None]) -> Service:
         downloads=Downloads(),
         metrics=metrics,
         prefixes=prefixes,
+        steering=SteeringStore(settings.capture_bytes),
     )
 
 

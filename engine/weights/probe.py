@@ -17,6 +17,7 @@ from engine.components import PER_HEAD
 from engine.components import ComponentType as C
 from engine.structure.resolver import Structure
 from engine.taps.class_swap import Scope, Taps, observing
+from engine.taps.frozen import is_norm
 from engine.taps.points import Point, Span, Visitors, sequence_axis
 from engine.taps.roles import ModuleRole, first_array
 from engine.weights import dense
@@ -91,7 +92,7 @@ class Probe:
         self.layers: list[Layer] = []
         self.norms: list[nn.Module] = []
         for path, module in modules.items():
-            if _is_norm(module):
+            if is_norm(module):
                 self.norms.append(module)
             elif id(module) not in inner and (widths := dense.widths(module)):
                 within = tuple(n for n, ids in enumerate(members) if id(module) in ids)
@@ -256,11 +257,6 @@ class _Passing(_Altered):
         if args and isinstance(result, mx.array) and args[0].shape == result.shape:
             return args[0].astype(result.dtype)
         return result
-
-
-def _is_norm(module: nn.Module) -> bool:
-    name = type(module).__name__.lower()
-    return "norm" in name or "rms" in name
 
 
 def _numpy(value: mx.array) -> np.ndarray:

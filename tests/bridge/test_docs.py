@@ -22,11 +22,11 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.parametrize(("code", "below"), examples("python"))
 def test_a_python_example_prints_what_stands_below_it(
-    code: str, below: str, engine: LMStudioNeuroScopeClient
+    code: str, below: str, engine: LMStudioNeuroScopeClient, features_folder: Path
 ):
     here = code.replace(
         "LMStudioNeuroScopeClient()", f"LMStudioNeuroScopeClient({engine.base_url!r})"
-    )
+    ).replace("sets/sae", str(features_folder / "sae"))
     run = subprocess.run([sys.executable, "-c", here], capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stderr
     assert run.stdout == below

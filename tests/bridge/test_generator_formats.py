@@ -27,7 +27,7 @@ DOCUMENTED = set(
         r"\w+",
         """
     ActivationAnalyzer ActivationCache ActivationHook ActivationTensor AttentionAnalyzer
-    CacheStrategy CircuitLibrary
+    CacheStrategy CircuitLibrary Direction SteeringVector
     AttentionLayer AttentionVisualizer CachedModelOutput CachingHook Circuit CircuitFinder
     CircuitVisualizer ColorScheme DataBridge EmbeddingLayer Hook HookManager InteractiveLens
     InterventionExperiment InterventionHook JSInterface LinearProbe MLPLayer ModelOutput

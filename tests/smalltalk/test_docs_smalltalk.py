@@ -1,6 +1,7 @@
 """The Smalltalk examples of the documents answer what stands below them, in every system."""
 
 import re
+from pathlib import Path
 
 import pytest
 from documents import examples
@@ -11,9 +12,14 @@ from systems import System, answer
 
 @pytest.mark.parametrize(("code", "below"), examples("smalltalk"))
 def test_an_example_answers_what_stands_below_it(
-    code: str, below: str, system: System, engine: LMStudioNeuroScopeClient
+    code: str,
+    below: str,
+    system: System,
+    engine: LMStudioNeuroScopeClient,
+    features_folder: Path,
 ):
     here = f"(LMStudioRESTClient baseUrl: '{engine.base_url}')"
+    code = code.replace("sets/sae", str(features_folder / "sae"))
     temporaries, statements = code.replace("LMStudioRESTClient default", here).split("\n", 1)
     parted = statements.strip().replace(".\n", ";;")
     assert answer(system, f"{temporaries} {parted}") == value(below.strip())

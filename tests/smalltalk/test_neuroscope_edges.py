@@ -1,11 +1,15 @@
 """Edges in the image are those that Python is told."""
 
+import re
+from pathlib import Path
+
 import pytest
 from neuroscope import ask
 
 from bridge.client import LMStudioNeuroScopeClient
 from systems import System
 
+TEMPLATES = Path(__file__).parents[2] / "templates/neuroscope"
 TASK = {
     "clean": "The capital of France is",
     "corrupted": "The capital of Italy is",
@@ -81,3 +85,24 @@ def test_data_sets_of_years_and_capitals_have_inputs_of_as_many_tokens(
     assert clean == "The war lasted from the year 1732 to the year 17"
     assert corrupted == "The war lasted from the year 1701 to the year 17"
     assert (answers, distractors) == (["4", "5", "6", "7", "8", "9"], ["0", "1", "2"])
+
+
+def test_the_examples_of_the_class_comments_run(
+    system: System, engine: LMStudioNeuroScopeClient
+) -> None:
+    blocks = []
+    for name in ("NeuroScopeEdgeExperiment", "NeuroScopeEdgeFaithfulness", "CircuitFinder"):
+        source = (TEMPLATES / f"{name}.st").read_text()
+        example = re.search(r"^Example:\n(.*?)!$", source, re.S | re.M)[1]
+        usual = f"(LMStudioRESTClient baseUrl: '{engine.base_url}')"
+        blocks.append(f"[{example.replace('LMStudioRESTClient default', usual)}] value")
+    edges, plot, picture = ask(
+        system,
+        engine,
+        "{" + ". ".join(blocks) + "} collect: "
+        "[:each | each isString ifTrue: [each] ifFalse: [each size printString]]",
+    )
+    assert edges == "10"
+    assert "random" in plot
+    assert "capitals" in picture
+    assert "L23H4" in picture

@@ -12,7 +12,7 @@ heads that a destination reads from the corrupted prompt.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import mlx.core as mx
 import numpy as np
@@ -44,11 +44,13 @@ class _State:
 @dataclass(frozen=True)
 class CircuitRun:
     """One run of a circuit: its score, its logits at the last position ``[vocab]``, and how it was
-    before each layer, from which a run of a circuit that differs behind it can go on."""
+    before each layer, from which a run of a circuit that differs behind it can go on: the stream,
+    and how many of the rows of `changes` had been written."""
 
     score: float
     logits: mx.array
-    states: tuple[_State, ...]
+    changes: mx.array
+    streams: tuple[tuple[mx.array, int], ...]
 
 
 class CircuitRuns:
@@ -80,17 +82,23 @@ class CircuitRuns:
         if not all(self._model.linear):
             before, layer = None, 0
         patched = self._model.graph.edges & ~kept
-        states = list(before.states[: layer + 1]) if before else [self._first(patched)]
-        states[-1] = replace(states[-1], adds=self._adds(states[-1], patched, layer))
+        streams = list(before.streams[:layer]) if before else []
+        state = self._first(patched)
+        if before:
+            stream, rows = before.streams[layer]
+            state = _State(stream, before.changes[:rows], self._adds(patched, layer))
         for each in self._model.layers[layer:]:
-            states.append(self._after(states[-1], each, patched))
-            mx.eval(states[-1].stream, states[-1].changes)
+            streams.append((state.stream, state.changes.shape[0]))
+            state = self._after(state, each, patched)
+            mx.eval(state.stream, state.changes)
             give_way()
-        logits = self._logits(self._read(states[-1], slice(len(patched) - 1, len(patched)))[0])
+        streams.append((state.stream, state.changes.shape[0]))
+        logits = self._logits(self._read(state, slice(len(patched) - 1, len(patched)))[0])
         score = float(np.array(self._task.score(logits))[0])
         if not np.isfinite(score):
             raise NotFiniteError("a circuit's score is NaN or infinite: load the model in float32")
-        return CircuitRun(score, logits[0, -1].astype(mx.float32), tuple(states))
+        last = logits[0, -1].astype(mx.float32)
+        return CircuitRun(score, last, state.changes, tuple(streams))
 
     # --- what destinations read --------------------------------------------------------------
 
@@ -98,11 +106,8 @@ class CircuitRuns:
         change = self._corrupted[EMBEDDING] - self._embeddings
         return _State(self._embeddings, change, patched[:, :1])
 
-    def _adds(self, state: _State, patched: np.ndarray, layer: int) -> np.ndarray:
-        """The rows that destinations add before a layer, for edges that may have changed.
-
-        Below a layer from which a run goes on, only the destinations from there on count.
-        """
+    def _adds(self, patched: np.ndarray, layer: int) -> np.ndarray:
+        """The rows of changes below a layer that each destination adds."""
         columns = [patched[:, :1]]
         for below in range(layer):
             columns += [self._head_columns(below, patched), self._mlp_columns(below, patched)]

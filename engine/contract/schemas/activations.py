@@ -142,13 +142,22 @@ class InterventionSpec(Request):
     )
     features: Indices | None = Field(None, description="Those of the set that are changed.")
     operation: Literal[
-        "ablation", "mean", "scaling", "addition", "replacement", "patching", "noise", "splicing"
+        "ablation",
+        "mean",
+        "scaling",
+        "addition",
+        "replacement",
+        "patching",
+        "projection",
+        "noise",
+        "splicing",
     ] = Field(
         description="ablation: zero. mean: the mean over positions. scaling: times `factor`. "
         "addition, replacement: `value`, of features one number or one each; adding to a feature "
-        "steers by its decoder's direction. patching: a kept capture. noise: Gaussian of standard "
-        "deviation `scale`, from `seed`. splicing: of a feature set, its reconstruction, without "
-        "`features`."
+        "steers by its decoder's direction. patching: a kept capture. projection: without the "
+        "component along `value`, a direction of any length; not of features. noise: Gaussian of "
+        "standard deviation `scale`, from `seed`. splicing: of a feature set, its reconstruction, "
+        "without `features`."
     )
     heads: Heads | None = None
     positions: HookPositions | None = Field(

@@ -79,6 +79,7 @@ Seed = Annotated[int, Field(ge=-(2**63), le=2**64 - 1), Whole]
 Float32 = Annotated[float, Field(ge=-LARGEST_FLOAT32, le=LARGEST_FLOAT32)]
 Text = Annotated[str, Field(min_length=1)]
 Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,100}$")]
 LayerName = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
 
 # Named in the document too, for those that generate types from it.

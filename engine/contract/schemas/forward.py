@@ -16,6 +16,7 @@ from engine.contract.schemas.base import (
     require_one,
 )
 from engine.contract.schemas.generation import Captured, Capturing
+from engine.contract.schemas.steering import Steered
 from engine.contract.schemas.tokens import SPECIAL_TOKENS
 
 
@@ -46,7 +47,7 @@ class TopToken(Response):
     probability: float
 
 
-class Forward(Captured, Warned):
+class Forward(Captured, Steered, Warned):
     tokens: list[list[int]]
     texts: list[list[str]]
     logits: ActivationRecord | None

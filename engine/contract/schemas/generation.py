@@ -31,6 +31,7 @@ from engine.contract.schemas.base import (
     Warned,
 )
 from engine.contract.schemas.openai import UNUSED, NoTools, OpenAIFields
+from engine.contract.schemas.steering import Steered
 from engine.contract.schemas.structured import Structured
 from engine.contract.schemas.tokens import SPECIAL_TOKENS, ChatMessage, Templated
 from engine.contract.schemas.tools import ToolCall, WithTools
@@ -256,7 +257,7 @@ class CompletionChoice(Response):
     capture_id: str | None = Field(None, description=KEPT_OF_CHOICE)
 
 
-class Completion(Warned):
+class Completion(Steered, Warned):
     id: str
     object: Literal["text_completion"] = "text_completion"
     created: int
@@ -302,7 +303,7 @@ class ChatChoice(Response):
     capture_id: str | None = Field(None, description=KEPT_OF_CHOICE)
 
 
-class ChatCompletion(Warned):
+class ChatCompletion(Steered, Warned):
     id: str
     object: Literal["chat.completion"] = "chat.completion"
     created: int

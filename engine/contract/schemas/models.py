@@ -15,6 +15,7 @@ from engine.contract.schemas.base import (
     Request,
     Response,
 )
+from engine.contract.schemas.steering import SteeringEntry
 
 
 class Correction(Response):
@@ -65,6 +66,10 @@ class ModelEntry(Response):
     )
     adapter: Adapter | None = Field(description="What was merged into the weights; null if none.")
     warnings: list[str] = Field(description="What to know before its numbers are relied upon.")
+    steering: list[SteeringEntry] = Field(
+        default_factory=list,
+        description="What steers it now: for all clients, or in the session that asks.",
+    )
     components: list[ComponentType] = Field(description="What can be captured on this model.")
     absent_layers: dict[ComponentType, list[int]] = Field(
         description="The layers that lack a component that others have, by the component."

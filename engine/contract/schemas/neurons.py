@@ -19,9 +19,9 @@ class TokenEffect(Response):
     id: int
     text: str
     logit: float = Field(
-        description="What one unit of the neuron adds to the token's logit: its output weights "
-        "times the final norm's weights times the unembedding, where the residual stream's root "
-        "mean square is 1."
+        description="What is added to the token's logit. By one unit of a neuron: its output "
+        "weights times the final norm's weights times the unembedding, where the residual stream's "
+        "root mean square is 1."
     )
 
 

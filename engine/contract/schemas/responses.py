@@ -4,8 +4,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from engine.contract.schemas.base import MOST_MESSAGES, Count, Index, Request, Response, Text
+from engine.contract.schemas.base import (
+    MOST_MESSAGES,
+    Count,
+    Index,
+    Request,
+    Response,
+    Text,
+    Warned,
+)
 from engine.contract.schemas.openai import UNUSED
+from engine.contract.schemas.steering import Steered
 from engine.contract.schemas.structured import (
     JSON_SCHEMA,
     FormatName,
@@ -205,7 +214,7 @@ class IncompleteDetails(Response):
     reason: Literal["max_output_tokens"]
 
 
-class ModelResponse(Response):
+class ModelResponse(Steered, Warned):
     id: str
     object: Literal["response"] = "response"
     created_at: int

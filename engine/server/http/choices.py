@@ -19,6 +19,7 @@ from engine.server.http.generation import Generation
 from engine.server.http.openai_format import Reply, usage
 from engine.server.http.prompts import Prompt, check_total
 from engine.server.http.stats import Stopwatch
+from engine.server.http.steered import told as told_of_steering
 from engine.server.http.warnings import warnings
 from engine.server.jobs.job import Job
 from engine.server.service import Service
@@ -206,9 +207,10 @@ class Choices:
         drafts = draft_stats(ended.generation.draft, [choice.drafts for choice in self.all])
         stats = self._watch.stats(tokens, ended.stop_reason, drafts)
         positions = max(choice.positions for choice in self.all)
-        not_captured = ended.generation.not_captured
-        notes = [*self._form.notes, *([not_captured] if not_captured else [])]
-        return {"stats": stats} | warnings(self._reply.model, positions, notes)
+        not_captured, acting = ended.generation.not_captured, ended.generation.steered
+        notes = [*self._form.notes, *([not_captured] if not_captured else []), *acting.notes]
+        told = told_of_steering(acting) | warnings(self._reply.model, positions, notes)
+        return {"stats": stats} | told
 
 
 def _steps(choices: Sequence[Choice], job: Job) -> Iterator[tuple[int, Generated]]:

@@ -17,12 +17,14 @@ from engine.runs.forward import ForwardResult, Logits, run_forward
 from engine.server.errors import ImpossibleError, LimitError
 from engine.server.http import specs
 from engine.server.http.prompts import checked, prompt_tokens
+from engine.server.http.steered import steered, told
 from engine.server.http.top_tokens import top_tokens
 from engine.server.http.warnings import warnings
 from engine.server.jobs.job import Job
 from engine.server.service import Service
 from engine.server.state.captures import new_capture
 from engine.server.state.models import LoadedModel
+from engine.server.state.steering import Steered
 from engine.server.wire.records import activations_json, record_json
 
 LOGITS = "logits"
@@ -41,6 +43,7 @@ class ForwardPass:
     hooks: tuple[ResolvedHook, ...]
     interventions: tuple[AnyIntervention, ...]
     logits: Logits
+    steered: Steered
 
     @classmethod
     def of(cls, service: Service, request: s.ForwardRequest) -> "ForwardPass":
@@ -54,7 +57,9 @@ class ForwardPass:
         changes = specs.interventions(request.interventions, service.captures, model)
         logits = "last" if request.logits == "none" and request.top_k else request.logits
         _check_logits(model, batch, logits, service.captures.budget_bytes)
-        return cls(service, model, request, batch, hooks, changes, logits)
+        acting = steered(service, model)
+        changes = (*acting.interventions(model, 0), *changes)
+        return cls(service, model, request, batch, hooks, changes, logits, acting)
 
     def run(self, job: Job, more: Sequence[AnyIntervention] = ()) -> ForwardResult:
         """Run it, with `more` interventions after its own. For the generation thread."""
@@ -84,7 +89,8 @@ class ForwardPass:
             "top": _top(self.model, result.logits, self.request.top_k),
             "capture_id": capture.capture_id,
             "activations": activations_json(result.activations, form),
-            **warnings(self.model, len(self.batch[0])),
+            **told(self.steered),
+            **warnings(self.model, len(self.batch[0]), self.steered.notes),
         }
 
 

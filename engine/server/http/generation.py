@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 
-from engine.captures.hooks import ResolvedHook
+from engine.captures.hooks import HookSpec, ResolvedHook
 from engine.contract import schemas as s
 from engine.interventions.intervention import AnyIntervention
 from engine.runs.footprint import of_records
@@ -21,9 +21,11 @@ from engine.server.http import specs
 from engine.server.http.drafts import draft_model
 from engine.server.http.prompts import Prompt
 from engine.server.http.requests import request_id, session
+from engine.server.http.steered import steered
 from engine.server.jobs.job import Job
 from engine.server.service import Service
 from engine.server.state.models import LoadedModel
+from engine.server.state.steering import Steered
 
 log = logging.getLogger(__name__)
 LONG_PROMPT = 2048
@@ -42,7 +44,8 @@ class Generation:
 
     Where `top_scores` is not None the prompt is scored first, with so many of the likeliest tokens
     in each one's place. With a `sampling` of no tokens that is all, and its pass is captured.
-    `not_captured` says why the registered hooks capture nothing of it, if that is so.
+    `not_captured` says why the registered hooks capture nothing of it, if that is so. What it is
+    `steered` by changes a value before its own `interventions` do.
     """
 
     service: Service
@@ -55,6 +58,7 @@ class Generation:
     label: dict[str, str]
     not_captured: str | None
     draft: LoadedModel | None
+    steered: Steered
 
     @classmethod
     def of(
@@ -69,11 +73,14 @@ class Generation:
     ) -> "Generation":
         """The generation of one choice of a prompt; `choice` counts them. A `grammar` holds from
         the end of the thinking on that the prompt has begun, if it has."""
-        asked, interventions = (), ()
+        asked: tuple[HookSpec, ...] = ()
+        interventions: tuple[AnyIntervention, ...] = ()
         if isinstance(request, s.Capturing):
             asked = specs.hook_specs(request.activation_hooks, model)
             interventions = specs.interventions(request.interventions, service.captures, model)
         most = _max_tokens(service, model, prompt, request)
+        acting = steered(service, model)
+        interventions = (*acting.interventions(model, most - 1), *interventions)
         registered = model.hooks_of(session())
         not_captured = None
         if not isinstance(request, s.Capturing):
@@ -98,6 +105,7 @@ class Generation:
             {"request_id": request_id()},
             not_captured,
             draft_model(service, model, request.draft_model),
+            acting,
         )
 
     @property

@@ -8,6 +8,8 @@ import numpy as np
 from engine.analysis.task import Task
 from engine.contract import schemas as s
 from engine.server.http.prompts import check_all_lengths, one_token, prompt_tokens
+from engine.server.http.requests import session
+from engine.server.http.steered import not_steered
 from engine.server.http.warnings import warnings
 from engine.server.service import Service
 from engine.server.state.models import LoadedModel
@@ -41,9 +43,12 @@ def tasks_of(service: Service, model: LoadedModel, request: s.OverExamples) -> l
     return tasks
 
 
-def warnings_over(model: LoadedModel, tasks: Sequence[Task]) -> dict[str, list[str]]:
-    """The warnings of passes over the longest of the prompts."""
-    return warnings(model, max(len(task.clean) for task in tasks))
+def warnings_over(
+    service: Service, model: LoadedModel, tasks: Sequence[Task]
+) -> dict[str, list[str]]:
+    """The warnings of passes over the longest of the prompts, which nothing steers."""
+    longest = max(len(task.clean) for task in tasks)
+    return warnings(model, longest, not_steered(service, model, session()))
 
 
 def tensor(array: np.ndarray) -> dict[str, Any]:

@@ -23,3 +23,12 @@ def top_tokens(model: LoadedModel, logits: np.ndarray, count: int) -> list[dict[
         {"id": token, "text": text, "logit": logits[token], "probability": probabilities[token]}
         for token, text in zip(ids.tolist(), model.token_texts(ids.tolist()), strict=True)
     ]
+
+
+def effects(model: LoadedModel, logits: np.ndarray, ids: np.ndarray) -> list[dict[str, Any]]:
+    """What is added to the logits of some tokens, as the contract has it."""
+    texts = model.token_texts(ids.tolist())
+    return [
+        {"id": token, "text": text, "logit": logits[token]}
+        for token, text in zip(ids.tolist(), texts, strict=True)
+    ]

@@ -61,6 +61,9 @@ class Chat:
                 "time_to_first_token_seconds": stats["time_to_first_token"],
             },
         }
+        for name in ("steering", "warnings"):
+            if name in body:
+                reply[name] = body[name]
         if self._load_seconds is not None:
             reply["stats"]["model_load_time_seconds"] = self._load_seconds
         if self._request.store:

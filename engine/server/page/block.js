@@ -24,8 +24,7 @@ const BOXES = [
   ['unembed', STREAM, 94, 900],
 ];
 
-/** Components: [name, x of the dot, x of the label, y]. Where there are no dots there is a choice
- * of experts in the place of one MLP. */
+/** Components: [name, x of the dot, x of the label, y]. */
 const POINTS = [
   ['embedding', STREAM, STREAM + 12, 50],
   ['layernorm', BRANCH, LABELS, 122],

@@ -54,9 +54,10 @@ export class Prompt {
     const options = { max_tokens: count.valueAsNumber, temperature: temperature.valueAsNumber };
     const { component, layer } = this.told.watched();
     const request = generationOf(this.model.id, prompt, options, component, layer);
-    let written = '';
+    let [written, own] = ['', 0];
     await this.task.run('generating', async (how, report) => {
       const { texts: [texts], tokens: [ids] } = await call(tokensOf(this.model.id, prompt), how);
+      own = texts.length;
       this.showTokens(texts, ids);
       this.showNext([]);
       this.copy.show(generationCode(request));
@@ -77,17 +78,16 @@ export class Prompt {
     });
     if (written === '' || this.task.running) return; // nothing to see, or something newer
     const code = this.copy.code;
-    await this.relook(prompt + written);
+    await this.relook(prompt + written, own);
     this.copy.show(code); // which is what wrote the text
   }
 
-  /** Look into a text that was generated, of which the tokens stay marked. */
-  async relook(text) {
-    const generated = this.section.querySelectorAll('.tokens .generated').length;
+  /** Look into a text as it reads, of which the tokens behind its own first ones were generated. */
+  async relook(text, own) {
     const request = tokensOf(this.model.id, text);
     await this.task.run('reading the text', async (options) => {
       const reply = await call(request, options);
-      this.showTokens(reply.texts[0], reply.tokens[0], reply.texts[0].length - generated);
+      this.showTokens(reply.texts[0], reply.tokens[0], own);
       this.showNext(reply.top[0]);
     });
     this.told.looked(text);

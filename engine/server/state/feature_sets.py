@@ -1,6 +1,6 @@
 """The feature sets that are loaded beside one model, by id."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from threading import Lock
 
 from engine.errors import InvalidRequestError, UnknownFeatureSetError
@@ -16,6 +16,7 @@ class FeatureSets:
 
     def __init__(self) -> None:
         self._sets: dict[str, BoundSet] = {}
+        self._sources: dict[Hashable, list[str]] = {}
         self._lock = Lock()
 
     def all(self) -> list[BoundSet]:
@@ -35,17 +36,27 @@ class FeatureSets:
         with self._lock:
             self._check_new(set_ids)
 
-    def add(self, sets: Sequence[BoundSet]) -> None:
-        """Keep all of them or none. Raises what `check_new` raises."""
+    def of_source(self, source: Hashable) -> list[BoundSet]:
+        """What the same request loaded before, if all of it is still there; else none."""
         with self._lock:
-            self._check_new([each.set_id for each in sets])
-            self._sets.update((each.set_id, each) for each in sets)
+            return [self._sets[set_id] for set_id in self._sources.get(source, ())]
+
+    def add(self, sets: Sequence[BoundSet], source: Hashable) -> None:
+        """Keep all of them or none. Raises what `check_new` raises."""
+        ids = [each.set_id for each in sets]
+        with self._lock:
+            self._check_new(ids)
+            self._sets.update(zip(ids, sets, strict=True))
+            self._sources[source] = ids
 
     def remove(self, set_id: str) -> None:
         """Forget a set. Raises UnknownFeatureSetError."""
         self.get(set_id)
         with self._lock:
             self._sets.pop(set_id, None)
+            self._sources = {
+                source: ids for source, ids in self._sources.items() if set_id not in ids
+            }
 
     def _check_new(self, set_ids: Sequence[str]) -> None:
         for set_id in set_ids:

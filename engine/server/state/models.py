@@ -16,6 +16,7 @@ from engine.features.bound import BoundSet, Encoding
 from engine.models.loading import Progress
 from engine.runs.kit import ModelKit, load_model
 from engine.server.errors import ImpossibleError, LimitError, UnknownModelError
+from engine.server.state.example_searches import ExampleSearches
 from engine.server.state.feature_sets import FeatureSets
 from engine.turns import give_way
 
@@ -38,6 +39,7 @@ class LoadedModel:
     created: int
     lock: Lock = field(default_factory=Lock)  # held while the tokenizer is used
     feature_sets: FeatureSets = field(default_factory=FeatureSets)
+    example_searches: ExampleSearches = field(default_factory=ExampleSearches)
     _hooks: dict[str, ActivationHookManager] = field(default_factory=dict)
     _registering: Lock = field(default_factory=Lock)
 

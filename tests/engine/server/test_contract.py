@@ -70,6 +70,7 @@ def test_sequences_of_operations_keep_the_contract(tiny_model: Path):
                 load(fresh, tiny_model)
                 for capture in fresh.service.captures.all():
                     fresh.service.captures.forget(capture.capture_id)
+                fresh.http.delete("/v1/steering")
                 for model in fresh.service.models.all():
                     model.kit.hooks.clear()
 

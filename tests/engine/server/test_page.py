@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -21,7 +20,6 @@ from bridge.client import LMStudioNeuroScopeClient
 from bridge.errors import LMStudioError
 from bridge.wire import from_record
 from engine.components import ComponentType
-from systems import Amber, answer
 from tests.engine.server.conftest import HEADS, Server, running
 
 PROMPT = "The café's\n'cat'"
@@ -281,33 +279,6 @@ def test_the_python_beside_the_pictures_prints_what_they_show(
     assert [line.split()[0] for line in said["sweep"].splitlines()] == circuit
 
 
-def test_the_smalltalk_beside_the_pictures_computes_what_they_show(shown: Page) -> None:
-    amber = Amber()
-
-    def value(picture: str, of_last: str) -> Any:
-        """What something that is asked of a snippet's last expression returns."""
-        *statements, last = code(shown, picture, "smalltalk").split(".\n")
-        first = statements[0].replace("|\n", "|", 1)
-        return answer(amber, ";;".join([first, *statements[1:], of_last.format(f"({last})")]))
-
-    texts = value("prompt", "{} first")
-    assert [visible(text) for text in texts] == shown.locator(
-        "#prompt .tokens li"
-    ).all_text_contents()
-    grid = "{} grids first data asArray"
-    rows = table(shown.locator("#component"))
-    flat = np.array(value("component", grid)).reshape(len(rows), -1)
-    assert [written(row) for row in flat[::-1]] == rows
-    heads = value("attention", "{} grids collect: [:each | each data asArray]")
-    shaded = shares(shown.locator("#attention")).ravel()
-    np.testing.assert_allclose(heads[head_of(shown)], shaded, atol=1e-5)
-    assert len(value("lens", "{}").splitlines()) == len(table(shown.locator("#lens")))
-    assert value("steer", "{}") == steered(shown)
-    effects = np.array(value("sweep", grid))
-    shaded = shares(shown.locator("#sweep"))[::-1].ravel()
-    np.testing.assert_allclose(effects / np.abs(effects).max(), shaded, atol=1e-5)
-
-
 def head_of(page: Page) -> int:
     """The head whose attention is large."""
     return int((page.locator("#attention .title").text_content() or "").rsplit(" ", 1)[1])
@@ -316,6 +287,28 @@ def head_of(page: Page) -> int:
 def steered(page: Page) -> list[str | None]:
     """The text as it is, and the steered one."""
     return [page.locator(f".{kind} b").text_content() for kind in ("plain", "steered")]
+
+
+def test_a_generated_text_is_looked_into_as_a_whole(
+    shown: Page, small: LMStudioNeuroScopeClient
+) -> None:
+    shown.locator("#block [data-component=residual]").click()
+    shown.fill("#prompt textarea", STEERED)
+    shown.fill("#prompt [name=count]", "5")
+    shown.get_by_role("button", name="Generate").click()
+    text = small.create_completion(STEERED, max_tokens=5)["choices"][0]["text"]
+    length = len(small.tokenize(STEERED + text)["tokens"])
+    shown.locator(f"#lens td[data-at='0,{length - 1}']").wait_for()
+    generated = shown.locator("#prompt .tokens .generated").all_text_contents()
+    assert "".join(generated) == visible(text)
+    expect(shown.locator("#component tbody tr").first.locator("td")).to_have_count(length)
+    assert table(shown.locator("#component")) == norms_of(small, STEERED + text)
+    lines = printed(code(shown, "prompt", "python")).splitlines()
+    assert "".join(map(ast.literal_eval, [each for each in lines if each[0] in "'\""])) == text
+    assert sum(each.startswith("layer_2_residual") for each in lines) == 5
+    command = ["sh", "-c", code(shown, "prompt", "curl")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.count("layer_2_residual") == 10  # as a key and as the record's hook
 
 
 def test_what_is_copied_is_what_is_shown(shown: Page) -> None:

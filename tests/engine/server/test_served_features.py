@@ -9,6 +9,7 @@ import pytest
 from features.made import random_cross_layer, random_set
 from safetensors.numpy import load
 
+from bridge.wire import from_record
 from engine.components import ComponentType as C
 from engine.features.bound import BoundSet
 from engine.features.feature_set import FeatureSet
@@ -70,7 +71,8 @@ def dense(record: dict) -> np.ndarray:
     return found
 
 
-def test_what_is_loaded_is_listed(served):
+def test_what_is_loaded_is_listed(served, sets):
+    served.post("/v1/features/load", features_path=str(sets / "sae"))  # again, which is the same
     entry, *_ = served.get("/v1/features")["feature_sets"]
     assert entry["id"] == "sae"
     assert entry["reads"] == entry["writes"] == ["blocks.1.hook_resid_post"]
@@ -108,8 +110,12 @@ def test_the_three_forms_of_a_record_say_the_same(served):
     }
     raw = served.http.get(f"/v1/activations/{reply['capture_id']}/tensors").content
     kept = load(raw)
+    manifest = served.get(f"/v1/activations/{reply['capture_id']}")["activations"]
+    (kept_record,) = manifest["sae"]
     for name, array in arrays.items():
         np.testing.assert_array_equal(kept[f"sae/0/{name}"], array)
+    for each, tensors in ((record, {}), (coded, {}), (kept_record, kept)):
+        np.testing.assert_array_equal(from_record(each, tensors), dense(record))
     flat = [number for each in record["indices"][0] for number in each]
     assert arrays["indices"].tolist() == flat
     assert arrays["offsets"][-1] == len(flat)
@@ -242,7 +248,12 @@ def test_features_that_were_moved_to_a_file_are_read_from_there(tiny_model, sets
         ({"features_path": "/etc"}, 403, "forbidden", "not below a folder"),
         ({"subfolder": "../.."}, 403, "forbidden", "is not inside of"),
         ({"subfolder": "nothing"}, 422, "unusable_feature_set", "has no folder 'nothing'"),
-        ({"subfolder": "sae"}, 422, "impossible", "'sae' is loaded already"),
+        (
+            {"subfolder": "across", "feature_set": "sae"},
+            422,
+            "impossible",
+            "'sae' is loaded already",
+        ),
         (
             {"subfolder": "sae", "feature_set": "x", "hook_name": "blocks.9.hook_resid_post"},
             422,

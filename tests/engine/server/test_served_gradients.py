@@ -43,7 +43,13 @@ def test_what_cannot_be_differentiated_is_refused_with_the_field(server):
         (422, "target.tokens", {"target": {"tokens": ["two words"]}}),
         (422, "integrated.token", {"target": TARGET, "integrated": {"baseline": "token"}}),
         (422, "integrated.prompt", {"target": TARGET, "integrated": {"prompt": TEXT}}),
+        (
+            422,
+            "hooks.0.feature_set",
+            {"target": TARGET, "hooks": [{"feature_set": "any"}]},
+        ),
         (422, None, {"target": TARGET, "hooks": [{"layer_name": "9", "component": "mlp"}]}),
+        (422, "hooks", {"target": TARGET, "hooks": [{"feature_set": "sae"}]}),
     ):
         error = server.error("/v1/gradients", status, prompt=TEXT, **body)
         assert error.get("param") == param, error

@@ -31,7 +31,7 @@ def patch(service: Service, request: s.CircuitPatchRequest) -> Answer:
         "direction": request.direction,
         "ablation": _ablation(service, model, request),
     }
-    told = warnings_over(model, tasks)
+    told = warnings_over(service, model, tasks)
     sweep: Sweep[Any]
     if request.sets is not None:
         _check_unplaced(request)
@@ -54,7 +54,7 @@ def verify(service: Service, request: s.CircuitVerifyRequest) -> Answer:
     model = service.models.get(request.model)
     tasks = tasks_of(service, model, request)
     ablation = _ablation(service, model, request)
-    told = warnings_over(model, tasks)
+    told = warnings_over(service, model, tasks)
 
     def measure(report: Report) -> Verification:
         return verify_circuit(

@@ -25,6 +25,8 @@ from engine.server.errors import ImpossibleError
 from engine.server.http import specs
 from engine.server.http.prompts import prompt_tokens
 from engine.server.http.requests import client
+from engine.server.http.requests import session as client_session
+from engine.server.http.steered import not_steered
 from engine.server.http.top_tokens import top_tokens
 from engine.server.http.warnings import warnings
 from engine.server.jobs.job import Job
@@ -45,13 +47,13 @@ def begin(service: Service, request: s.DebugRequest) -> dict[str, Any]:
     special = request.add_special_tokens
     tokens = prompt_tokens(model, request.prompt, service.settings, special=special)
     changes = specs.interventions(request.interventions, service.captures, model)
-    sessions = service.debug_sessions
+    sessions, asker = service.debug_sessions, client_session()
 
     def work(job: Job) -> dict[str, Any]:
         session = sessions.begin(
             model, lambda allow: ForwardDebugger(model.kit, tokens, changes, allow)
         )
-        return _state(service, session)
+        return _state(service, session, asker)
 
     return service.worker.call(work, client())
 
@@ -152,15 +154,16 @@ def _then_described(
     service: Service, session_id: str, work: Callable[[DebugSession], None]
 ) -> dict[str, Any]:
     """The state of a session after some work with it."""
+    asker = client_session()
 
     def described(session: DebugSession) -> dict[str, Any]:
         work(session)
-        return _state(service, session)
+        return _state(service, session, asker)
 
     return _working(service, session_id, described)
 
 
-def _state(service: Service, session: DebugSession) -> dict[str, Any]:
+def _state(service: Service, session: DebugSession, asker: str | None) -> dict[str, Any]:
     debugger, model = session.debugger, session.model
     stop, value = debugger.stop, debugger.value
     logits = np.array(value.astype(mx.float32)) if stop is None else None
@@ -178,7 +181,7 @@ def _state(service: Service, session: DebugSession) -> dict[str, Any]:
         "top": [] if logits is None else top_tokens(model, logits[0, 0], LIKELIEST),
         "bytes": debugger.nbytes,
         "seconds": service.debug_sessions.patience,
-        **warnings(model, len(debugger.tokens)),
+        **warnings(model, len(debugger.tokens), not_steered(service, model, asker)),
     }
 
 

@@ -28,7 +28,7 @@ Answer = dict[str, Any] | Response
 def edges(service: Service, request: s.CircuitEdgesRequest) -> Answer:
     model = service.models.get(request.model)
     tasks = tasks_of(service, model, request)
-    told = warnings_over(model, tasks)
+    told = warnings_over(service, model, tasks)
 
     def reply(found: EdgeScores) -> dict[str, Any]:
         graph = found.graph
@@ -68,7 +68,7 @@ def edges(service: Service, request: s.CircuitEdgesRequest) -> Answer:
 def edge_faithfulness(service: Service, request: s.EdgeFaithfulnessRequest) -> Answer:
     model = service.models.get(request.model)
     tasks = tasks_of(service, model, request)
-    told = warnings_over(model, tasks)
+    told = warnings_over(service, model, tasks)
 
     def measure(report: Report) -> Faithfulness:
         ranking = _edges(request.edges)
@@ -105,7 +105,7 @@ def edge_faithfulness(service: Service, request: s.EdgeFaithfulnessRequest) -> A
 def prune_circuit(service: Service, request: s.CircuitPruneRequest) -> Answer:
     model = service.models.get(request.model)
     tasks = tasks_of(service, model, request)
-    told = warnings_over(model, tasks)
+    told = warnings_over(service, model, tasks)
 
     def measure(report: Report) -> Pruned:
         return prune(
@@ -129,7 +129,7 @@ def prune_circuit(service: Service, request: s.CircuitPruneRequest) -> Answer:
 def paths(service: Service, request: s.CircuitPathsRequest) -> Answer:
     model = service.models.get(request.model)
     tasks = tasks_of(service, model, request)
-    told = warnings_over(model, tasks)
+    told = warnings_over(service, model, tasks)
 
     def reply(found: PathEffects) -> dict[str, Any]:
         return {
@@ -156,7 +156,7 @@ def paths(service: Service, request: s.CircuitPathsRequest) -> Answer:
 def nodes(service: Service, request: s.CircuitNodesRequest) -> Answer:
     model = service.models.get(request.model)
     tasks = tasks_of(service, model, request)
-    told = warnings_over(model, tasks)
+    told = warnings_over(service, model, tasks)
 
     def reply(found: NodeScores) -> dict[str, Any]:
         weights = np.abs(found.scores) if found.magnitudes is None else found.magnitudes

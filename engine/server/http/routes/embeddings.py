@@ -10,8 +10,9 @@ from engine.analysis.embeddings import embeddings
 from engine.contract import schemas as s
 from engine.server.errors import ImpossibleError
 from engine.server.http.prompts import check_total, prompts_of
-from engine.server.http.requests import client
+from engine.server.http.requests import client, session
 from engine.server.http.routes.models import requested_model
+from engine.server.http.steered import not_steered
 from engine.server.http.warnings import warnings
 from engine.server.jobs.job import Job
 from engine.server.service import Service
@@ -47,7 +48,11 @@ def embed(service: Service, request: s.EmbeddingsRequest) -> dict[str, Any]:
         "usage": {"prompt_tokens": count, "total_tokens": count},
         "layer": request.layer,
         "pooling": request.pooling,
-        **warnings(model, max(len(prompt.tokens) for prompt in prompts)),
+        **warnings(
+            model,
+            max(len(prompt.tokens) for prompt in prompts),
+            not_steered(service, model, session()),
+        ),
     }
 
 

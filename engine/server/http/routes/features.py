@@ -21,8 +21,9 @@ from engine.machine.memory import room_for
 from engine.runs.footprint import in_words
 from engine.server.errors import ForbiddenError, ImpossibleError, RequestError
 from engine.server.http.prompts import check_all_lengths, prompt_tokens
-from engine.server.http.requests import client
+from engine.server.http.requests import client, session
 from engine.server.http.routes.models import as_known, permitted
+from engine.server.http.steered import not_steered
 from engine.server.http.sweeps import Report, Sweep
 from engine.server.http.warnings import warnings
 from engine.server.jobs.job import Job
@@ -90,7 +91,8 @@ def metrics(service: Service, request: s.FeatureMetricsRequest) -> dict[str, Any
             progress=report,
         )
 
-    told = warnings(model, max(map(len, sequences)), bound.feature_set.warnings)
+    notes = [*bound.feature_set.warnings, *not_steered(service, model, session())]
+    told = warnings(model, max(map(len, sequences)), notes)
     sweep = Sweep(work, lambda quality: _reply(quality) | told)
     return sweep.answer(service, stream=request.stream, unit="runs")
 
@@ -98,7 +100,11 @@ def metrics(service: Service, request: s.FeatureMetricsRequest) -> dict[str, Any
 def _load(
     model: LoadedModel, folder: Path, places: Places | None, name: str, job: Job
 ) -> list[BoundSet]:
-    """Read the sets of a folder, and tie them to the model. For the generation thread."""
+    """Read the sets of a folder, and tie them to the model, unless the same request did before.
+    For the generation thread."""
+    source = folder, places, name
+    if known := model.feature_sets.of_source(source):
+        return known
     _check_room(folder)
     found = load_feature_sets(folder, places)
     ids = _ids(name, found)
@@ -106,7 +112,7 @@ def _load(
     structure = model.kit.structure
     sets = [BoundSet(set_id, each, structure) for set_id, each in zip(ids, found, strict=True)]
     mx.eval([arrays_of(each) for each in found])
-    model.feature_sets.add(sets)
+    model.feature_sets.add(sets, source)
     return sets
 
 

@@ -1,6 +1,5 @@
 """Gradients of a target, at hook points and by token."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +12,8 @@ from engine.contract import schemas as s
 from engine.server.errors import ImpossibleError
 from engine.server.http import specs
 from engine.server.http.prompts import one_token, prompt_tokens
+from engine.server.http.requests import session
+from engine.server.http.steered import not_steered
 from engine.server.http.sweeps import Sweep
 from engine.server.http.warnings import warnings
 from engine.server.service import Service
@@ -26,8 +27,13 @@ def gradients(service: Service, request: s.GradientsRequest) -> dict[str, Any] |
     tokens = prompt_tokens(
         model, request.prompt, service.settings, special=request.add_special_tokens
     )
-    target = _target(model, request.target)
-    _check_components(request.hooks)
+    target, asker = _target(model, request.target), session()
+    if any(hook.feature_set is not None for hook in request.hooks):
+        raise ImpossibleError(
+            "hooks: gradients are by the values of components, not by features; hook what the set "
+            "writes, and multiply by its decoder",
+            "hooks",
+        )
     hooks = resolve_hooks(specs.hook_specs(request.hooks, model), model.kit.structure)
     baseline = _baseline(service, model, request, len(tokens))
     steps = 0 if request.integrated is None else request.integrated.steps
@@ -54,7 +60,7 @@ def gradients(service: Service, request: s.GradientsRequest) -> dict[str, Any] |
             },
             "forward_passes": found.forward_passes,
             "backward_passes": found.backward_passes,
-            **warnings(model, len(tokens)),
+            **warnings(model, len(tokens), not_steered(service, model, asker)),
         }
 
     return Sweep(
@@ -70,17 +76,6 @@ def gradients(service: Service, request: s.GradientsRequest) -> dict[str, Any] |
         ),
         reply,
     ).answer(service, stream=request.stream, unit="passes")
-
-
-def _check_components(hooks: Sequence[s.HookSpec]) -> None:
-    """Raise ImpossibleError for a hook on a feature set: a pass does not come by its features."""
-    for number, hook in enumerate(hooks):
-        if hook.feature_set is not None:
-            raise ImpossibleError(
-                "gradients are those of the model's own values, not of features of "
-                f"{hook.feature_set!r}: ask for the component that the set reads",
-                f"hooks.{number}.feature_set",
-            )
 
 
 def _target(model: LoadedModel, target: s.GradientTarget) -> Target:

@@ -13,7 +13,8 @@ from engine.models.loading import HUB_FILES as MODEL_FILES
 from engine.models.loading import HUB_ID, from_hub
 from engine.models.smollm2 import NAME as PULLED
 from engine.server.errors import ForbiddenError, RequestError, UnknownModelError
-from engine.server.http.requests import client
+from engine.server.http.requests import client, session
+from engine.server.http.steered import entries
 from engine.server.jobs.job import Job
 from engine.server.service import Service
 from engine.server.state.library import Stored, find
@@ -22,11 +23,17 @@ from engine.server.state.settings import Settings
 
 
 def list_models(service: Service) -> s.ModelList:
-    return s.ModelList(data=[model.entry for model in service.models.all()])
+    return s.ModelList(data=[entry_of(service, model) for model in service.models.all()])
 
 
 def retrieve_model(service: Service, model_id: str) -> s.ModelEntry:
-    return service.models.get(model_id).entry
+    return entry_of(service, service.models.get(model_id))
+
+
+def entry_of(service: Service, model: LoadedModel) -> s.ModelEntry:
+    """A model, and what steers it for this request's client."""
+    steering = entries(service.steering.registered(session(), model.id))
+    return model.entry.model_copy(update={"steering": steering})
 
 
 def load_model(service: Service, request: s.LoadModelRequest) -> s.ModelEntry:
@@ -44,7 +51,7 @@ def load_model(service: Service, request: s.LoadModelRequest) -> s.ModelEntry:
         return service.models.load(wanted, partial(job.report, unit="weights"))
 
     try:
-        return service.worker.call(work, client()).entry
+        return entry_of(service, service.worker.call(work, client()))
     except RequestError:
         raise
     except EngineError as error:
@@ -101,17 +108,25 @@ def permitted(path: str, settings: Settings, param: str, files: Sequence[str] = 
     """
     folder = Path(path).resolve()
     is_id = settings.allow_hub and HUB_ID.fullmatch(path) is not None
-    if any(folder.is_relative_to(root.resolve()) for root in settings.model_roots) and (
-        os.path.isdir(folder) or not is_id
-    ):
-        return str(folder)
-    if is_id:
+    if is_id and not (_is_allowed(folder, settings) and os.path.isdir(folder)):
         return str(from_hub(path, files))
-    raise ForbiddenError(
-        f"{param}: {path!r} is not below a folder that this server allows; "
-        "allow one by --model-root.",
-        param,
-    )
+    return str(permitted_path(path, settings, param))
+
+
+def permitted_path(path: str, settings: Settings, param: str = "lens.path") -> Path:
+    """The file or folder that a client may have read by this path. Raises ForbiddenError."""
+    found = Path(path).resolve()
+    if not _is_allowed(found, settings):
+        raise ForbiddenError(
+            f"{param}: {path!r} is not below a folder that this server allows; "
+            "allow one by --model-root.",
+            param,
+        )
+    return found
+
+
+def _is_allowed(path: Path, settings: Settings) -> bool:
+    return any(path.is_relative_to(root.resolve()) for root in settings.model_roots)
 
 
 def as_known(message: str, paths: dict[str, str | None], settings: Settings) -> str:

@@ -57,7 +57,8 @@ class _Reply:
 
     def whole(self) -> dict[str, Any]:
         """The finished reply; its conversation is kept, if it is to be."""
-        usage = self.choices.whole()["usage"]
+        reply = self.choices.whole()
+        usage = reply["usage"]
         if self._request.store:
             self._service.conversations.keep(self._id, (*self._messages, self._said()))
         status = self._status
@@ -72,7 +73,10 @@ class _Reply:
         )
         ended_early = status == "incomplete"
         reason = s.IncompleteDetails(reason="max_output_tokens") if ended_early else None
-        return self._body(status, self._items.all, told, reason)
+        about: dict[str, Any] = {
+            name: reply[name] for name in ("steering", "warnings") if name in reply
+        }
+        return self._body(status, self._items.all, told, reason, about)
 
     def events(self, generated: Iterable[Any]) -> Iterator[dict[str, Any]]:
         """Each event of a stream, numbered."""
@@ -104,6 +108,7 @@ class _Reply:
         output: list[dict[str, Any]],
         usage: s.ResponseUsage | None = None,
         reason: s.IncompleteDetails | None = None,
+        about: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         request = self._request
         return s.ModelResponse.model_validate(
@@ -125,6 +130,7 @@ class _Reply:
                 "store": request.store,
                 "output": output,
                 "usage": usage,
+                **(about or {}),
             }
         ).model_dump()
 

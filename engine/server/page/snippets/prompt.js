@@ -24,10 +24,9 @@ export function generationCode(request) {
     python: pythonProgram(['from bridge.wire import from_record'], [
       `stream = ${pythonCall('stream_create_completion_with_activations', request.body)}`,
       'for chunk in stream:',
-      '    print(chunk["choices"][0]["text"], end="", flush=True)',
-      '    arrays = {',
-      '        name: from_record(records[0], {}) for name, records in chunk["activations"].items()',
-      '    }',
+      '    print(repr(chunk["choices"][0]["text"]))',
+      '    for name, (record,) in chunk["activations"].items():',
+      '        print(name, record["positions"], from_record(record, {}).shape)',
     ]),
     smalltalk: smalltalkProgram(model, [], [
       `model generate: ${smalltalk(prompt)} maxTokens: ${maxTokens} temperature: ${temperature}`,

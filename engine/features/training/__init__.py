@@ -1,0 +1,1 @@
+"""Sparse autoencoders and transcoders trained on activations straight from the engine."""
