@@ -10,7 +10,8 @@ import pytest
 from bridge.client import LMStudioNeuroScopeClient
 
 FOLDER = Path(__file__).parents[2] / "examples"
-SCRIPTS = sorted(set(FOLDER.glob("*.py")) - {FOLDER / "demo.py"})  # which serves a model itself
+LONG = {FOLDER / "demo.py", FOLDER / "edges.py"}  # which run for minutes
+SCRIPTS = sorted(set(FOLDER.glob("*.py")) - LONG)
 NUMBER = re.compile(r"-?\d+\.\d+")
 
 

@@ -45,7 +45,7 @@ def test_what_cannot_be_differentiated_is_refused_with_the_field(server):
         (422, "integrated.prompt", {"target": TARGET, "integrated": {"prompt": TEXT}}),
         (
             422,
-            "hooks.0.feature_set",
+            "hooks",
             {"target": TARGET, "hooks": [{"feature_set": "any"}]},
         ),
         (422, None, {"target": TARGET, "hooks": [{"layer_name": "9", "component": "mlp"}]}),
