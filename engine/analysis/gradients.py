@@ -19,6 +19,10 @@ from engine.turns import give_way
 ALIKE = 1e-3
 """How far, in parts of the largest number, gradients may differ between ranks that agree."""
 
+ADDED_UP = {"ShardedRMSNorm"}
+"""Modules of mlx-lm that add up over ranks what they do not add up the gradients of: ranks agree on
+a gradient then, and all of them are wrong."""
+
 _agreeing: WeakKeyDictionary[ModelKit, bool] = WeakKeyDictionary()
 
 Score = Callable[[mx.array], mx.array]
@@ -91,6 +95,8 @@ def _ranks_agree(kit: ModelKit) -> bool:
     when it is asked for first."""
     if kit in _agreeing:
         return _agreeing[kit]
+    if any(type(module).__name__ in ADDED_UP for module in kit.model.modules()):
+        return False
     embedding = Point(None, ComponentType.EMBEDDING)
     tokens = mx.arange(PROMPT, dtype=mx.int32)[None]
     perturbed = _Perturbed(kit, tokens, [embedding], {}, ())
