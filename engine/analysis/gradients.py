@@ -4,14 +4,26 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
 
 import mlx.core as mx
 
+from engine.components import ComponentType
 from engine.errors import InterventionError, UnsupportedOperationError
 from engine.runs.kit import ModelKit
+from engine.structure.trace import PROMPT
 from engine.taps.observation import observed
 from engine.taps.points import Point, Span, Visitor
 from engine.turns import give_way
+
+ALIKE = 1e-3
+"""How far, in parts of the largest number, gradients may differ between ranks that agree."""
+
+ADDED_UP = {"ShardedRMSNorm"}
+"""Modules of mlx-lm that add up over ranks what they do not add up the gradients of: ranks agree on
+a gradient then, and all of them are wrong."""
+
+_agreeing: WeakKeyDictionary[ModelKit, bool] = WeakKeyDictionary()
 
 Score = Callable[[mx.array], mx.array]
 """From logits ``[batch, seq, vocab]`` to one number."""
@@ -49,12 +61,24 @@ def gradients(
     at those that are `stopped`. Costs one forward and one backward pass, in
     which the whole sequence is needed at once. Raises InterventionError for a point that the pass
     does not come by exactly once, or whose values are whole numbers; UnsupportedOperationError
-    where the model calculates with an operation that has no gradient; NotEnoughMemoryError for what
-    does not fit.
+    where the model calculates with an operation that has no gradient, or its ranks do not agree on
+    one; NotEnoughMemoryError for what does not fit.
     """
     kit.structure.check_length(tokens.shape[1])
     kit.footprint.check_gradients(*tokens.shape)
-    perturbed = _Perturbed(kit, tokens, points, dict(given or {}), stopped)
+    if kit.structure.shares and not _ranks_agree(kit):
+        raise UnsupportedOperationError(
+            f"no gradients: mlx-lm's layers of {kit.info.architecture} do not add up over the "
+            "ranks what flows back through them; load the model in one process"
+        )
+    return _gradients(
+        kit, points, score, _Perturbed(kit, tokens, points, dict(given or {}), stopped)
+    )
+
+
+def _gradients(
+    kit: ModelKit, points: Sequence[Point], score: Score, perturbed: "_Perturbed"
+) -> Gradients:
     with missing_gradients_explained(kit):
         run = mx.value_and_grad(lambda perturbations: perturbed.score(perturbations, score))
         (value, values), found = run(perturbed.zeros())
@@ -64,6 +88,24 @@ def gradients(
     return Gradients(
         value, dict(zip(points, values, strict=True)), dict(zip(points, found, strict=True))
     )
+
+
+def _ranks_agree(kit: ModelKit) -> bool:
+    """Whether all ranks find the same gradient at the embedding, as they do if it is whole; found
+    when it is asked for first."""
+    if kit in _agreeing:
+        return _agreeing[kit]
+    if any(type(module).__name__ in ADDED_UP for module in kit.model.modules()):
+        return False
+    embedding = Point(None, ComponentType.EMBEDDING)
+    tokens = mx.arange(PROMPT, dtype=mx.int32)[None]
+    perturbed = _Perturbed(kit, tokens, [embedding], {}, ())
+    found = _gradients(kit, [embedding], lambda logits: logits[0, -1, 0], perturbed)
+    own = found.gradients[embedding].astype(mx.float32)
+    share = next(iter(kit.structure.shares.values()))
+    each = mx.distributed.all_gather(own[None], group=share.group)
+    alike = mx.abs(each - each[0]).max() <= ALIKE * mx.abs(each[0]).max()
+    return _agreeing.setdefault(kit, bool(alike.item()))
 
 
 @contextmanager

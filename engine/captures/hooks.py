@@ -1,7 +1,7 @@
 """Hook specifications, and what they resolve to on a model: one hook a layer, points, heads."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from engine.captures.records import CapturedActivation
@@ -11,6 +11,7 @@ from engine.structure.places import check_heads, places_named
 from engine.structure.resolver import Structure
 from engine.taps.points import Point
 from engine.taps.position_sets import Positions
+from engine.taps.shares import Share
 
 DTYPES = ("float32", "float16", "bfloat16")
 
@@ -87,6 +88,7 @@ class ActivationHookSpec:
                 heads=self.heads,
                 dtype=self.dtype,
                 exclude_special_tokens=self.exclude_special_tokens,
+                shares=structure.shares,
             )
             for place in places
         ]
@@ -102,7 +104,8 @@ class ActivationHookSpec:
 class ResolvedHook:
     """One hook on one layer of one model: its points, each with whether it is the input.
 
-    `encode` makes its records of those of the value, None: they are the value's.
+    `encode` makes its records of those of the value, None: they are the value's. `shares` are those
+    of this rank in the model's values.
     """
 
     hook_id: str
@@ -115,6 +118,7 @@ class ResolvedHook:
     dtype: str
     exclude_special_tokens: bool
     encode: Encode | None = None
+    shares: Mapping[Point, Share] = field(default_factory=dict)
 
 
 def resolve_hooks(specs: Sequence[HookSpec], structure: Structure) -> tuple[ResolvedHook, ...]:

@@ -149,6 +149,7 @@ class Recorder:
             getattr(mx, hook.dtype),
             sequence_axis(point),
             point.component in UNSEEN,
+            hook.shares.get(point),
         )
         return self._subsets.setdefault(subset, Subset(*subset))
 

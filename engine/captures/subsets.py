@@ -11,6 +11,7 @@ from engine.captures.host_memory import host_memory
 from engine.captures.records import numbers
 from engine.taps.points import Point, Span
 from engine.taps.position_sets import within
+from engine.taps.shares import Share, taken_whole
 
 
 @dataclass(eq=False, frozen=True, slots=True)
@@ -18,6 +19,7 @@ class Subset:
     """The part of a value that is kept; None: all heads, all positions but those `excluded`.
 
     `axis` counts positions. With `has_keys`, the last axis counts those that were seen so far.
+    `share` is what this rank has of the value.
     """
 
     positions: range | tuple[int, ...] | None
@@ -26,6 +28,7 @@ class Subset:
     dtype: mx.Dtype
     axis: int
     has_keys: bool
+    share: Share | None = None
 
     def positions_in(self, positions: range) -> Sequence[int]:
         """Those of a pass' positions that are kept."""
@@ -33,7 +36,8 @@ class Subset:
 
     def of_one_token(self, known: dict[tuple, "Subset"]) -> "Subset":
         """The same of a pass over one token that is kept; alike ones are one object of `known`."""
-        subset = None, frozenset[int](), self.heads, self.dtype, self.axis, self.has_keys
+        every = None, frozenset[int]()
+        subset = *every, self.heads, self.dtype, self.axis, self.has_keys, self.share
         return known.setdefault(subset, Subset(*subset))
 
     def of(self, value: mx.array, span: Span, positions: Sequence[int]) -> mx.array:
@@ -43,11 +47,10 @@ class Subset:
         float32: half as much has to be moved. A GPU with memory of its own widens it there, far
         faster than numpy.
         """
-        if self.heads is not None:
-            value = mx.take(value, mx.array(self.heads), axis=1)
         if isinstance(self.positions, tuple) or len(positions) < span.length:
             index = mx.array([position - span.first for position in positions])
             value = mx.take(value, index, axis=self.axis)
+        value = taken_whole(value, self.share, self.heads)
         dtype = value.dtype
         if dtype == mx.bfloat16 and self.dtype == mx.float32 and host_memory() is None:
             return value.view(mx.uint16)

@@ -54,4 +54,5 @@ class FeatureHookSpec:
             dtype="float32",
             exclude_special_tokens=self.exclude_special_tokens,
             encode=Encoding(self.bound, layer, self.features),
+            shares=structure.shares,
         )

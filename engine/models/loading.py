@@ -61,6 +61,7 @@ def load(
     dtype: str | None = None,
     corrections: bool = True,
     adapter: Adapter | None = None,
+    split: Callable[[nn.Module], None] = lambda model: None,
     progress: Progress = lambda done, total: None,
 ) -> Loaded:
     """Load a model, its tokenizer and configuration.
@@ -69,7 +70,8 @@ def load(
     float16 or bfloat16, to which quantised weights are widened too; by default weights stay as
     they are stored, except that a CPU gets quantised ones as float32, where they are faster.
     What mlx-lm reads otherwise than the author wrote it is corrected if `corrections` are wanted.
-    An `adapter` is merged into the weights.
+    An `adapter` is merged into the weights. `split` may drop parts of the model before their
+    weights are read.
     `progress` is called with how many of how many weights have been read.
     The configuration describes the model as it is in memory. Code from a model folder never runs.
 
@@ -101,6 +103,7 @@ def load(
             dequantise_wrong_on_cuda(model)
         if dtype is not None:
             _cast(model, config, DTYPES[dtype])
+        split(model)
         _read(model, progress)
     except (EngineError, *PROCESS_EXITS):
         raise

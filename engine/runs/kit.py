@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -100,7 +101,15 @@ class ModelKit:
 
     @cached_property
     def weights(self) -> Weights:
-        """The weights by the field's names: found when they are asked for first."""
+        """The weights by the field's names: found when they are asked for first.
+
+        Raises UnsupportedOperationError for a model that is spread over ranks.
+        """
+        if self.structure.shares:
+            raise UnsupportedOperationError(
+                "the weights of a model that is spread over ranks are in parts: load it in one "
+                "process to read them"
+            )
         return Weights(self.structure)
 
     @cached_property
@@ -268,6 +277,29 @@ class ModelKit:
                 raise InvalidRequestError(f"tokens: {token} is outside the vocabulary of {vocab}")
 
 
+class Spread(Protocol):
+    """How a model is spread over ranks."""
+
+    def split(self, model: nn.Module) -> None:
+        """Drop what is not this rank's of a model whose weights have not been read yet."""
+
+    def structure(self, model: nn.Module) -> Structure:
+        """The hook points of a model that was split and read."""
+
+
+class _NotSpread:
+    """This process has the whole model."""
+
+    def split(self, model: nn.Module) -> None:
+        pass
+
+    def structure(self, model: nn.Module) -> Structure:
+        return resolve(model)
+
+
+_NOT_SPREAD = _NotSpread()
+
+
 def load_model(
     path_or_id: str | Path,
     *,
@@ -279,6 +311,7 @@ def load_model(
     quantized_kv_start: int = 0,
     corrections: bool = True,
     adapter_path: str | Path | None = None,
+    spread: Spread = _NOT_SPREAD,
     progress: Progress = lambda done, total: None,
 ) -> ModelKit:
     """Load a model folder or hub id, with the adapter of another folder or hub id if one is given.
@@ -290,12 +323,17 @@ def load_model(
 
     `max_kv_size` limits the cache to so many tokens, the first 4 and the newest; `kv_bits`
     quantises it from `quantized_kv_start` tokens on. `progress` is called with how many of how many
-    weights have been read. Raises ModelNotFoundError,
-    UnsupportedModelError, InvalidRequestError.
+    weights have been read. `spread` is how the model is spread over ranks, all of which have to
+    load it. Raises ModelNotFoundError, UnsupportedModelError, InvalidRequestError.
     """
     adapter = None if adapter_path is None else locate_adapter(adapter_path)
     loaded = load(
-        path_or_id, dtype=dtype, corrections=corrections, adapter=adapter, progress=progress
+        path_or_id,
+        dtype=dtype,
+        corrections=corrections,
+        adapter=adapter,
+        split=spread.split,
+        progress=progress,
     )
     return ModelKit(
         model=loaded.model,
@@ -303,7 +341,7 @@ def load_model(
         config=loaded.config,
         model_id=model_id or Path(path_or_id).name,
         path=loaded.folder,
-        structure=resolve(loaded.model),
+        structure=spread.structure(loaded.model),
         corrections=loaded.corrections,
         adapter=adapter,
         max_kv_size=max_kv_size,

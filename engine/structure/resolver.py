@@ -24,6 +24,7 @@ from engine.structure.trace import PROMPT, Event, Trace, traced
 from engine.taps.observation import observed
 from engine.taps.points import Point, Visitor, sequence_axis
 from engine.taps.roles import ModuleRole, RoleOf, Through, add_point
+from engine.taps.shares import Share
 from engine.turns import give_way
 
 
@@ -35,7 +36,8 @@ class Structure:
     (None: the whole model) and a component to the reason; `module_points` says which of them the
     modules take and return. `needs_cache` says that the model is another network without a cache:
     it calls other modules, or has values of other shapes. `learned_positions` is the number of
-    positions that it has learned embeddings for, None if it has no such table.
+    positions that it has learned embeddings for, None if it has no such table. `shares` are those
+    of this rank in values that several ranks have parts of; shapes are of whole values.
     """
 
     model: nn.Module
@@ -46,6 +48,7 @@ class Structure:
     module_points: ModulePoints = field(default_factory=dict)
     needs_cache: bool = False
     learned_positions: int | None = None
+    shares: dict[Point, Share] = field(default_factory=dict)
 
     def logits(self, tokens: mx.array) -> mx.array:
         """The model's logits for whole sequences ``[batch, seq]``, in one pass, as a generation

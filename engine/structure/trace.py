@@ -118,7 +118,7 @@ def _last_word(path: str) -> str:
 def _pass(model: nn.Module, names: dict[int, str], tokens: mx.array, cache: list | None) -> Trace:
     give_way()
     tracer = _Tracer(names)
-    scope = Scope({}, {})
+    scope = Scope({}, {}, {})
     scope.roles = dict.fromkeys(names, tracer)
     scope.inside = set(names)
     with Taps(model.modules()).in_place(), observing(scope):

@@ -17,6 +17,7 @@ import mlx.nn as nn
 
 from engine.taps.instrument import instrumented
 from engine.taps.points import Point, Span, Visitors, canonical, restored, sequence_axis
+from engine.taps.shares import Share, taken_whole
 
 
 class Role(Protocol):
@@ -32,8 +33,9 @@ class Role(Protocol):
 class Scope:
     """What one thread observes: its visitors, roles of modules, the pass that runs now.
 
-    Visitors see values in their canonical shapes and may replace them. Values at the points of
-    `marks` are then kept in `values`, as the model has them, and the marks of each in `seen`.
+    Visitors see values in their canonical shapes and may replace them; values of which several
+    ranks have `shares` they see whole. Values at the points of `marks` are then kept in `values`,
+    as the model has them, this rank's share alone, and the marks of each in `seen`.
 
     Most modules have no role but marks, in `answers`: what they return is kept, be it an array or
     a tuple that begins with one. This runs for each block of each token. Between two tokens MLX's
@@ -50,9 +52,15 @@ class Scope:
     that share them.
     """
 
-    def __init__(self, visitors: Visitors, marks: Mapping[Point, list[Any]]):
+    def __init__(
+        self,
+        visitors: Visitors,
+        marks: Mapping[Point, list[Any]],
+        shares: Mapping[Point, Share],
+    ):
         self.visitors = visitors
         self.marks = marks
+        self.shares = shares
         self.answers: dict[int, list[Any]] = {}
         self.roles: dict[int, Role] = {}
         self.inside: set[int] = set()
@@ -85,8 +93,11 @@ class Scope:
         """Pass a value through a point; returns the value to go on with."""
         if point in self.visitors:
             shown = canonical(value, sequence_axis(point), self.batch, self.span.length)
-            answer = self.visitors[point](shown, self.span)
-            value = value if answer is shown else restored(answer, shown, value)
+            share = self.shares.get(point)
+            whole = taken_whole(shown, share)
+            answer = self.visitors[point](whole, self.span)
+            if answer is not whole:
+                value = restored(share.own(answer) if share else answer, shown, value)
         if point in self.marks:
             self.seen.append(self.marks[point])
             self.values.append(value)

@@ -23,7 +23,7 @@ def observed_with_frozen_norms(
     structure: Tappable, visitors: Visitors, positions: int
 ) -> Iterator[None]:
     """Visit this thread's passes, of one sequence of so many tokens, at points of `visitors`."""
-    scope = Scope(visitors, {})
+    scope = Scope(visitors, {}, structure.shares)
     modules: dict[int, nn.Module] = {}
     for module, role in structure.roles:
         if any(map(scope.wants, role.points)):

@@ -12,13 +12,15 @@ from engine.taps.class_swap import Role, Scope, Taps, observing
 from engine.taps.points import Point, Span, Visitors
 from engine.taps.positions import count_tokens, tokens_in
 from engine.taps.roles import ModuleRole
+from engine.taps.shares import Share
 
 
 class Tappable(Protocol):
-    """A model, and its modules that have a role."""
+    """A model, its modules that have a role, and the values of which ranks have shares."""
 
     model: nn.Module
     roles: list[tuple[nn.Module, ModuleRole]]
+    shares: dict[Point, Share]
 
 
 class Observer(Protocol):
@@ -67,7 +69,7 @@ class Observation:
         computed: Sequence[Computes] = (),
     ):
         observer = observer or _Unheard()
-        scope = Scope(visitors, observer.marks)
+        scope = Scope(visitors, observer.marks, structure.shares)
         modules: list[nn.Module] = []
         for module, role in structure.roles:
             is_whole = module is structure.model

@@ -170,7 +170,7 @@ class Probe:
         reading, values = Reading(), values or {}
         wanted = {p for p in self.structure.shapes if p.component in read and not p.is_input}
         visitors = self._visitors(reading, values, wanted | values.keys())
-        scope = Scope(visitors, {})
+        scope = Scope(visitors, {}, {})
         modules: dict[int, nn.Module] = {}
         for module, role in self.structure.roles:
             if any(map(scope.wants, role.points)):

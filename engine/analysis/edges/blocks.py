@@ -19,6 +19,7 @@ from engine.taps.class_swap import Scope
 from engine.taps.observation import Observation, observed
 from engine.taps.points import Point, Span, Visitor
 from engine.taps.roles import ModuleRole, first_array
+from engine.taps.shares import Share
 
 Values = Mapping[Point, mx.array]
 
@@ -40,6 +41,7 @@ class _Part:
 
     model: nn.Module
     roles: list[tuple[nn.Module, ModuleRole]]
+    shares: dict[Point, Share] = field(default_factory=dict)
 
 
 class Blocks:
@@ -47,6 +49,10 @@ class Blocks:
 
     def __init__(self, kit: ModelKit, tokens: Sequence[int], points: Iterable[Point]):
         structure = kit.structure
+        if structure.shares:
+            raise UnsupportedOperationError(
+                "edges of a model that is spread over ranks: load it in one process"
+            )
         self.length = len(tokens)
         self._modules = [_module(structure.model, name) for name in structure.layer_names]
         blocks = {id(module): layer for layer, module in enumerate(self._modules)}
