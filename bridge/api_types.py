@@ -37,10 +37,14 @@ class AttributionTerm(TypedDict):
         "final_norm_bias",
         "unembedding_bias",
         "soft_cap",
+        "feature",
+        "other_features",
+        "reconstruction_error",
     ]
     layer: int | None
     index: int | None
     value: float
+    feature_set: str | None
 
 
 class CalledFunction(TypedDict):
@@ -1886,7 +1890,8 @@ class LogitAttributionRequest(TypedDict):
     answer: str | TokenId
     distractor: NotRequired[str | TokenId | None]
     position: NotRequired[Position | None]
-    by: NotRequired[Literal["layer", "component", "head", "neuron"] | None]
+    by: NotRequired[Literal["layer", "component", "head", "neuron", "feature"] | None]
+    feature_sets: NotRequired[list[FeatureSet] | None]
     top_k: NotRequired[int | None]
     add_special_tokens: NotRequired[bool | None]
     model: NotRequired[str | None]

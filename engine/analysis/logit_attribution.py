@@ -7,17 +7,19 @@ et al. 2021, transformer-circuits.pub/2021/framework). What a part adds includes
 where the architecture has one, with the scale of that frozen too.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import mlx.core as mx
 import numpy as np
 
+from engine.analysis.feature_attribution import FeatureShares, feature_shares, written_by
 from engine.captures.hooks import ActivationHookSpec, resolve_hooks
 from engine.components import WHOLE_MODEL
 from engine.components import ComponentType as C
 from engine.errors import InvalidRequestError, UnknownPositionError
+from engine.features.bound import BoundSet
 from engine.runs.forward import run_forward
 from engine.runs.kit import ModelKit
 from engine.structure.places import places_named
@@ -28,7 +30,9 @@ from engine.taps.points import Point, Span, Visitor, Visitors, sequence_axis
 ROUNDING = 1e-6
 TOKENS = 2
 """Positions of a pass for parts: attention over a latent is another one for a single token."""
-By = Literal["layer", "component", "head", "neuron"]
+By = Literal["layer", "component", "head", "neuron", "feature"]
+OTHERS = {"neuron": "other_neurons", "feature": "other_features"}
+"""The term of those that are not listed, of what there are too many of."""
 ENTRY, NORM = Point(None, C.EMBEDDING), Point(None, C.FINAL_NORM)
 KINDS = (C.EMBEDDING, C.RESIDUAL, C.ATTENTION, C.MLP, C.RESIDUAL_MID, C.HEAD_OUTPUT, C.FINAL_NORM)
 REST = 1e-4
@@ -43,13 +47,16 @@ class Term:
     `part` is ``embedding``, ``layer``, ``attention``, ``mlp``, ``head``, ``neuron``;
     ``other_neurons`` of a layer, with the bias behind them; ``attention_bias``, what attention adds
     beside its heads; ``rest``, what a layer does beside attention and MLP; ``final_norm_bias``,
-    ``unembedding_bias``; or ``soft_cap``, what a cap takes off the logit.
+    ``unembedding_bias``; or ``soft_cap``, what a cap takes off the logit. Of a `feature_set`:
+    ``feature``; ``other_features``, those that are not listed, with biases and a skip connection;
+    ``reconstruction_error``, what the set leaves.
     """
 
     part: str
     layer: int | None
     index: int | None
     value: float
+    feature_set: str | None = None
 
 
 @dataclass(frozen=True)
@@ -79,19 +86,24 @@ def logit_attribution(
     position: int = -1,
     by: By = "component",
     top_k: int = 20,
+    feature_sets: Sequence[BoundSet] = (),
 ) -> LogitAttribution:
     """The terms of a token's logit at a position of a prompt, or of its difference to another's.
 
     `by` says how far the layers are taken apart: ``layer``, ``component``: attention and MLP;
     ``head``: attention by head; ``neuron``: MLPs by neuron, of which the `top_k` that add or take
-    most are listed, and of each layer the sum of the others. An MLP of experts stays whole. Costs
-    one forward pass and, of heads and neurons, a gradient at one position. Raises
+    most are listed, and of each layer the sum of the others. An MLP of experts stays whole.
+    ``feature``: what `feature_sets` write, by feature; a set of a residual stream takes the place
+    of all that the stream is the sum of. Costs one forward pass and, of heads and neurons, a
+    gradient at one position, of features a second pass. Raises
     UnknownComponentError for a model without a residual stream, UnknownPositionError,
-    InvalidRequestError for a token that the model never predicts, NotFiniteError,
-    NotEnoughMemoryError.
+    InvalidRequestError for a token that the model never predicts or sets that do not fit, and for
+    sets where nothing is taken apart by feature, NotFiniteError, NotEnoughMemoryError.
     """
     if by not in get_args(By):
         raise InvalidRequestError(f"by: {by!r} is none of {', '.join(get_args(By))}")
+    if feature_sets and by != "feature":
+        raise InvalidRequestError(f"feature_sets: they go with by feature, not {by}")
     length = len(tokens)
     place = position if position >= 0 else length + position
     if not 0 <= place < length:
@@ -102,12 +114,18 @@ def logit_attribution(
     if distractor is not None:
         chosen[distractor] -= 1
     reading = _Reading.of(kit, seen, mx.array(chosen), [answer, distractor])
-    terms = [Term("embedding", None, None, reading.of_stream(seen.values[ENTRY]))]
     parts = _Parts.of(kit, seen, reading.direction, by) if by in ("head", "neuron") else None
-    for layer in range(kit.structure.layers):
-        terms += _of_layer(layer, seen, reading, parts, by)
-    if by == "neuron":
-        terms = _most(terms, top_k)
+    features: dict[Point, list[Term]] = {}
+    if by == "feature":
+        shares = feature_shares(kit, tokens[: place + 1], written_by(feature_sets))
+        features = {point: _of_set(point, seen, reading, each) for point, each in shares.items()}
+    first = max((p.in_layer + 1 for p in features if p.component is C.RESIDUAL), default=0)
+    terms = [] if first else [Term("embedding", None, None, reading.of_stream(seen.values[ENTRY]))]
+    terms += features.get(Point(first - 1, C.RESIDUAL), [])
+    for layer in range(first, kit.structure.layers):
+        terms += _of_layer(layer, seen, reading, parts, by, features)
+    if by in OTHERS:
+        terms = _most(terms, top_k, by)
     if abs(reading.norm_bias) > ROUNDING * max(1.0, abs(reading.logit)):
         terms.append(Term("final_norm_bias", None, None, reading.norm_bias))
     if reading.bias:
@@ -262,8 +280,28 @@ class _Parts:
         return cls(whole, found)
 
 
+def _of_set(point: Point, seen: _Seen, reading: _Reading, shares: FeatureShares) -> list[Term]:
+    """The terms of a value that a feature set writes."""
+    layer, name = point.layer, shares.set_id
+    adds = np.array(shares.directions @ reading.direction)
+    error = seen.values[point].reshape(-1) - shares.reconstruction
+    return [
+        *(
+            Term("feature", layer, int(index), float(value), name)
+            for index, value in zip(shares.indices, adds, strict=True)
+        ),
+        Term("other_features", layer, None, reading.of_stream(shares.others), name),
+        Term("reconstruction_error", layer, None, reading.of_stream(error), name),
+    ]
+
+
 def _of_layer(
-    layer: int, seen: _Seen, reading: _Reading, parts: _Parts | None, by: By
+    layer: int,
+    seen: _Seen,
+    reading: _Reading,
+    parts: _Parts | None,
+    by: By,
+    features: Mapping[Point, list[Term]],
 ) -> list[Term]:
     change = seen.stream(layer) - seen.stream(layer - 1)
     whole = reading.of_stream(change)
@@ -275,7 +313,9 @@ def _of_layer(
         value = seen.values.get(Point(layer, component))
         if value is not None:
             left = left - value
-            terms += _of_component(component, layer, reading.of_stream(value), parts, by)
+            terms += features.get(Point(layer, component)) or _of_component(
+                component, layer, reading.of_stream(value), parts, by
+            )
     if _number(mx.abs(left).max()) > REST * _number(mx.abs(change).max()):
         terms.append(Term("rest", layer, None, reading.of_stream(left)))
     return terms
@@ -295,22 +335,25 @@ def _of_component(
     return [*terms, Term("attention_bias", layer, None, bias)] if is_there else terms
 
 
-def _most(terms: list[Term], count: int) -> list[Term]:
-    """The neurons that add or take most, and of each layer the others as one term."""
-    neurons = [term for term in terms if term.part == "neuron"]
-    listed = sorted(neurons, key=lambda term: -abs(term.value))[:count]
-    others: dict[int | None, float] = {}
-    for term in neurons:
-        others[term.layer] = others.get(term.layer, 0.0) + term.value
+def _most(terms: list[Term], count: int, part: By) -> list[Term]:
+    """The neurons or features that add or take most, and the others of each layer, or of each set,
+    as one term."""
+    small = [term for term in terms if term.part == part]
+    listed = sorted(small, key=lambda term: -abs(term.value))[:count]
+    others: dict[tuple[int | None, str | None], float] = {}
+    for term in small:
+        others[_owner(term)] = others.get(_owner(term), 0.0) + term.value
     for term in listed:
-        others[term.layer] -= term.value
-    told = [term for term in terms if term.part not in ("neuron", "other_neurons")]
+        others[_owner(term)] -= term.value
+    told = [term for term in terms if term.part not in (part, OTHERS[part])]
     for term in terms:
-        if term.part == "other_neurons":
-            told.append(
-                Term("other_neurons", term.layer, None, term.value + others.get(term.layer, 0.0))
-            )
+        if term.part == OTHERS[part]:
+            told.append(replace(term, value=term.value + others.get(_owner(term), 0.0)))
     return [*told, *listed]
+
+
+def _owner(term: Term) -> tuple[int | None, str | None]:
+    return term.layer, term.feature_set
 
 
 def _returning(value: mx.array) -> Visitor:

@@ -3,11 +3,16 @@
 import numpy as np
 import pytest
 import torch
+from features.made import random_cross_layer, random_set
 from reference_models import reference_model, save
 
 from engine.analysis.logit_attribution import LogitAttribution, logit_attribution
+from engine.components import ComponentType as C
 from engine.errors import InvalidRequestError, UnknownComponentError, UnknownPositionError
+from engine.features.bound import BoundSet
+from engine.features.feature_set import FeatureSet
 from engine.runs.kit import ModelKit, load_model
+from engine.taps.points import Point
 from tests.engine.test_interventions import kit_of
 
 TOKENS = [3, 31, 4, 15, 9, 26, 5, 35, 8, 93]
@@ -120,6 +125,59 @@ def test_the_terms_sum_to_the_logit_difference(both, by):
     assert parts.count("neuron") == (5 if by == "neuron" else 0)
 
 
+def by_hand(expected: Expected, each: FeatureSet) -> dict[int, float]:
+    """What each feature adds, of a set that reads what enters the third layer."""
+    value = expected.given[expected.layers[2]].numpy()
+    encoder = each.encoder
+    features = np.maximum(value @ np.array(encoder.weight).T + np.array(encoder.bias), 0)
+    adds = features * (np.array(each.decoder) @ expected.direction.numpy())
+    return {index: adds[index] for index in np.flatnonzero(features)}
+
+
+@pytest.mark.parametrize("writes", [Point(2, C.MLP), Point(4, C.ATTENTION), Point(1, C.RESIDUAL)])
+def test_features_add_what_their_decoder_rows_do(both, writes):
+    kit, expected = both
+    each = random_set(kit.info.hidden_size, Point(1, C.RESIDUAL), writes)
+    bound = BoundSet("made", each, kit.structure)
+    wanted = by_hand(expected, each)
+    found = attribution(kit, "feature", top_k=100, feature_sets=[bound])
+    adds = {term.index: term.value for term in found.terms if term.part == "feature"}
+    assert adds == pytest.approx(wanted, abs=1e-5)
+    assert {term.layer for term in found.terms if term.feature_set} == {writes.layer}
+    plain = {(term.part, term.layer): term.value for term in attribution(kit, "component").terms}
+    own = [term.value for term in found.terms if term.feature_set]
+    if writes.component is C.RESIDUAL:
+        assert {term.layer for term in found.terms} >= {1, 2, 5}
+        assert len(own) == len(adds) + 2
+        assert not any(term.part == "embedding" for term in found.terms)
+    else:
+        assert sum(own) == pytest.approx(plain[writes.component, writes.layer], abs=1e-5)
+    assert abs(found.error) < 2e-5
+    few = attribution(kit, "feature", top_k=2, feature_sets=[bound])
+    assert [t.index for t in few.terms if t.part == "feature"] == sorted(
+        adds, key=lambda index: -abs(adds[index])
+    )[:2]
+    assert few.sum == pytest.approx(found.sum, abs=2e-5)
+
+
+def test_sets_that_are_no_terms_are_refused():
+    kit = kit_of("llama")
+    width = kit.info.hidden_size
+
+    def refused(message: str, *sets, by: str = "feature") -> None:
+        bound = [BoundSet(f"set{n}", each, kit.structure) for n, each in enumerate(sets)]
+        with pytest.raises(InvalidRequestError, match=message):
+            logit_attribution(kit, TOKENS[:5], 7, by=by, feature_sets=bound)
+
+    mlp, stream = random_set(width, Point(0, C.MLP)), random_set(width, Point(1, C.RESIDUAL))
+    refused("at least one feature set")
+    refused("they go with by feature", mlp, by="head")
+    refused("both write layer_0_mlp", mlp, mlp)
+    refused("what set1 writes is contained", stream, mlp)
+    refused("no term of the residual", random_set(width, Point(0, C.MLP, True)))
+    refused("an attribution graph", random_cross_layer(width, kit.info.layers))
+
+
 def test_one_tokens_logit_is_a_sum_too(both):
     kit, expected = both
     found = logit_attribution(kit, TOKENS, ANSWER, position=POSITION, by="layer")
@@ -143,6 +201,6 @@ def test_what_is_not_there_is_refused():
         logit_attribution(kit, TOKENS[:5], 7, by="head")
     with pytest.raises(UnknownPositionError, match="0 to 4"):
         logit_attribution(kit, TOKENS[:5], 7, position=5)
-    with pytest.raises(InvalidRequestError, match="layer, component, head, neuron"):
+    with pytest.raises(InvalidRequestError, match="layer, component, head, neuron, feature"):
         logit_attribution(kit, TOKENS[:5], 7, by="soul")
     assert np.isfinite(logit_attribution(kit, TOKENS[:5], 7, 7).logit)

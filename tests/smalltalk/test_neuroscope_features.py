@@ -53,6 +53,23 @@ def test_a_set_says_which_features_are_active_at_each_token(
     assert alone == pytest.approx(features[:, 9].tolist(), rel=1e-3, abs=1e-4)
 
 
+def test_a_logit_is_taken_apart_by_features(
+    system: System, engine: LMStudioNeuroScopeClient
+) -> None:
+    wanted = engine.logit_attribution(
+        TEXT, " and", by="feature", feature_sets=["sae"], top_k=20, model="smollm2"
+    )
+    listed = [each for each in wanted["terms"] if each["part"] == "feature"]
+    first = max(listed, key=lambda each: abs(each["value"]))
+    value = ask(
+        system,
+        engine,
+        f"(model attribute: ' and' over: '{TEXT}' features: {{model featureSetNamed: 'sae'}}) "
+        f"at: 'L{LAYER}F{first['index']}'",
+    )
+    assert value == pytest.approx(first["value"], rel=1e-3)
+
+
 def test_features_are_changed_in_passes_and_generations(
     system: System,
     engine: LMStudioNeuroScopeClient,

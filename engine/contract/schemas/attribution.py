@@ -7,6 +7,7 @@ from pydantic import Field
 from engine.contract.schemas.base import (
     Index,
     LensTokens,
+    Name,
     Position,
     Request,
     Response,
@@ -18,7 +19,7 @@ from engine.contract.schemas.base import (
 from engine.contract.schemas.neurons import TokenEffect
 from engine.contract.schemas.tokens import SPECIAL_TOKENS
 
-AttributedBy = Literal["layer", "component", "head", "neuron"]
+AttributedBy = Literal["layer", "component", "head", "neuron", "feature"]
 HeadCircuitName = Literal["OV", "QK"]
 MOST_READINGS = 64
 
@@ -38,9 +39,15 @@ class LogitAttributionRequest(Request):
     by: AttributedBy = Field(
         "component",
         description="layer; component: attention and MLP of each; head: attention by head; neuron: "
-        "MLPs by neuron.",
+        "MLPs by neuron. feature: what `feature_sets` write, by feature.",
     )
-    top_k: LensTokens = Field(20, description="How many neurons to list.")
+    feature_sets: list[Name] = Field(
+        default_factory=list,
+        max_length=1024,
+        description="Of loaded sets that write residual streams, attention or MLP outputs: with by "
+        "feature.",
+    )
+    top_k: LensTokens = Field(20, description="How many neurons or features to list.")
     add_special_tokens: bool = Field(True, description=SPECIAL_TOKENS)
     model: str | None = None
 
@@ -59,13 +66,19 @@ class AttributionTerm(Response):
         "final_norm_bias",
         "unembedding_bias",
         "soft_cap",
+        "feature",
+        "other_features",
+        "reconstruction_error",
     ] = Field(
         description="other_neurons: those of a layer that are not listed, and the bias behind "
-        "them. rest: what a layer does beside attention and MLP. soft_cap: what a cap takes off."
+        "them. rest: what a layer does beside attention and MLP. soft_cap: what a cap takes off. "
+        "other_features: those of a set that are not listed, and its biases. reconstruction_error: "
+        "what a set leaves."
     )
     layer: int | None
-    index: int | None = Field(description="Of a head or a neuron, from 0.")
+    index: int | None = Field(description="Of a head, a neuron or a feature, from 0.")
     value: float = Field(description="What it adds, the final norm's scale being what it is.")
+    feature_set: str | None = Field(description="The set of a feature.")
 
 
 class LogitAttribution(Warned):

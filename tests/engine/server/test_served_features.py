@@ -48,6 +48,18 @@ def reference(server: Server, set_id: str = "sae") -> tuple[FeatureSet, BoundSet
     return bound.feature_set, bound
 
 
+def test_a_logit_is_taken_apart_by_features(served: Server) -> None:
+    body = {"prompt": PROMPT, "answer": 5, "by": "feature", "top_k": 3}
+    found = served.post("/v1/logit_attribution", feature_sets=["sae"], **body)
+    listed = [term for term in found["terms"] if term["part"] == "feature"]
+    assert [term["feature_set"] for term in listed] == ["sae"] * 3
+    on = features(served, residual(served)[0, -1])
+    assert all(on[term["index"]] > 0 for term in listed)
+    assert abs(found["error"]) < 1e-4
+    served.error("/v1/logit_attribution", 404, feature_sets=["none"], **body)
+    served.error("/v1/logit_attribution", 422, **body)
+
+
 def residual(server: Server, prompt: str = PROMPT) -> np.ndarray:
     hook = {"layer_name": "1", "component": "residual"}
     body = {"activation_hooks": [hook], "activation_format": "array"}

@@ -27,6 +27,7 @@ def attribute(service: Service, request: s.LogitAttributionRequest) -> dict[str,
     other = request.distractor
     distractor = None if other is None else one_token(model, other, "distractor")
     options: dict[str, Any] = {name: getattr(request, name) for name in ("position", "by", "top_k")}
+    options["feature_sets"] = [model.feature_sets.get(name) for name in request.feature_sets]
     found = service.worker.call(
         lambda job: logit_attribution(model.kit, tokens, answer, distractor, **options), client()
     )
