@@ -40,16 +40,23 @@ class FollowingAgreement:
 
 
 class Following:
-    """Reads what the first rank says, until it ends: decisions for the generation thread, requests
-    for the application, which replies to nobody."""
+    """Takes what the first rank says, until it ends: decisions for the generation thread, requests
+    for the application, whose replies nobody gets.
+
+    A request is begun once those that the first rank had replied to before are at their end here
+    too, so that it finds what they left.
+    """
 
     def __init__(self, followed: Followed, agreement: FollowingAgreement):
         self._followed = followed
         self._agreement = agreement
-        self._under_way: dict[int, Thread] = {}
+        self._requests: SimpleQueue[list[Any]] = SimpleQueue()
 
-    def run(self, app: Wsgi, secret: str, over: Callable[[int], None]) -> None:
-        """Returns once the first rank has ended."""
+    def run(self, app: Wsgi, secret: str, over: Callable[[int], None], load: Thread) -> None:
+        """Returns once the first rank has ended. No request is begun before `load` is over."""
+        repeating = Thread(target=self._repeat, args=(app, secret, over, load), daemon=True)
+        load.start()
+        repeating.start()
         while True:
             try:
                 kind, *told = self._followed.hear()
@@ -57,22 +64,25 @@ class Following:
                 return
             if kind == "agree":
                 self._agreement.decisions.put((told[0], told[1]))
-            elif kind == "over":
-                self._end(*told)
-                over(told[0])
             else:
-                number, environ, body = told
-                request = _environ(number, environ, base64.b64decode(body))
-                thread = Thread(target=_repeat, args=(app, secret, request), daemon=True)
-                self._under_way[number] = thread
-                thread.start()
+                self._requests.put([kind, *told])
 
-    def _end(self, number: int, whole: bool) -> None:
-        """Let a request that was replied to whole come to its end here too, so that the next one
-        finds what it left; of others the first rank has yet to decide."""
-        thread = self._under_way.pop(number)
-        if whole:
-            thread.join(PATIENCE)
+    def _repeat(self, app: Wsgi, secret: str, over: Callable[[int], None], load: Thread) -> None:
+        load.join()
+        under_way: dict[int, Thread] = {}
+        while True:
+            kind, number, *told = self._requests.get()
+            if kind == "request":
+                environ, body = told
+                request = _environ(number, environ, base64.b64decode(body))
+                under_way[number] = Thread(target=_reply, args=(app, secret, request), daemon=True)
+                under_way[number].start()
+            else:
+                (is_whole,) = told
+                thread = under_way.pop(number)
+                if is_whole:  # of others the first rank has yet to decide
+                    thread.join(PATIENCE)
+                over(number)
 
 
 def _environ(number: int, told: dict[str, str], body: bytes) -> dict[str, Any]:
@@ -93,7 +103,7 @@ def _environ(number: int, told: dict[str, str], body: bytes) -> dict[str, Any]:
     }
 
 
-def _repeat(app: Wsgi, secret: str, environ: dict[str, Any]) -> None:
+def _reply(app: Wsgi, secret: str, environ: dict[str, Any]) -> None:
     with identified_by(secret, environ[NUMBER]):
         pieces = app(environ, lambda *status: lambda data: None)
     try:

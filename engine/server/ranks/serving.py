@@ -81,13 +81,14 @@ def _follow(
         settings, lambda: _exit("its generation thread died"), agreement=agreement, spread=spread
     )
     _, secret = followed.hear()
-    if request:
-        Thread(target=_load, args=(service, request), name="load", daemon=True).start()
-    Following(followed, agreement).run(create_app(service), secret, service.worker.forget)
+    load = Thread(target=_load, args=(service, request), name="load", daemon=True)
+    Following(followed, agreement).run(create_app(service), secret, service.worker.forget, load)
     return 0
 
 
-def _load(service: Service, request: LoadModelRequest) -> None:
+def _load(service: Service, request: LoadModelRequest | None) -> None:
+    if request is None:
+        return
     try:
         service.worker.call(lambda job: service.models.load(request))
     except Exception as error:
