@@ -9,9 +9,10 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import Thread
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 Result = TypeVar("Result")
+Value = TypeVar("Value")
 Until = Callable[[], bool]
 
 
@@ -24,6 +25,9 @@ class Turns(Protocol):
     def wake(self) -> None:
         """Tell, on any thread, that what is waited for may be there."""
 
+    def agree(self, what: str, value: Any) -> Any:
+        """What the first of several ranks has for something, on all of them."""
+
 
 class _Alone:
     """The turns of work that nothing runs beside: it goes on at once."""
@@ -33,6 +37,9 @@ class _Alone:
 
     def wake(self) -> None:
         pass
+
+    def agree(self, what: str, value: Any) -> Any:
+        return value
 
 
 _ALONE = _Alone()
@@ -55,6 +62,13 @@ def give_way(until: Until | None = None) -> None:
     Raises AbandonedError if nobody waits for what is being done.
     """
     _turns.get(_ALONE).checkpoint(until)
+
+
+def agreed(what: str, value: Value) -> Value:
+    """What the first of several ranks has for something that each finds for itself, and could find
+    otherwise: a time, memory, chance. Numbers, texts, lists of them. Alone it is one's own."""
+    result: Value = _turns.get(_ALONE).agree(what, value)
+    return result
 
 
 def elsewhere(function: Callable[[], Result]) -> Result:

@@ -119,6 +119,12 @@ LARGEST = 2**31 - 1
     show_default=True,
     help="Seconds that a debug session is kept which nothing is asked of.",
 )
+@click.option(
+    "--parallel",
+    type=click.Choice(["tensor"]),
+    help="Spread models over the ranks that mlx.launch started: by tensors, the heads and neurons "
+    "of each layer.",
+)
 @click.option("--log-json", is_flag=True, help="Log one JSON object a line.")
 def serve(
     model: str | None,
@@ -144,6 +150,7 @@ def serve(
     max_models: int,
     breakpoint_wait: float,
     debugger_wait: float,
+    parallel: str | None,
     log_json: bool,
 ) -> None:
     """Serve a model's activations over HTTP.
@@ -161,6 +168,7 @@ def serve(
         from engine.machine.description import description as machine
         from engine.server.http import logs
         from engine.server.process import UnprotectedError, run
+        from engine.server.ranks.serving import run_on_ranks
         from engine.server.state.settings import Settings
 
     if model is None and adapter:
@@ -208,7 +216,7 @@ def serve(
                     click.echo(f"{name}: {value}")
                 click.echo(f"{description}\nlistening on {address}")
 
-            code = run(settings, wanted, announce)
+            code = (run_on_ranks if parallel else run)(settings, wanted, announce)
     except (EngineError, UnprotectedError, OSError) as error:
         raise click.ClickException(str(error)) from error
     logging.shutdown()

@@ -25,6 +25,7 @@ from engine.machine.memory import room_for
 from engine.structure.resolver import Structure
 from engine.structure.trace import PROMPT
 from engine.taps.points import UNSEEN, Point
+from engine.turns import agreed
 
 FLOAT32 = 4
 BETWEEN = 2.0
@@ -165,7 +166,7 @@ class Footprint:
                 logits=size if logits is None else min(logits, size),
                 looks_at_scores=looks_at_scores,
             ).with_kept(kept)
-            available = room_for(cost.nbytes)
+            available = agreed("memory", room_for(cost.nbytes))
             if cost.nbytes <= available:
                 return size
         advice = "shorten the prompt, or look at fewer positions, heads or layers"
@@ -176,12 +177,12 @@ class Footprint:
     def fits(self, batch: int, length: int) -> bool:
         """Whether one pass over whole sequences fits into the memory that is available."""
         nbytes = self.of_pass(batch, length, length, logits=1).nbytes
-        return nbytes <= room_for(nbytes)
+        return nbytes <= agreed("memory", room_for(nbytes))
 
     def fits_gradients(self, batch: int, length: int) -> bool:
         """Whether the way back through a pass over whole sequences fits into the memory."""
         nbytes = self.of_gradients(batch, length).nbytes
-        return nbytes <= room_for(nbytes)
+        return nbytes <= agreed("memory", room_for(nbytes))
 
     def check_gradients(self, batch: int, length: int) -> None:
         """Raise NotEnoughMemoryError if the way back through a pass does not fit."""
@@ -253,7 +254,7 @@ def _sizes(length: int, most: int, can_be_cut: bool) -> Iterator[int]:
 
 
 def _check(cost: Cost, what: str, advice: str) -> None:
-    available = room_for(cost.nbytes)
+    available = agreed("memory", room_for(cost.nbytes))
     if cost.nbytes > available:
         raise _not_enough(cost, what, available, advice)
 

@@ -287,7 +287,7 @@ class Spread(Protocol):
         """The hook points of a model that was split and read."""
 
 
-class _NotSpread:
+class NotSpread:
     """This process has the whole model."""
 
     def split(self, model: nn.Module) -> None:
@@ -297,7 +297,7 @@ class _NotSpread:
         return resolve(model)
 
 
-_NOT_SPREAD = _NotSpread()
+NOT_SPREAD = NotSpread()
 
 
 def load_model(
@@ -311,7 +311,7 @@ def load_model(
     quantized_kv_start: int = 0,
     corrections: bool = True,
     adapter_path: str | Path | None = None,
-    spread: Spread = _NOT_SPREAD,
+    spread: Spread = NOT_SPREAD,
     progress: Progress = lambda done, total: None,
 ) -> ModelKit:
     """Load a model folder or hub id, with the adapter of another folder or hub id if one is given.

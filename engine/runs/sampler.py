@@ -1,13 +1,18 @@
 """The next token of one run, drawn with a random key that belongs to this run alone."""
 
 import math
+import secrets
 from dataclasses import dataclass
 
 import mlx.core as mx
 import numpy as np
 
+from engine.turns import agreed
+
 LEAST_SEED, LARGEST_SEED = -(2**63), 2**64 - 1
 """Every signed and every unsigned integer of 64 bits is a seed."""
+CHANCE_BITS = 128
+"""Of chance that a run without a seed draws by."""
 ENTROPY = 2**128
 """Seeds are taken modulo this, which maps a negative one to a number that no other seed is."""
 
@@ -78,5 +83,8 @@ class _Kept:
 
 def _key(seed: int | None, choice: int) -> mx.array:
     """The first key of a seed; without one, of the operating system's entropy."""
-    entropy = None if seed is None else seed % ENTROPY
+    if seed is None:
+        entropy = ENTROPY + agreed("chance", secrets.randbits(CHANCE_BITS))
+    else:
+        entropy = seed % ENTROPY
     return mx.array(np.random.SeedSequence(entropy, spawn_key=(choice,)).generate_state(2))

@@ -150,6 +150,12 @@ class QueueFullError(UnavailableError):
     kind = "queue_full"
 
 
+class RankEndedError(UnavailableError):
+    """One of the ranks that share the models has ended."""
+
+    kind = "rank_ended"
+
+
 class ShuttingDownError(UnavailableError):
     """The server is on its way out."""
 

@@ -9,9 +9,12 @@ from dataclasses import replace
 from types import FrameType
 
 from engine.contract.schemas import LoadModelRequest
+from engine.runs.kit import NOT_SPREAD, Spread
 from engine.server.http.app import create_app
 from engine.server.http.guard import is_loopback
 from engine.server.http.listener import Listener
+from engine.server.jobs.agreement import ALONE, Agreement
+from engine.server.ranks.leading import Wsgi
 from engine.server.service import Service, create_service
 from engine.server.state.models import LoadedModel
 from engine.server.state.settings import Settings
@@ -31,11 +34,16 @@ def run(
     settings: Settings,
     request: LoadModelRequest | None,
     announce: Callable[[str, str], None],
+    *,
+    agreement: Agreement = ALONE,
+    spread: Callable[[], Spread] = lambda: NOT_SPREAD,
+    served: Callable[[Service, Wsgi], Wsgi] = lambda service, app: app,
 ) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit status.
 
     The port is bound first, then the model loads, then `announce` is called with the address and
-    a line about the model, and requests are served. Raises UnprotectedError, OSError if the
+    a line about the model, and requests are served: what is made of the application by `served`.
+    `agreement` and `spread` are as in `create_service`. Raises UnprotectedError, OSError if the
     port is taken, and what loading raises.
     """
     if settings.token is None and not is_loopback(settings.host):
@@ -49,9 +57,9 @@ def run(
         died = True
         os.kill(os.getpid(), signal.SIGTERM)
 
-    service = create_service(settings, on_death)
+    service = create_service(settings, on_death, agreement=agreement, spread=spread)
     settings = replace(settings, connections=_connections(settings.connections))
-    listener = Listener(create_app(service), settings)
+    listener = Listener(served(service, create_app(service)), settings)
     _leave_on_signals(service)
     try:
         description = "no model loaded yet"

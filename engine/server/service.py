@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import mlx.core as mx
 
 from engine.captures.host_memory import host_memory
+from engine.runs.kit import NOT_SPREAD, Spread
 from engine.runs.prefixes import PrefixCache
+from engine.server.jobs.agreement import ALONE, Agreement
 from engine.server.jobs.generation_thread import GenerationThread
 from engine.server.jobs.sessions import Sessions
 from engine.server.metrics import Gauges, Metrics
@@ -36,21 +38,31 @@ class Service:
     steering: SteeringStore
 
 
-def create_service(settings: Settings, on_death: Callable[[], None]) -> Service:
-    """The parts of a server, its generation thread started."""
+def create_service(
+    settings: Settings,
+    on_death: Callable[[], None],
+    *,
+    agreement: Agreement = ALONE,
+    spread: Callable[[], Spread] = lambda: NOT_SPREAD,
+) -> Service:
+    """The parts of a server, its generation thread started.
+
+    Models are `spread` over ranks, which do the same by an `agreement`.
+    """
     worker = GenerationThread(
         queue_size=settings.queue_size,
         stuck_after=settings.stuck_after,
         patience=settings.client_patience,
         on_death=on_death,
         on_turn=lambda turn: metrics.turned(turn),
+        agreement=agreement,
     )
     if settings.memory_bytes is not None:
         mx.set_memory_limit(settings.memory_bytes)
     if pool := host_memory():
         pool.budget_bytes = settings.capture_bytes
     store = CaptureStore(settings.capture_bytes, settings.spill_folder, settings.spill_bytes)
-    models = Models(settings.max_models, settings.context_tokens)
+    models = Models(settings.max_models, settings.context_tokens, spread)
     sessions = Sessions(settings.breakpoint_patience)
     debugging = DebugSessions(settings.capture_bytes, settings.debugger_patience)
     prefixes = PrefixCache(settings.prefix_bytes)

@@ -3,8 +3,8 @@ it refuses before the application sees it gets the contract's error body."""
 
 import time
 from typing import Any
+from wsgiref.types import WSGIApplication
 
-from flask import Flask
 from waitress.channel import HTTPChannel
 from waitress.server import TcpWSGIServer
 from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask
@@ -76,7 +76,7 @@ class Listener(TcpWSGIServer):
 
     channel_class = Channel
 
-    def __init__(self, app: Flask, settings: Settings) -> None:
+    def __init__(self, app: WSGIApplication, settings: Settings) -> None:
         self._patience = settings.client_patience
         self._most_connections = settings.connections
         super().__init__(

@@ -61,7 +61,8 @@ def request_id() -> str:
 def client() -> Client:
     """Whose request this is; it is gone once it has closed its connection."""
     gone = request.environ.get("waitress.client_disconnected", lambda: False)
-    return Client(gone, request.endpoint or "", request_id())
+    number = request.environ.get("neuroscope.number", 0)
+    return Client(gone, request.endpoint or "", request_id(), number)
 
 
 def session() -> str | None:

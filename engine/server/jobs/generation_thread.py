@@ -1,7 +1,7 @@
 """The one thread that owns MLX: jobs have turns on it, and none harms another."""
 
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator
 from contextlib import closing
 from threading import Condition, Thread
@@ -9,6 +9,7 @@ from time import monotonic
 from typing import TypeVar
 
 from engine.server.errors import QueueFullError, ShuttingDownError, UnavailableError
+from engine.server.jobs.agreement import ALONE, Agreement, Key
 from engine.server.jobs.fairness import Fairness
 from engine.server.jobs.job import Client, Job
 from engine.server.jobs.rows import Rows, SharedRuns
@@ -28,7 +29,8 @@ class GenerationThread:
     """A bounded queue of jobs and the thread that works it off.
 
     `on_death` is called if the thread ends without having been asked to, and `on_turn` after each
-    turn with what had it.
+    turn with what had it. By an `agreement` several ranks begin the same jobs and have them take
+    the same turns.
     """
 
     def __init__(
@@ -39,12 +41,15 @@ class GenerationThread:
         patience: float,
         on_death: Callable[[], None],
         on_turn: Callable[[Task | Rows], None] = lambda turn: None,
+        agreement: Agreement = ALONE,
     ) -> None:
         self._queue_size = queue_size
         self._stuck_after = stuck_after
         self._patience = patience
         self._on_death = on_death
         self._on_turn = on_turn
+        self._agreement = agreement
+        self._keys: Counter[int] = Counter()
         self._waiting: deque[Job] = deque()
         self._tasks: list[Task] = []
         self._shared = SharedRuns()
@@ -90,8 +95,10 @@ class GenerationThread:
         self, work: Callable[[Job[Result]], Generator[Result, None, None]], client: Client
     ) -> Job[Result]:
         """Queue `work`; raises QueueFullError or ShuttingDownError at once rather than wait."""
-        job = Job(work, client, self._patience, self._wake)
         with self._changed:
+            key = client.number, self._keys[client.number]
+            self._keys[client.number] += 1
+            job = Job(work, client, self._patience, self._wake, key)
             if self._stopping or not self._thread.is_alive():
                 raise ShuttingDownError("The server is shutting down.")
             if len(self._waiting) >= self._queue_size:
@@ -125,6 +132,13 @@ class GenerationThread:
             self._changed.notify_all()
         self._thread.join(grace)
         return not self._thread.is_alive()
+
+    def fail(self, error: Exception) -> None:
+        """Fail all jobs with an error, and take no more: this thread may never come back."""
+        with self._changed:
+            self._stopping = True
+            self._fail_all(error)
+            self._changed.notify_all()
 
     def _end_abandoned(self) -> None:
         """Take the jobs of clients that are gone out of the queue; whoever reads them is told."""
@@ -164,22 +178,55 @@ class GenerationThread:
     def _begin_jobs(self) -> bool:
         """Begin jobs that wait, and wait while there is nothing to do; returns False at the end."""
         with self._changed:
-            if not self._next_turn():
+            if self._agreement.leads and not self._next_turn():
                 self._changed.wait_for(
                     lambda: self._waiting or self._woken or self._stopping,
                     HEARTBEAT if self._tasks else None,
                 )
             self._woken = False
-            while self._waiting and len(self._tasks) < STARTED:
-                self._tasks.append(Task(self._waiting.popleft(), self._shared))
-            return not self._stopping
+            room = min(STARTED - len(self._tasks), len(self._waiting))
+            begun = [self._waiting.popleft() for _ in range(room if self._agreement.leads else 0)]
+        keys = self._agreement.begin([job.key for job in begun])
+        if not self._agreement.leads:
+            begun = [self._taken(key) for key in keys]
+        self._tasks += [Task(job, self._shared, self._agreement) for job in begun]
+        return not self._agreement.agree("stopping", self._stopping)
+
+    def _taken(self, key: Key) -> Job:
+        """A job that waits, or will: on another rank its request may still be on its way."""
+
+        def found() -> Job | None:
+            return next((job for job in self._waiting if job.key == key), None)
+
+        with self._changed:
+            job = self._changed.wait_for(found)
+            assert job is not None
+            self._waiting.remove(job)
+        return job
+
+    def forget(self, number: int) -> None:
+        """A request is over: end those of its jobs that wait, which the first rank never began."""
+        with self._changed:
+            self._keys.pop(number, None)
+            for job in [job for job in self._waiting if job.key[0] == number]:
+                self._waiting.remove(job)
+                job.finish()
 
     def _run(self) -> None:
         """Have those go on whose wait is over, and run one turn."""
-        for task in [task for task in self._tasks if task.may_go_on]:
+        going = [place for place, task in enumerate(self._tasks) if task.may_go_on]
+        for task in [self._tasks[place] for place in self._agreement.agree("going", going)]:
             self._advance(task)
-        if turn := self._next_turn():
+        if turn := self._agreed_turn():
             self._advance(turn)
+
+    def _agreed_turn(self) -> Task | Rows | None:
+        """Whose turn it is on all ranks."""
+        turn = self._next_turn() if self._agreement.leads else None
+        both: list[Task | Rows] = [*self._tasks, *self._shared.rows]
+        place = None if turn is None else both.index(turn)
+        place = self._agreement.agree("turn", place)
+        return None if place is None else both[place]
 
     def _next_turn(self) -> Task | Rows | None:
         ready: list[Task | Rows] = [

@@ -5,13 +5,14 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from threading import Condition
 from time import monotonic, time
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 from uuid import uuid4
 
 from engine.errors import AbandonedError
 from engine.runs.results import Generated
 from engine.runs.run import Run
 from engine.server.errors import CancelledError, SlowClientError
+from engine.server.jobs.agreement import Key
 from engine.server.panics import without_panics
 
 Result = TypeVar("Result")
@@ -23,12 +24,14 @@ BOUND = 256
 class Client:
     """Who a job is for: `gone` says whether it has gone away, and is called on any thread.
 
-    `operation` and `request_id` are those of the request, empty for the server's own work.
+    `operation` and `request_id` are those of the request, empty for the server's own work, and
+    `number` is that by which all ranks know the request.
     """
 
     gone: Callable[[], bool] = lambda: False
     operation: str = ""
     request_id: str = ""
+    number: int = 0
 
 
 @dataclass(frozen=True)
@@ -49,13 +52,16 @@ class Stack(Protocol):
     def generated(self, runs: Sequence[Run]) -> Iterator[tuple[int, Generated]]:
         """The tokens of some runs as they come, each with the place of its run."""
 
+    def agree(self, what: str, value: Any) -> Any:
+        """What the first of several ranks has for something, on all of them."""
+
 
 class Job(Generic[Result]):
     """Filled by the generation thread, iterated by one web thread.
 
     `work` is called with the job and iterated on the generation thread, which `wake` tells that
     what it waits for may be there. A reader may keep its job waiting, with a full queue, for
-    `patience` seconds in all; then it loses it.
+    `patience` seconds in all; then it loses it. `key` is its name on all ranks.
     """
 
     stack: Stack
@@ -66,8 +72,10 @@ class Job(Generic[Result]):
         client: Client,
         patience: float,
         wake: Callable[[], None],
+        key: Key = (0, 0),
     ) -> None:
         self.work = without_panics(work)
+        self.key = key
         self.wake = wake
         self.job_id = f"job-{uuid4().hex}"
         self.client = client
@@ -92,8 +100,12 @@ class Job(Generic[Result]):
             self.stack.pause()
         else:
             self.stack.pause(lambda: until() or self.abandoned)
-        if self.abandoned:
+        if self.agree("abandoned", self.abandoned):
             raise AbandonedError
+
+    def agree(self, what: str, value: Any) -> Any:
+        """What the first of several ranks has for something, on all of them."""
+        return self.stack.agree(what, value)
 
     def report(self, done: int, total: int, unit: str) -> None:
         """Say how much is done."""
@@ -102,9 +114,10 @@ class Job(Generic[Result]):
     def wait(self, until: Callable[[], bool], seconds: float) -> bool:
         """Let others run until something is so; returns whether it is, within `seconds`."""
         deadline = monotonic() + seconds
-        while not until() and monotonic() < deadline:
+        while not self.agree("over", until() or monotonic() >= deadline):
             self.checkpoint(lambda: until() or monotonic() >= deadline)
-        return until()
+        came: bool = self.agree("came", until())
+        return came
 
     def generated(self, runs: Sequence[Run]) -> Iterator[tuple[int, Generated]]:
         """The tokens of some runs, which share their passes with those of other jobs.

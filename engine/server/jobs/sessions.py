@@ -7,7 +7,6 @@ from functools import partial
 from threading import Condition, Lock
 from time import monotonic
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from engine.server.errors import (
     SessionEndedError,
     UnknownSessionError,
 )
+from engine.server.identifiers import new_id
 from engine.server.jobs.generation_thread import GenerationThread
 from engine.server.jobs.job import Client, Job
 
@@ -47,7 +47,7 @@ class Session:
     """
 
     def __init__(self, patience: float) -> None:
-        self.session_id = f"ses-{uuid4().hex}"
+        self.session_id = f"ses-{new_id()}"
         self.over: str | None = None
         self._patience = patience
         self._deadline = 0.0
@@ -102,6 +102,7 @@ class Session:
                     "value",
                 )
             self._paused_at, self._answer, self._gone = None, (value,), gone
+            self._changed.notify_all()
         job.wake()
         return self._described_event(job, describe)
 
@@ -153,9 +154,13 @@ class Session:
         with self._changed:
             self._deadline = monotonic() + self._patience
         job.put(record)
-        while self._answer is None and (left := self._deadline - monotonic()) > 0:
-            job.wait(lambda: self._answer is not None, left)  # `keep` may move the deadline
+        came = False
+        while not came and job.agree("patience", self._deadline > monotonic()):
+            left = self._deadline - monotonic()  # which `keep` may make longer
+            came = job.wait(lambda: self._answer is not None, left)
         with self._changed:
+            if came:  # on another rank the request may still be on its way
+                self._changed.wait_for(lambda: self._answer is not None)
             answer, self._answer = self._answer, None
             if answer is None:
                 self._end(f"nothing came back within {self._patience:g} seconds of a breakpoint")

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from time import monotonic
+from typing import Any
 
 import mlx.core as mx
 from greenlet import getcurrent, greenlet
@@ -10,6 +11,7 @@ from greenlet import getcurrent, greenlet
 from engine.errors import AbandonedError
 from engine.runs.results import Generated
 from engine.runs.run import Run
+from engine.server.jobs.agreement import ALONE, Agreement
 from engine.server.jobs.job import Job
 from engine.server.jobs.rows import SharedRuns
 from engine.taps.class_swap import unobserved
@@ -26,8 +28,9 @@ class Task:
     `took` how many those were.
     """
 
-    def __init__(self, job: Job, shared: SharedRuns) -> None:
+    def __init__(self, job: Job, shared: SharedRuns, agreement: Agreement = ALONE) -> None:
         self.job = job
+        self._agreement = agreement
         self.spent = self.took = 0.0
         self.last_turn = self._began = monotonic()
         self._shared = shared
@@ -78,7 +81,7 @@ class Task:
     def _work(self) -> None:
         job = self.job
         try:
-            if job.abandoned:
+            if job.agree("abandoned", job.abandoned):
                 raise AbandonedError
             with taking_turns(job), closing(job.work(job)) as results:
                 for result in results:
@@ -94,11 +97,15 @@ class Task:
 
     def pause(self, until: Callable[[], bool] | None = None) -> None:
         """Let others run; with `until`, for as long as that is false."""
-        if until is None and monotonic() - self._began < SHORTEST_TURN:
+        if until is None and self.agree("short", monotonic() - self._began < SHORTEST_TURN):
             return
         self._until = until
         with _set_aside():
             self._rest.switch()
+
+    def agree(self, what: str, value: Any) -> Any:
+        """What the first of several ranks has for something, on all of them."""
+        return self._agreement.agree(what, value)
 
     def generated(self, runs: Sequence[Run]) -> Iterator[tuple[int, Generated]]:
         """The tokens of some runs as they come, each with the place of its run."""

@@ -8,11 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Any
-from uuid import uuid4
 
 from engine.captures.records import Activations, CapturedActivation
 from engine.errors import CaptureTooLargeError
 from engine.server.errors import UnknownCaptureError
+from engine.server.identifiers import new_id
 from engine.server.state.spilling import SpilledCapture, SpillFolder
 from engine.server.wire.records import activations_json
 from engine.server.wire.safetensors_body import body, tensors
@@ -64,7 +64,7 @@ AnyCapture = Capture | SpilledCapture
 
 def new_capture(model: str) -> Capture:
     """An empty capture with an id of its own, to be filled while the model runs."""
-    return Capture(f"cap-{uuid4().hex}", model, time.time(), {})
+    return Capture(f"cap-{new_id()}", model, time.time(), {})
 
 
 class CaptureStore:

@@ -3,10 +3,10 @@
 from collections import OrderedDict
 from collections.abc import Iterable
 from threading import Lock
-from uuid import uuid4
 
 from engine.contract.schemas import ChatMessage
 from engine.server.errors import UnknownResponseError
+from engine.server.identifiers import new_id
 
 MOST_KEPT = 1000
 Conversation = tuple[ChatMessage, ...]
@@ -42,7 +42,7 @@ class Conversations:
 
 def new_response_id() -> str:
     """An id that no other reply has."""
-    return f"resp_{uuid4().hex}"
+    return f"resp_{new_id()}"
 
 
 def continued(

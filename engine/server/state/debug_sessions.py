@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Lock, RLock, Timer
-from uuid import uuid4
 
 from engine.analysis.debugger import ForwardDebugger
 from engine.errors import CaptureTooLargeError
@@ -15,6 +14,7 @@ from engine.server.errors import (
     SessionEndedError,
     UnknownSessionError,
 )
+from engine.server.identifiers import new_id
 from engine.server.state.models import LoadedModel
 
 MOST = 64
@@ -29,7 +29,7 @@ class DebugSession:
 
     model: LoadedModel
     debugger: ForwardDebugger
-    session_id: str = field(default_factory=lambda: f"dbg-{uuid4().hex}")
+    session_id: str = field(default_factory=lambda: f"dbg-{new_id()}")
     in_use: Lock = field(default_factory=Lock)
     timer: Timer | None = None
 

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from engine.contract.schemas import Adapter, Correction, LoadModelRequest, Model
 from engine.errors import InvalidRequestError
 from engine.features.bound import BoundSet, Encoding
 from engine.models.loading import Progress
-from engine.runs.kit import ModelKit, load_model
+from engine.runs.kit import NOT_SPREAD, ModelKit, Spread, load_model
 from engine.server.errors import ImpossibleError, LimitError, UnknownModelError
 from engine.server.state.example_searches import ExampleSearches
 from engine.server.state.feature_sets import FeatureSets
@@ -156,11 +156,18 @@ class LoadedModel:
 class Models:
     """Loaded models; the one loaded last serves requests that name none.
 
-    `context_tokens` is the largest context of a model that does not say how large it may be.
+    `context_tokens` is the largest context of a model that does not say how large it may be;
+    `spread` is how each is spread over ranks.
     """
 
-    def __init__(self, most: int, context_tokens: int) -> None:
+    def __init__(
+        self,
+        most: int,
+        context_tokens: int,
+        spread: Callable[[], Spread] = lambda: NOT_SPREAD,
+    ) -> None:
         self._most = most
+        self._spread = spread
         self._context_tokens = context_tokens
         self._loaded: dict[str, LoadedModel] = {}
         self._lock = Lock()
@@ -216,7 +223,13 @@ class Models:
         log.info("loading %r", request.model_path)
         try:
             options = request.model_dump(exclude=NOT_OF_THE_KIT)
-            kit = load_model(request.model_path, model_id=model_id, progress=progress, **options)
+            kit = load_model(
+                request.model_path,
+                model_id=model_id,
+                progress=progress,
+                spread=self._spread(),
+                **options,
+            )
             kit.try_caches()
             self._check_context(request.context_length, kit)
         finally:

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Lock
-from uuid import uuid4
 
 from engine.errors import EngineError
 from engine.interventions.intervention import Intervention
 from engine.server.errors import DuplicateSteeringError, LimitError, UnknownSteeringError
+from engine.server.identifiers import new_id
 from engine.server.state.models import LoadedModel
 from engine.steering.acting import Steering
 from engine.steering.vector import SteeringVector
@@ -62,7 +62,7 @@ class SteeringStore:
     def keep(self, vector: SteeringVector, name: str | None) -> str:
         """Keep a vector; returns its name. Raises DuplicateSteeringError, LimitError."""
         with self._lock:
-            name = name or f"vector-{uuid4().hex[:12]}"
+            name = name or f"vector-{new_id()[:12]}"
             if name in self._vectors:
                 raise DuplicateSteeringError(
                     f"name: there is a steering vector {name!r}; delete it first.", "name"

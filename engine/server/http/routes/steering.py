@@ -2,13 +2,13 @@
 
 import base64
 from functools import partial
-from uuid import uuid4
 
 from engine.contract import schemas as s
 from engine.server.errors import ImpossibleError
 from engine.server.http.prompts import check_all_lengths, prompt_tokens
 from engine.server.http.requests import client, session
 from engine.server.http.steered import entries
+from engine.server.identifiers import new_id
 from engine.server.jobs.job import Job
 from engine.server.service import Service
 from engine.server.state.models import LoadedModel
@@ -80,7 +80,7 @@ def register(service: Service, request: s.RegisterSteeringRequest) -> s.Steering
     if request.scope == "session" and of_session is None:
         raise ImpossibleError("scope: this request has no header X-Session-Id.", "scope")
     registered = Registered(
-        request.steering_id or f"steering-{uuid4().hex[:12]}",
+        request.steering_id or f"steering-{new_id()[:12]}",
         request.vector,
         model.id,
         steering,
