@@ -21,19 +21,26 @@ bin := .venv/bin
 VENV_PYTHON ?= $(bin)/python
 amber := systems/node_modules/.package-lock.json
 
-.PHONY: demo docs test test-engine test-bridge check unit integration smalltalk gpu fuzz regenerate clean
+.PHONY: demo docs test test-engine test-bridge test-squeak test-smalltalk check unit integration smalltalk gpu fuzz regenerate clean
 
 demo: .venv/demo $(amber)
 	$(bin)/python examples/demo.py
 
 test: check $(amber)
-	$(MAKE) --no-print-directory --jobs=2 --output-sync=line test-engine test-bridge
+	$(MAKE) --no-print-directory --jobs=2 --keep-going --output-sync=line \
+		test-smalltalk test-engine test-bridge test-squeak
 
 test-engine: .venv/test
 	$(VENV_PYTHON) -m pytest tests/engine $(PYTEST)
 
 test-bridge: .venv/test $(amber)
-	$(VENV_PYTHON) -m pytest tests/bridge tests/squeak tests/smalltalk $(PYTEST)
+	$(VENV_PYTHON) -m pytest tests/bridge $(PYTEST)
+
+test-squeak: .venv/test
+	$(VENV_PYTHON) -m pytest tests/squeak $(PYTEST)
+
+test-smalltalk: .venv/test $(amber)
+	$(VENV_PYTHON) -m pytest tests/smalltalk $(PYTEST)
 
 check: .venv/test
 	$(bin)/ruff format --check .
