@@ -13,6 +13,8 @@ from benchmarks.architectures import ARCHITECTURES
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+LAUNCH = [sys.executable, "-c", "from mlx._distributed_utils.launch import main; main()"]
+"""``mlx.launch``, where only the library is installed."""
 CLOSE = 1e-5
 """In parts of the largest number: ranks add up in another order."""
 NO_GRADIENTS = {
@@ -36,8 +38,7 @@ SHARDED = [
 
 def launched(ranks: int, *arguments: str) -> list[dict]:
     """What the first rank prints, one dictionary a line."""
-    launcher = Path(sys.executable).with_name("mlx.launch")
-    command = [launcher, "-n", str(ranks), "--backend", "ring", sys.executable, *arguments]
+    command = [*LAUNCH, "-n", str(ranks), "--backend", "ring", sys.executable, *arguments]
     environment = os.environ | {"PYTHONPATH": f"{ROOT}:{HERE}"}
     with subprocess.Popen(
         command,

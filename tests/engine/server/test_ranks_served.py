@@ -19,6 +19,8 @@ import numpy as np
 import psutil
 import pytest
 
+from tests.engine.test_ranks import LAUNCH
+
 ROOT = Path(__file__).parents[3]
 STARTED = re.compile(r"listening on (\S+)")
 
@@ -41,10 +43,9 @@ class Ranks:
 
 @contextmanager
 def two_ranks(model: Path, log: Path) -> Iterator[Ranks]:
-    bin_folder = Path(sys.executable).parent
     command = [
-        *(bin_folder / "mlx.launch", "-n", "2", "--backend", "ring"),
-        *(bin_folder / "neuroscope-bridge", "serve", "--parallel", "tensor"),
+        *(*LAUNCH, "-n", "2", "--backend", "ring"),
+        *(sys.executable, "-m", "bridge", "serve", "--parallel", "tensor"),
         *("--model", model, "--port", "0", "--model-root", model.parent),
     ]
     with log.open("w") as out:
