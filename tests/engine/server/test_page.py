@@ -299,8 +299,9 @@ def test_a_generated_text_is_looked_into_as_a_whole(
     text = small.create_completion(STEERED, max_tokens=5)["choices"][0]["text"]
     length = len(small.tokenize(STEERED + text)["tokens"])
     shown.locator(f"#lens td[data-at='0,{length - 1}']").wait_for()
-    generated = shown.locator("#prompt .tokens .generated").all_text_contents()
-    assert "".join(generated) == visible(text)
+    new = shown.locator("#prompt .tokens .generated")
+    expect(new).to_have_count(length - len(small.tokenize(STEERED)["tokens"]))
+    assert "".join(new.all_text_contents()) == visible(text)
     expect(shown.locator("#component tbody tr").first.locator("td")).to_have_count(length)
     assert table(shown.locator("#component")) == norms_of(small, STEERED + text)
     lines = printed(code(shown, "prompt", "python")).splitlines()
