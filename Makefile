@@ -21,14 +21,14 @@ bin := .venv/bin
 VENV_PYTHON ?= $(bin)/python
 amber := systems/node_modules/.package-lock.json
 
-.PHONY: demo docs test test-engine test-bridge test-squeak test-smalltalk check unit integration smalltalk gpu fuzz regenerate clean
+.PHONY: demo docs test test-engine test-bridge test-squeak test-filed-in-squeak test-filed-in-others check unit integration smalltalk gpu fuzz regenerate clean
 
 demo: .venv/demo $(amber)
 	$(bin)/python examples/demo.py
 
 test: check $(amber)
 	$(MAKE) --no-print-directory --jobs=2 --keep-going --output-sync=line \
-		test-smalltalk test-engine test-bridge test-squeak
+		test-engine test-filed-in-squeak test-filed-in-others test-bridge test-squeak
 
 test-engine: .venv/test
 	$(VENV_PYTHON) -m pytest tests/engine $(PYTEST)
@@ -39,8 +39,11 @@ test-bridge: .venv/test $(amber)
 test-squeak: .venv/test
 	$(VENV_PYTHON) -m pytest tests/squeak $(PYTEST)
 
-test-smalltalk: .venv/test $(amber)
-	$(VENV_PYTHON) -m pytest tests/smalltalk $(PYTEST)
+test-filed-in-squeak: .venv/test $(amber)
+	$(VENV_PYTHON) -m pytest tests/smalltalk -k squeak $(PYTEST)
+
+test-filed-in-others: .venv/test $(amber)
+	$(VENV_PYTHON) -m pytest tests/smalltalk -k "not squeak" $(PYTEST)
 
 check: .venv/test
 	$(bin)/ruff format --check .
