@@ -9,6 +9,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Client, Connection, Listener
 from threading import Lock, Thread
 from typing import Any
@@ -30,11 +31,12 @@ class Lead:
         self._lock = Lock()
 
     def tell(self, *message: Any) -> None:
-        """Raises OSError if a rank is gone."""
+        """A rank that is gone gets nothing; `watch` tells of it."""
         data = json.dumps(message).encode()
         with self._lock:
             for connection in self._connections:
-                connection.send_bytes(data)
+                with suppress(OSError):
+                    connection.send_bytes(data)
 
     def watch(self, ended: Callable[[int], None]) -> None:
         """Have `ended` called with the number of a rank that ends."""

@@ -1,6 +1,5 @@
 """What ranks that run the same jobs need to have alike: the first decides, the others follow."""
 
-from collections.abc import Sequence
 from typing import Any, Protocol
 
 Key = tuple[int, int]
@@ -15,9 +14,6 @@ class Agreement(Protocol):
     def agree(self, what: str, value: Any) -> Any:
         """What the first rank has for something; each rank has to ask at the same point."""
 
-    def begin(self, keys: Sequence[Key]) -> Sequence[Key]:
-        """The jobs that begin now, which the first rank chooses."""
-
 
 class _Alone:
     """One process decides for itself."""
@@ -26,9 +22,6 @@ class _Alone:
 
     def agree(self, what: str, value: Any) -> Any:
         return value
-
-    def begin(self, keys: Sequence[Key]) -> Sequence[Key]:
-        return keys
 
 
 ALONE = _Alone()

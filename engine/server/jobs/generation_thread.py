@@ -186,9 +186,9 @@ class GenerationThread:
             self._woken = False
             room = min(STARTED - len(self._tasks), len(self._waiting))
             begun = [self._waiting.popleft() for _ in range(room if self._agreement.leads else 0)]
-        keys = self._agreement.begin([job.key for job in begun])
+        keys = self._agreement.agree("begin", [job.key for job in begun])
         if not self._agreement.leads:
-            begun = [self._taken(key) for key in keys]
+            begun = [self._taken((number, place)) for number, place in keys]
         self._tasks += [Task(job, self._shared, self._agreement) for job in begun]
         return not self._agreement.agree("stopping", self._stopping)
 

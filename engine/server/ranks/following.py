@@ -1,7 +1,7 @@
 """Every other rank: does what the first one does, and shows it to nobody."""
 
 import base64
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from io import BytesIO
 from queue import SimpleQueue
 from threading import Thread
@@ -9,7 +9,6 @@ from typing import Any
 
 from engine.parallel.channel import Followed
 from engine.server.identifiers import identified_by
-from engine.server.jobs.agreement import Key
 from engine.server.ranks.leading import NUMBER, Wsgi
 
 PATIENCE = 5.0
@@ -34,9 +33,6 @@ class FollowingAgreement:
         if told != what:
             raise OutOfStepError(f"this rank is at {what!r}, the first one at {told!r}")
         return decision
-
-    def begin(self, keys: Iterable[Key]) -> list[Key]:
-        return [(number, place) for number, place in self.agree("begin", ())]
 
 
 class Following:

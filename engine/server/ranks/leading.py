@@ -10,7 +10,6 @@ from wsgiref.types import WSGIApplication
 
 from engine.parallel.channel import Lead
 from engine.server.identifiers import identified_by
-from engine.server.jobs.agreement import Key
 
 NUMBER = "neuroscope.number"
 """Where a request's environment has its number."""
@@ -28,14 +27,10 @@ class LeadingAgreement:
 
     def __init__(self, lead: Lead):
         self._lead = lead
-        self._began: list[list[int]] = []
 
     def agree(self, what: str, value: Any) -> Any:
         self._lead.tell("agree", what, value)
         return value
-
-    def begin(self, keys: Iterable[Key]) -> list[Key]:
-        return [(number, place) for number, place in self.agree("begin", [list(k) for k in keys])]
 
 
 class Repeated:
