@@ -1,7 +1,7 @@
 """What makes features sparse: from pre-activations ``[..., n_features]`` to features alike."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 import mlx.core as mx
 
@@ -18,8 +18,13 @@ class Activation(Protocol):
 
     def __call__(self, pre: mx.array) -> mx.array: ...
 
+
+@runtime_checkable
+class LocalActivation(Activation, Protocol):
+    """An activation that is local."""
+
     def of_features(self, indices: mx.array) -> "Activation":
-        """The same for some features alone, where it is local."""
+        """The same for some features alone."""
         ...
 
 
@@ -105,9 +110,6 @@ class TopK:
         values = mx.take_along_axis(pre, chosen, -1)
         return _scattered(pre, chosen, mx.maximum(values, 0) if self.rectified else values)
 
-    def of_features(self, indices: mx.array) -> "TopK":
-        raise NotImplementedError("which are the largest depends on all of them")
-
 
 @dataclass(frozen=True, eq=False)
 class AbsTopK:
@@ -125,9 +127,6 @@ class AbsTopK:
         chosen = _largest(mx.abs(pre), self.k)
         return _scattered(pre, chosen, mx.take_along_axis(pre, chosen, -1))
 
-    def of_features(self, indices: mx.array) -> "AbsTopK":
-        raise NotImplementedError("which are the largest depends on all of them")
-
 
 @dataclass(frozen=True, eq=False)
 class GroupMax:
@@ -143,9 +142,6 @@ class GroupMax:
         chosen = mx.argmax(groups, axis=-1, keepdims=True)
         values = mx.take_along_axis(groups, chosen, -1)
         return _scattered(groups, chosen, values).reshape(pre.shape)
-
-    def of_features(self, indices: mx.array) -> "GroupMax":
-        raise NotImplementedError("which are the largest depends on all of them")
 
 
 def _largest(values: mx.array, k: int) -> mx.array:

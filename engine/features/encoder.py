@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import mlx.core as mx
 
-from engine.features.activations import Activation
+from engine.features.activations import Activation, LocalActivation
 from engine.features.normalization import Normalization
 
 
@@ -38,6 +38,7 @@ class Encoder:
 
     def of_features(self, indices: mx.array) -> "Encoder":
         """The encoder of some features alone, whose activation has to be local."""
+        assert isinstance(self.activation, LocalActivation), "a feature depends on the others"
         return replace(
             self,
             weight=self.weight[indices],
